@@ -1,0 +1,170 @@
+"""The row contract: which columns a source promises, of which type, and what becomes of a misfit.
+
+One contract compiles to the ingest check, the DQDL ruleset, the Glue table and the Redshift DDL
+(:mod:`weir_contract.compile`), so that the four can't disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from weir_contract.codec import ContractError
+
+OnMisfit = Literal["quarantine", "null", "fail"]
+Classification = Literal["public", "internal", "personal", "sensitive"]
+
+TYPE_NAMES = (
+    "string",
+    "integer",
+    "number",
+    "decimal",
+    "boolean",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "json",
+    "binary",
+)
+TYPE_PATTERN = (
+    r"^(string|integer|number|boolean|date|timestamp|timestamptz|json|binary"
+    r"|decimal\(([1-9]|[12][0-9]|3[0-8]),([0-9]|[12][0-9]|3[0-7])\))$"
+)
+"""The type expressions of the API. A decimal has a precision of 1..38 and a scale of 0..37."""
+
+MAX_VARCHAR_BYTES = 65_535
+"""Redshift's longest VARCHAR, in bytes (Amazon Redshift Database Developer Guide, *Character types*)."""
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """A parsed type expression. ``precision`` and ``scale`` are digits, for ``decimal`` only."""
+
+    name: str
+    precision: int = 0
+    scale: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> ColumnType:
+        """Parse ``integer``, ``decimal(18,2)``, ...
+
+        Raises
+        ------
+        ContractError
+            The text is no type expression, or a decimal's scale exceeds its precision.
+        """
+        match = re.match(TYPE_PATTERN, text.replace(" ", ""))
+        if not match:
+            raise ContractError(f"{text!r} is no type; use one of {', '.join(TYPE_NAMES)}(p,s)")
+        if not match.group(2):
+            return cls(match.group(1))
+        precision, scale = int(match.group(2)), int(match.group(3))
+        if scale > precision:
+            raise ContractError(f"{text!r}: the scale {scale} exceeds the precision {precision}")
+        return cls("decimal", precision, scale)
+
+    def __str__(self) -> str:
+        return f"decimal({self.precision},{self.scale})" if self.name == "decimal" else self.name
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of the contract.
+
+    Parameters
+    ----------
+    name
+        The target column, as the user spells it. Redshift and the Glue catalog fold it to lower
+        case; Parquet keeps it.
+    path
+        Where the value stands in the raw record: dotted names, ``[n]`` for list items.
+    type
+        A type expression (:data:`TYPE_PATTERN`), or None where it is to be inferred from the first
+        rows.
+    nullable
+        Whether a missing value or null is allowed.
+    max_length
+        For ``string``: VARCHAR length in *bytes*. None means Redshift's maximum.
+    format
+        For ``date`` and the timestamps: a Spark datetime pattern. None means ISO 8601.
+    timezone
+        For ``timestamptz`` given without an offset: the IANA zone it was written in. None is UTC.
+    on_misfit
+        What happens to a row whose value does not fit: quarantine the row, store null, or fail
+        the run.
+    """
+
+    name: str
+    path: str
+    type: str | None = None
+    nullable: bool = True
+    max_length: int | None = None
+    format: str | None = None
+    timezone: str | None = None
+    on_misfit: OnMisfit = "quarantine"
+    classification: Classification | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class RowContract:
+    """What a source promises about its rows.
+
+    ``fields`` empty means: take every top-level key of the record as a column of the same name,
+    inferred on the first run. ``keys`` are column names that identify a row, ``rules`` are DQDL.
+    """
+
+    record_format: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = "json"
+    fields: tuple[Field, ...] = ()
+    keys: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    on_new_field: Literal["add", "ignore", "quarantine"] = "ignore"
+    on_type_change: Literal["quarantine", "widen", "fail"] = "quarantine"
+
+    @property
+    def resolved(self) -> bool:
+        """Whether every column is known and typed, so that tables can be created from it."""
+        return bool(self.fields) and all(item.type is not None for item in self.fields)
+
+    def field(self, name: str) -> Field:
+        """The field of that name, whatever the case; raises :class:`ContractError` if none is."""
+        for item in self.fields:
+            if item.name.lower() == name.lower():
+                return item
+        raise ContractError(
+            f"no column {name!r}; the schema has {', '.join(f.name for f in self.fields) or 'none'}"
+        )
+
+    def frozen(self, inferred: Mapping[str, str], paths: Mapping[str, str] | None = None) -> RowContract:
+        """This contract with the types it lacked taken from ``inferred`` (column -> type).
+
+        Columns without a stated or inferred type become ``string``. Where the contract named no
+        fields at all, ``inferred`` gives the columns, with ``paths`` (default: the column's name).
+        """
+        if not self.fields:
+            fields = tuple(
+                Field(name, (paths or {}).get(name, name), kind) for name, kind in inferred.items()
+            )
+        else:
+            fields = tuple(
+                item if item.type else replace(item, type=inferred.get(item.name, "string"))
+                for item in self.fields
+            )
+        return RowContract(
+            self.record_format, fields, self.keys, self.rules, self.on_new_field, self.on_type_change
+        )
+
+
+@dataclass(frozen=True)
+class PartitionField:
+    """One partition column: a part of the landing time, or a transform of a field.
+
+    ``name`` is the directory's name (``year=``); ``field`` None means the landing time.
+    """
+
+    name: str
+    field: str | None = None
+    transform: Literal["identity", "year", "month", "day", "hour"] = "identity"
+    timezone: str = "UTC"

@@ -1,0 +1,180 @@
+"""Runs: the pass that a pipeline makes over landed manifests, its result and its account.
+
+The account says where every row went. Stages that keep rows obey
+``rows_in == rows_out + quarantined + deduplicated + filtered``; a run whose account does not add up
+fails, whatever else went well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+RunState = Literal["Running", "Succeeded", "Failed"]
+Cardinality = Literal["preserving", "changing"]
+
+
+@dataclass(frozen=True)
+class StageAccount:
+    """What one stage did with its rows. All counts are rows.
+
+    ``cardinality`` is ``preserving`` for land, clean, cast, validate, write, and ``changing`` for
+    explode, join, aggregate and for SQL and scripts, whose in and out can't be compared.
+    Loads fill ``inserted`` .. ``deleted``; for them rows_in is what was staged.
+    """
+
+    stage: str
+    kind: str
+    rows_in: int
+    rows_out: int
+    cardinality: Cardinality = "preserving"
+    quarantined: int = 0
+    deduplicated: int = 0
+    filtered: int = 0
+    inserted: int | None = None
+    updated: int | None = None
+    stale: int | None = None
+    deleted: int | None = None
+    seconds: float = 0.0
+
+    def imbalance(self) -> str | None:
+        """Why the stage's rows do not add up, or None where they do."""
+        if self.kind == "load":
+            placed = (self.inserted or 0) + (self.updated or 0) + (self.stale or 0)
+            placed += self.deduplicated
+            if placed != self.rows_in:
+                return (
+                    f"{self.stage}: {self.rows_in} rows staged, but {self.inserted} inserted + "
+                    f"{self.updated} updated + {self.stale} stale + {self.deduplicated} "
+                    f"deduplicated = {placed}"
+                )
+            return None
+        if self.cardinality == "changing":
+            return None
+        kept = self.rows_out + self.quarantined + self.deduplicated + self.filtered
+        if kept != self.rows_in:
+            return (
+                f"{self.stage}: {self.rows_in} rows in, but {self.rows_out} out + "
+                f"{self.quarantined} quarantined + {self.deduplicated} deduplicated + "
+                f"{self.filtered} filtered = {kept}"
+            )
+        return None
+
+
+def imbalances(stages: tuple[StageAccount, ...]) -> tuple[str, ...]:
+    """Every reason why a run's account does not add up, within stages and from one to the next.
+
+    A ``load`` reads the last written output and passes its input on, so that two loads in a row
+    compare with the same output.
+    """
+    faults = [fault for stage in stages if (fault := stage.imbalance())]
+    flowing: StageAccount | None = None
+    for stage in stages:
+        if stage.kind == "unload":
+            continue
+        if flowing is not None and stage.rows_in != flowing.rows_out:
+            faults.append(
+                f"{flowing.stage} gave {flowing.rows_out} rows, but {stage.stage} took "
+                f"{stage.rows_in}"
+            )
+        if stage.kind != "load":
+            flowing = stage
+    return tuple(faults)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One Parquet file of a run's output; ``bytes`` is the object's exact size."""
+
+    uri: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """One rule's outcome. ``value`` is what was measured, as text; never row content."""
+
+    rule: str
+    passed: bool
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one pass has to do, written to S3 before the Glue job starts.
+
+    ``manifests`` are ``s3://`` URIs, in order of (source, sequence). ``contracts`` are the frozen
+    ones by source id. ``result_uri`` is where the job writes its :class:`RunResult`.
+    """
+
+    run: str
+    pipeline: str
+    config_uri: str
+    manifests: tuple[str, ...]
+    result_uri: str
+    attempt: int = 1
+    replay: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What the Glue job did: its output manifest. Files that are not listed do not exist.
+
+    ``columns`` are the names of the files' columns, in the files' order; ``types`` their type
+    expressions in the same order.
+    """
+
+    run: str
+    attempt: int
+    accounts: tuple[StageAccount, ...]
+    files: tuple[OutputFile, ...] = ()
+    columns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    quarantine_uri: str | None = None
+    quality: tuple[QualityResult, ...] = ()
+    quality_failed: bool = False
+    sequences: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the output files."""
+        return sum(item.rows for item in self.files)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed, for people: what, the class of the error, and what to do."""
+
+    stage: str
+    error: str
+    message: str
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run in the ledger: a landing (kind ``source``) or a pipeline's pass (``pipeline``).
+
+    ``started`` and ``finished`` are UTC, ISO 8601. ``seconds`` are by step name. ``manifests`` are
+    manifest ids (``namespace/name#sequence``).
+    """
+
+    run: str
+    kind: Literal["source", "pipeline"]
+    object: str
+    state: RunState
+    started: str
+    finished: str | None = None
+    execution: str | None = None
+    scheduled_time: str | None = None
+    manifests: tuple[str, ...] = ()
+    requested_by: tuple[str, ...] = ()
+    rows: int = 0
+    bytes: int = 0
+    account: tuple[StageAccount, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    quality: tuple[QualityResult, ...] = ()
+    quarantine_uri: str | None = None
+    failure: Failure | None = None

@@ -1,0 +1,128 @@
+"""A source's configuration: what the operator writes to S3 and an ingestion Lambda reads.
+
+The vocabulary is dlt's ``rest_api`` source, since its users know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from weir_contract.rows import RowContract
+
+PaginatorType = Literal["single", "pageNumber", "offset", "cursor", "link"]
+
+
+@dataclass(frozen=True)
+class Paginator:
+    """How one page leads to the next.
+
+    Parameters
+    ----------
+    type
+        ``single``: one answer is all. ``pageNumber`` and ``offset`` count in a query parameter,
+        ``cursor`` takes a token from the answer's body (``cursor_path``) or header
+        (``cursor_header``), ``link`` takes a URL from the body (``next_path``) or from the header
+        ``Link`` with rel="next" (RFC 8288).
+    page_param, offset_param, limit_param, cursor_param
+        Query parameter names.
+    base_page
+        The first page's number, 0 or 1.
+    page_size
+        Rows a page asked for, sent as ``limit_param`` where that is set.
+    total_path
+        Where the body gives the number of pages (``pageNumber``) or rows (``offset``). Without it
+        an empty page, or for ``offset`` one shorter than ``page_size``, ends the extraction.
+    """
+
+    type: PaginatorType = "single"
+    page_param: str = "page"
+    base_page: int = 1
+    offset_param: str = "offset"
+    limit_param: str | None = None
+    page_size: int = 100
+    total_path: str | None = None
+    cursor_path: str | None = None
+    cursor_header: str | None = None
+    cursor_param: str = "cursor"
+    next_path: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """Bounds on what one extraction may ask and take.
+
+    ``timeout_seconds`` is for one request; ``max_attempts`` counts the first try;
+    ``max_response_bytes`` bounds one answer; ``max_pages`` bounds a whole extraction.
+    """
+
+    timeout_seconds: int = 30
+    max_attempts: int = 5
+    max_response_bytes: int = 52_428_800
+    max_pages: int = 100_000
+    requests_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class RestApi:
+    """A REST endpoint. Header, param and body values may hold ``${SECRET:name#key}``."""
+
+    endpoint: str
+    method: Literal["GET", "POST"] = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    paginator: Paginator = Paginator()
+    data_selector: str | None = None
+    cursor_field: str | None = None
+    cursor_param: str | None = None
+    initial_cursor: str | None = None
+    limits: RequestLimits = RequestLimits()
+    allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Egress:
+    """Where outgoing requests may go. Public addresses always; others only where switched on.
+
+    ``hosts`` empty means every public host; otherwise exact names or ``*.example.com``.
+    """
+
+    allow_loopback: bool = False
+    allow_private: bool = False
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """All that an ingestion Lambda needs to know, found at the S3 URI in ``WEIR_CONFIG``.
+
+    Parameters
+    ----------
+    raw_bucket
+        Bucket of the raw zone.
+    state_table
+        Name of the Platform's DynamoDB table.
+    secrets
+        Name as written in ``${SECRET:name}`` -> Secrets Manager id (name or ARN).
+    rest_api
+        The source, where it is one.
+    """
+
+    platform: str
+    namespace: str
+    name: str
+    raw_bucket: str
+    state_table: str
+    contract: RowContract
+    metrics_namespace: str = "Weir"
+    kms_key_arn: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    egress: Egress = Egress()
+    rest_api: RestApi | None = None
+
+    @property
+    def id(self) -> str:
+        """``namespace/name``, the source's key in the state table and in manifests."""
+        return f"{self.namespace}/{self.name}"

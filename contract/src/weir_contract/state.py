@@ -1,0 +1,67 @@
+"""The Platform's DynamoDB table: who keeps what under which key.
+
+One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires`` (epoch seconds).
+
+| pk | sk | what | written by |
+|---|---|---|---|
+| ``SOURCE#ns/name`` | ``CHECKPOINT`` | sequence, epoch, cursor, lease; a cache of the last manifest | ingestion |
+| ``SOURCE#ns/name`` | ``CONTRACT`` | the frozen row contract (JSON in ``body``), put once | ingestion |
+| ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
+| ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
+| ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |
+| ``PIPELINE#ns/name`` | ``PENDING#source#sequence`` | a manifest that waits for a pass | trigger |
+| ``PIPELINE#ns/name`` | ``TAKEN#source#sequence`` | a manifest that a pass has taken, with its run | run control |
+| ``PIPELINE#ns/name`` | ``RUN#run`` | a pass's run record | run control |
+| ``FEED#kind`` | ``time#object#run`` | pointer for readers that want what is new; expires | whoever writes a run |
+"""
+
+from __future__ import annotations
+
+PK = "pk"
+SK = "sk"
+BODY = "body"
+EXPIRES = "expires"
+
+CHECKPOINT = "CHECKPOINT"
+CONTRACT = "CONTRACT"
+FLIGHT = "FLIGHT"
+FEED = "FEED#runs"
+"""One partition of run records in order of time: readers ask for what is newer than they know."""
+
+RUN_RETENTION_SECONDS = 90 * 86_400
+FEED_RETENTION_SECONDS = 7 * 86_400
+
+
+def source_pk(source: str) -> str:
+    """Partition of a source ``namespace/name``."""
+    return f"SOURCE#{source}"
+
+
+def pipeline_pk(pipeline: str) -> str:
+    """Partition of a pipeline ``namespace/name``."""
+    return f"PIPELINE#{pipeline}"
+
+
+def subscriber_sk(pipeline: str) -> str:
+    """Sort key of a subscription of a pipeline to a source."""
+    return f"SUBSCRIBER#{pipeline}"
+
+
+def run_sk(run: str) -> str:
+    """Sort key of a run record."""
+    return f"RUN#{run}"
+
+
+def pending_sk(source: str, sequence: int) -> str:
+    """Sort key of a manifest that waits; sorts by source, then sequence."""
+    return f"PENDING#{source}#{sequence:012d}"
+
+
+def taken_sk(source: str, sequence: int) -> str:
+    """Sort key of a manifest that was processed, which makes a second arrival harmless."""
+    return f"TAKEN#{source}#{sequence:012d}"
+
+
+def feed_sk(time: str, object_id: str, run: str) -> str:
+    """Sort key in the feed; ``time`` is UTC, ISO 8601."""
+    return f"{time}#{object_id}#{run}"
