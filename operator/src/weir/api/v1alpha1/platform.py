@@ -1,0 +1,267 @@
+"""Platform: one AWS account and region, as a platform team hands it out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from weir.api.v1alpha1.common import (
+    Arn,
+    BucketName,
+    CustomResource,
+    DeletionPolicy,
+    Duration,
+    Identifier,
+    Model,
+    Notifications,
+    ObjectName,
+    Status,
+    cel,
+    exactly_one,
+    rules,
+    string_set,
+    unchanging,
+)
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class AssumeRole(Model):
+    """The role through which the operator acts in the account."""
+
+    role_arn: Arn = Field(description="Role to assume.")
+    external_id: Annotated[str, StringConstraints(min_length=2, max_length=1224)] | None = Field(
+        None, description="External id that the role's trust policy asks for."
+    )
+    session_tags: Annotated[
+        dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=20)
+    ] = Field(default_factory=dict, description="Session tags to pass.")
+
+
+class ZoneBucket(Model):
+    """One zone's bucket."""
+
+    name: BucketName | None = Field(
+        None, description="Bucket name. Default: one made from cluster, platform, zone and account."
+    )
+    adopt: bool = Field(
+        False, description="The bucket exists and stays ours to use, not to delete."
+    )
+    retention_days: Annotated[int, Field(ge=1, le=3650)] | None = Field(
+        None, description="Days after which objects expire. Default: never."
+    )
+
+
+class Buckets(Model):
+    """The zones."""
+
+    raw: ZoneBucket = Field(default_factory=ZoneBucket, description="Records as they came.")
+    processed: ZoneBucket = Field(
+        default_factory=ZoneBucket, description="Parquet, an append log of runs."
+    )
+    curated: ZoneBucket = Field(default_factory=ZoneBucket, description="What readers query.")
+    artifacts: ZoneBucket = Field(
+        default_factory=ZoneBucket, description="Code, configurations, plans and results."
+    )
+    quarantine: ZoneBucket = Field(
+        default_factory=ZoneBucket, description="Rows that broke the contract, with the reason."
+    )
+
+
+class Kms(Model):
+    """The key that encrypts everything."""
+
+    key_arn: Arn | None = Field(None, description="An existing key. Default: one is created.")
+    admin_arns: Annotated[list[Arn], Field(max_length=20)] = Field(
+        default_factory=list, description="Principals that may administer a created key."
+    )
+
+
+class Network(Model):
+    """The VPC for functions and jobs that need one."""
+
+    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None = Field(
+        None, description="VPC."
+    )
+    subnet_ids: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$", max_length=64)]],
+        Field(max_length=16),
+    ] = Field(default_factory=list, description="Subnets.", json_schema_extra=string_set())
+    security_group_ids: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$", max_length=64)]],
+        Field(max_length=5),
+    ] = Field(default_factory=list, description="Security groups.", json_schema_extra=string_set())
+    endpoints: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+$", max_length=64)]],
+        Field(max_length=32),
+    ] = Field(
+        default_factory=list,
+        description="Services that the VPC has endpoints for: s3, dynamodb, secretsmanager.",
+        json_schema_extra=string_set(),
+    )
+
+
+class Redshift(Model):
+    """The warehouse."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(exactly_one("workgroup", "clusterIdentifier"))
+    )
+
+    workgroup: (
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{3,64}$", max_length=64)] | None
+    ) = Field(None, description="Redshift Serverless workgroup.")
+    cluster_identifier: (
+        Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$", max_length=63)] | None
+    ) = Field(None, description="Provisioned cluster.")
+    database: Identifier = Field("dev", description="Database that loads go to.")
+    admin_secret_arn: Arn | None = Field(
+        None,
+        description="Secret with username and password of a Redshift administrator, with which "
+        "the operator creates schemas and grants. Without it status prints the SQL to run by hand.",
+    )
+    copy_role_arn: Arn = Field(
+        description="Role attached to the warehouse, with which COPY reads and UNLOAD writes S3."
+    )
+
+
+class Secrets(Model):
+    """Which secrets sources may name."""
+
+    prefix: Annotated[
+        str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9/_+=.@-]+/$")
+    ] = Field(
+        "weir/",
+        description="${SECRET:name} of a source in namespace ns is the secret <prefix>ns/name.",
+    )
+
+
+class NamespaceSelector(Model):
+    """Which namespaces a grant is for: those named, and those with all of these labels."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.names) || has(self.matchLabels)",
+                "name the namespaces, or give labels to match",
+            )
+        )
+    )
+
+    names: Annotated[list[ObjectName], Field(max_length=200, min_length=1)] | None = Field(
+        None, description="Namespaces by name.", json_schema_extra=string_set()
+    )
+    match_labels: (
+        Annotated[
+            dict[str, Annotated[str, StringConstraints(max_length=63)]],
+            Field(max_length=16, min_length=1),
+        ]
+        | None
+    ) = Field(None, description="Labels that a namespace must all carry.")
+
+
+class EgressGrant(Model):
+    """Where outgoing requests may go, beside public addresses."""
+
+    hosts: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
+        None, description="Only these hosts; *.example.com covers subdomains. Default: all public."
+    )
+    allow_private: bool | None = Field(
+        None, description="Private ranges too (10/8, 172.16/12, 192.168/16, fc00::/7)."
+    )
+    allow_loopback: bool | None = Field(None, description="Loopback too: for the local default.")
+
+
+class RedshiftGrant(Model):
+    """Which schemas of the warehouse a namespace may load."""
+
+    schemas: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
+        None, description="Schema names or patterns with *. Default: every schema no one claimed."
+    )
+
+
+class Grant(Model):
+    """What the objects of some namespaces may do."""
+
+    namespaces: NamespaceSelector = Field(description="Who is granted this.")
+    secret_prefixes: Annotated[list[Pattern], Field(max_length=20)] | None = Field(
+        None, description="Secrets beside <prefix><namespace>/: names that start so."
+    )
+    bucket_prefixes: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
+        None,
+        description="Prefixes in processed and curated that may be written; patterns with *. "
+        "Default: every prefix no one claimed.",
+    )
+    external_arns: Annotated[list[Arn], Field(max_length=100)] | None = Field(
+        None, description="Buckets, streams, Kafka clusters of others that may be read."
+    )
+    redshift: RedshiftGrant | None = Field(None, description="Schemas.")
+    egress: EgressGrant | None = Field(None, description="Hosts and addresses.")
+    allow: Annotated[list[Literal["adopt", "scripts", "delete"]], Field(max_length=3)] | None = (
+        Field(
+            None,
+            description="adopt: take over existing AWS resources; scripts: run Python of one's own in "
+            "jobs; delete: deletionPolicy Delete.",
+        )
+    )
+
+
+class PlatformSpec(Model):
+    """One AWS account and region."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*unchanging("region", "accountId")))
+
+    region: Annotated[
+        str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", max_length=32)
+    ] = Field(description="AWS region.")
+    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$", max_length=12)] = Field(
+        description="The account: a guard. The operator refuses to act if STS says another."
+    )
+    endpoint_url: (
+        Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=512)] | None
+    ) = Field(None, description="Another endpoint for all AWS calls: an emulator.")
+    assume_role: AssumeRole | None = Field(None, description="Role to act through.")
+    buckets: Buckets = Field(default_factory=Buckets, description="The zones' buckets.")
+    kms: Kms = Field(default_factory=Kms, description="The key.")
+    network: Network | None = Field(None, description="VPC.")
+    redshift: Redshift | None = Field(None, description="The warehouse.")
+    secrets: Secrets = Field(default_factory=Secrets, description="Secrets.")
+    notifications: Notifications = Field(
+        default_factory=Notifications, description="Defaults for all objects."
+    )
+    permissions_boundary_arn: Arn | None = Field(None, description="Boundary that every role gets.")
+    tags: Annotated[
+        dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=30)
+    ] = Field(default_factory=dict, description="Tags for every AWS resource, beside Weir's own.")
+    log_retention_days: Literal[
+        1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653
+    ] = Field(30, description="Days that logs are kept.")
+    drift_interval: Duration = Field("10m", description="How often AWS is compared with the spec.")
+    deletion_policy: DeletionPolicy = Field(
+        "Retain",
+        description="Whether buckets, the key and the state table go when the Platform does. "
+        "A bucket that is not empty stays in any case.",
+    )
+    grants: Annotated[list[Grant], Field(max_length=50)] = Field(
+        default_factory=list,
+        description="Which namespaces may use the Platform, and for what.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class PlatformStatus(Status):
+    """Observed state of a Platform."""
+
+    account_id: Annotated[str, StringConstraints(max_length=12)] | None = None
+    users: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="DataSources and Pipelines that use this Platform."
+    )
+
+
+class Platform(CustomResource):
+    """One AWS account and region, as a platform team hands it out."""
+
+    kind: Literal["Platform"] = "Platform"
+    spec: PlatformSpec
+    status: PlatformStatus = Field(default_factory=PlatformStatus)
