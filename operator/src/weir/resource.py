@@ -215,6 +215,13 @@ class Adapter(Protocol):
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What exists of these names. A name that is absent from the answer does not exist."""
 
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Wanted properties in the form in which ``observe`` gives them, to be compared with that.
+
+        AWS reorders policies, drops defaults and folds names: this does the same.
+        """
+        return dict(properties)
+
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         """Create it with these tags, idempotently where the API has tokens, and say what is there.
 

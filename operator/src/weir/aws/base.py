@@ -1,0 +1,59 @@
+"""What all adapters share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from weir.aws.calls import Calls
+from weir.aws.session import AwsSession
+from weir.resource import Adapter, Observed, Traits
+
+FEW = 3
+"""Up to so many names are asked for one by one; more are worth a listing."""
+
+
+class ServiceAdapter(Adapter):
+    """An adapter with the calls of its service.
+
+    A subclass gives ``kind``, ``service`` (botocore's name), ``traits`` and the four methods of
+    :class:`weir.resource.Adapter`.
+    """
+
+    service: ClassVar[str]
+    traits: Traits = Traits()
+
+    def __init__(self, session: AwsSession) -> None:
+        self.session = session
+        self.calls = Calls(session, self.service)
+
+    def must_see(self, name: str) -> Observed:
+        """What is there right after it was written.
+
+        A read that does not show it yet gives an unsettled nothing: the engine looks again.
+        """
+        found = self.observe([name])
+        return found.get(name) or Observed(
+            name, {}, settled=False, detail="written, not yet readable"
+        )
+
+
+def picked(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The properties of these names that are given."""
+    return {name: properties[name] for name in names if properties.get(name) is not None}
+
+
+def chunks(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    """A sequence in pieces of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def common_prefix(names: Sequence[str]) -> str:
+    """The longest text that all names begin with: what a listing can filter by."""
+    if not names:
+        return ""
+    first, last = min(names), max(names)
+    length = 0
+    while length < min(len(first), len(last)) and first[length] == last[length]:
+        length += 1
+    return first[:length]

@@ -1,0 +1,310 @@
+"""The way to one AWS account and region: clients, credentials, limits and what is counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+from weir import __version__
+from weir.aws.errors import Invalid, WriteRefused, outcome_of
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 30.0
+MAX_ATTEMPTS = 4
+"""Few: the engine's own queue retries too, and it gives others a turn meanwhile."""
+SESSION_SECONDS = 3600
+"""How long an assumed role's credentials live; a chained role allows one hour at most
+(IAM user guide, "Role chaining")."""
+
+READS = (
+    "Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "Lookup", "Search", "Simulate",
+    "Select", "Test", "Validate", "AssumeRole",
+)  # fmt: skip
+"""Operations that begin so change nothing."""
+
+
+@dataclass(frozen=True)
+class Assume:
+    """One role of a chain; ``external_id`` is what its trust policy asks for, if it does."""
+
+    role_arn: str
+    external_id: str = ""
+    session_name: str = "weir"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a session leads.
+
+    Parameters
+    ----------
+    region
+        ``eu-central-1``.
+    account_id
+        The account that it must be, by STS; empty for any.
+    roles
+        Roles to assume, in this order.
+    endpoint_url
+        Another endpoint for every service; empty for AWS's.
+    profile
+        A profile of the shared config file; empty for the default chain.
+    """
+
+    region: str
+    account_id: str = ""
+    roles: tuple[Assume, ...] = ()
+    endpoint_url: str = ""
+    profile: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One API call that has ended.
+
+    Parameters
+    ----------
+    service, operation
+        botocore's service name and the API operation.
+    outcome
+        ``ok`` or the name of the class in :mod:`weir.aws.errors` that it became.
+    seconds
+        From first try to last answer.
+    retries
+        Tries that botocore made beyond the first.
+    """
+
+    service: str
+    operation: str
+    outcome: str
+    seconds: float
+    retries: int
+
+
+Observer = Callable[[Call], None]
+
+_reading_sql: ContextVar[bool] = ContextVar("weir_reading_sql", default=False)
+
+
+@contextmanager
+def reading_sql() -> Iterator[None]:
+    """Statements sent within only read, though the API operation does not tell so."""
+    token = _reading_sql.set(True)
+    try:
+        yield
+    finally:
+        _reading_sql.reset(token)
+
+
+def is_write(operation: str) -> bool:
+    """Whether an API operation may change something, by its name."""
+    if operation in ("ExecuteStatement", "BatchExecuteStatement"):
+        return not _reading_sql.get()
+    return not operation.startswith(READS)
+
+
+class AwsSession:
+    """Shared boto3 clients of one account and region. Safe to use from many threads.
+
+    Parameters
+    ----------
+    target
+        Where it leads.
+    observer
+        Told of every call; must be quick and must not raise.
+    dry_run
+        Refuse every write with :class:`weir.aws.errors.WriteRefused`.
+    """
+
+    def __init__(
+        self, target: Target, *, observer: Observer | None = None, dry_run: bool = False
+    ) -> None:
+        self.target = target
+        self.dry_run = dry_run
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+        self._account = ""
+        self._config = Config(
+            region_name=target.region,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"mode": "adaptive", "total_max_attempts": MAX_ATTEMPTS},
+            max_pool_connections=32,
+            user_agent_extra=f"weir/{__version__}",
+            s3={"addressing_style": "path"} if target.endpoint_url else None,
+        )
+        self._boto = self._session()
+
+    @property
+    def region(self) -> str:
+        """The region that calls go to."""
+        return self.target.region
+
+    @property
+    def account_id(self) -> str:
+        """The account of the credentials, asked of STS once."""
+        if not self._account:
+            from weir.aws.sts import caller_account
+
+            self._account = caller_account(self)
+        return self._account
+
+    @property
+    def partition(self) -> str:
+        """``aws``, ``aws-cn`` or ``aws-us-gov``: the second part of an ARN."""
+        return str(self._boto.get_partition_for_region(self.region))
+
+    def arn(self, service: str, path: str) -> str:
+        """The ARN of something in this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{path}"
+
+    def client(self, service: str) -> Any:
+        """The shared client of a service, by botocore's name of it."""
+        found = self._clients.get(service)
+        if found is None:
+            # Making a client is not thread safe in boto3; using one is.
+            with self._lock:
+                found = self._clients.get(service)
+                if found is None:
+                    found = self._boto.client(
+                        service,
+                        config=self._config,
+                        endpoint_url=self.target.endpoint_url or None,
+                    )
+                    self._listen(service, found)
+                    self._clients[service] = found
+        return found
+
+    def verify_account(self) -> str:
+        """The account id, if it is the one that is meant.
+
+        Raises
+        ------
+        Invalid
+            The credentials are of another account.
+        """
+        actual = self.account_id
+        expected = self.target.account_id
+        if expected and actual != expected:
+            raise Invalid(
+                f"the credentials are of account {actual}, but accountId says {expected}: nothing was "
+                "touched. Correct accountId, or the role that is assumed.",
+                service="sts",
+                operation="GetCallerIdentity",
+                resource=expected,
+            )
+        return actual
+
+    def _session(self) -> boto3.Session:
+        session = boto3.Session(
+            region_name=self.target.region, profile_name=self.target.profile or None
+        )
+        for role in self.target.roles:
+            session = self._assumed(session, role)
+        return session
+
+    def _assumed(self, source: boto3.Session, role: Assume) -> boto3.Session:
+        core = botocore.session.get_session()
+        extra: dict[str, Any] = {
+            "RoleSessionName": role.session_name,
+            "DurationSeconds": SESSION_SECONDS,
+        }
+        if role.external_id:
+            extra["ExternalId"] = role.external_id
+        fetcher = AssumeRoleCredentialFetcher(
+            partial(
+                core.create_client,
+                region_name=self.target.region,
+                endpoint_url=self.target.endpoint_url or None,
+                config=self._config,
+            ),
+            source.get_credentials(),
+            role.role_arn,
+            extra_args=extra,
+        )
+        # botocore has no public way to give a session credentials that renew themselves.
+        core._credentials = DeferredRefreshableCredentials(
+            method="assume-role", refresh_using=fetcher.fetch_credentials
+        )
+        return boto3.Session(botocore_session=core, region_name=self.target.region)
+
+    def _listen(self, service: str, client: Any) -> None:
+        events = client.meta.events
+        if self.dry_run:
+            events.register("before-parameter-build.*.*", partial(_refuse_writes, service))
+        if self._observer is not None:
+            events.register("before-call.*.*", _start)
+            events.register("after-call.*.*", partial(self._answered, service))
+            events.register("after-call-error.*.*", partial(self._failed, service))
+
+    def _answered(
+        self, service: str, *, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any
+    ) -> None:
+        meta = parsed.get("ResponseMetadata", {})
+        error, status = parsed.get("Error", {}), int(meta.get("HTTPStatusCode", 200))
+        outcome = "ok"
+        if status >= 300:
+            code, text = str(error.get("Code", "")), str(error.get("Message", ""))
+            outcome = outcome_of(service, code, text, status).outcome.__name__
+        self._tell(service, model.name, outcome, context, int(meta.get("RetryAttempts", 0)))
+
+    def _failed(self, service: str, *, event_name: str, context: dict[str, Any], **_: Any) -> None:
+        self._tell(service, event_name.rpartition(".")[2], "Transient", context, MAX_ATTEMPTS - 1)
+
+    def _tell(
+        self, service: str, operation: str, outcome: str, context: dict[str, Any], retries: int
+    ) -> None:
+        if self._observer is not None:
+            seconds = time.monotonic() - float(context.get("weir_started", time.monotonic()))
+            self._observer(Call(service, operation, outcome, seconds, retries))
+
+
+def _start(*, context: dict[str, Any], **_: Any) -> None:
+    context["weir_started"] = time.monotonic()
+
+
+def _refuse_writes(service: str, *, model: Any, **_: Any) -> None:
+    if is_write(model.name):
+        raise WriteRefused(
+            f"{service} {model.name} would change AWS, and this session only reads",
+            service=service,
+            operation=model.name,
+        )
+
+
+class Sessions:
+    """One :class:`AwsSession` for each target, shared by all who lead there.
+
+    Parameters
+    ----------
+    observer
+        Told of every call.
+    dry_run
+        Refuse every write.
+    """
+
+    def __init__(self, *, observer: Observer | None = None, dry_run: bool = False) -> None:
+        self._observer = observer
+        self._dry_run = dry_run
+        self._lock = threading.Lock()
+        self._sessions: dict[Target, AwsSession] = {}
+
+    def get(self, target: Target) -> AwsSession:
+        """The session of a target, made at its first use."""
+        with self._lock:
+            if target not in self._sessions:
+                self._sessions[target] = AwsSession(
+                    target, observer=self._observer, dry_run=self._dry_run
+                )
+            return self._sessions[target]

@@ -1,0 +1,53 @@
+"""Tags: AWS has them as lists of pairs, as maps, and under several key names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from weir.aws.calls import Calls
+from weir.aws.session import AwsSession
+
+
+def pairs(tags: Mapping[str, str], key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
+    """Tags as the list of pairs that most services take."""
+    return [{key: name, value: text} for name, text in sorted(tags.items())]
+
+
+def mapping(
+    items: Iterable[Mapping[str, Any]] | None, key: str = "Key", value: str = "Value"
+) -> dict[str, str]:
+    """Tags from a list of pairs."""
+    return {str(item[key]): str(item.get(value, "")) for item in items or ()}
+
+
+def changes(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """What to set and what to remove. Tags of ``aws:`` are AWS's own and stay."""
+    wanted = {key: text for key, text in after.items() if before.get(key) != text}
+    gone = [key for key in before if key not in after and not key.startswith("aws:")]
+    return wanted, sorted(gone)
+
+
+def bulk(session: AwsSession, *resource_types: str) -> dict[str, dict[str, str]]:
+    """ARN -> tags of everything tagged of these types, 100 a page.
+
+    The Resource Groups Tagging API lags behind writes for a while: what is missing here must be
+    asked of the service itself before it counts as untagged.
+
+    Parameters
+    ----------
+    resource_types
+        ``lambda:function``, ``states:stateMachine``.
+    """
+    calls = Calls(session, "resourcegroupstaggingapi")
+    return {
+        str(item["ResourceARN"]): mapping(item.get("Tags"))
+        for item in calls.pages(
+            "GetResources",
+            "ResourceTagMappingList",
+            ResourceTypeFilters=list(resource_types),
+            ResourcesPerPage=100,
+        )
+    }
