@@ -263,7 +263,7 @@ class CustomResource(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    api_version: Literal["weir.dev/v1alpha1"] = API_VERSION
+    api_version: Literal["weir.dev/v1alpha1"] = "weir.dev/v1alpha1"
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     @property

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from weir.api.v1alpha1.common import (
-    BucketRef,
     CustomResource,
     Duration,
     Expression,
@@ -16,7 +15,6 @@ from weir.api.v1alpha1.common import (
     Notifications,
     ObjectName,
     Partition,
-    Path,
     Prefix,
     RunStatus,
     Schedule,

@@ -81,9 +81,9 @@ class Kms(Model):
 class Network(Model):
     """The VPC for functions and jobs that need one."""
 
-    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None = Field(
-        None, description="VPC."
-    )
+    vpc_id: (
+        Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$", max_length=21)] | None
+    ) = Field(None, description="VPC.")
     subnet_ids: Annotated[
         list[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$", max_length=64)]],
         Field(max_length=16),
