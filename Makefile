@@ -1,0 +1,94 @@
+# Weir: one command for each habit. Everything lands under .local/ and dist/ (and a cache of built
+# binaries, WEIR_CACHE, default ~/.cache/weir).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .local/venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PACKAGES := contract operator lambdas glue local
+SOURCES := contract/src operator/src lambdas/src glue/src local/src
+UV := .local/uv/bin/uv
+N ?= 1000
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+
+# -- setting up ---------------------------------------------------------------------------------
+
+.PHONY: prerequisites
+prerequisites:
+	@tools/prerequisites
+
+$(UV):
+	@tools/prerequisites
+	@$(PYTHON) -m venv .local/uv && .local/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.ready: requirements.lock $(PACKAGES:%=%/pyproject.toml) | $(UV)
+	@echo "setting up the Python environment in $(VENV)"
+	@test -x $(PY) || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@$(UV) pip sync --quiet --python $(PY) requirements.lock
+	@$(UV) pip install --quiet --no-deps --python $(PY) $(PACKAGES:%=-e ./%)
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Set up the Python environment
+
+.PHONY: lock
+lock: | $(UV) ## Resolve the dependencies anew
+	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --no-emit-package weir --no-emit-package weir-contract --no-emit-package weir-lambdas \
+	  --no-emit-package weir-glue --no-emit-package weir-local \
+	  --custom-compile-command "make lock" --group pyproject.toml:dev \
+	  $(PACKAGES:%=%/pyproject.toml) -o requirements.lock
+	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --no-emit-package weir --no-emit-package weir-contract \
+	  --custom-compile-command "make lock" operator/pyproject.toml -o operator/requirements.lock
+
+.PHONY: artifacts
+artifacts: setup ## Build the Lambda and Glue artifacts into dist/artifacts
+	@$(PY) lambdas/build_artifacts.py --out dist/artifacts
+
+.PHONY: generate
+generate: setup ## Write every generated file anew: crds/, the chart's copies, the docs' tables
+	@$(PY) tools/generate.py
+
+# -- running ------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## The main job, whole: from kubectl apply to rows in the warehouse (KEEP=1 leaves it running)
+	@$(PY) -m weir_local demo $(if $(KEEP),--keep)
+
+.PHONY: up
+up: setup ## Start cluster, local AWS and operator in the background; then: source .local/env.sh
+	@$(PY) -m weir_local up
+
+.PHONY: down
+down: setup ## End exactly what make up started
+	@$(PY) -m weir_local down
+
+# -- checking -----------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## Set up everything and run all tests
+	@$(PY) -m weir_local warm
+	@$(PY) -m pytest
+
+.PHONY: check
+check: setup ## Format, lint, types, imports, generated files fresh
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports --no-cache
+	@$(PY) tools/generate.py --check
+
+.PHONY: format
+format: setup ## Format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## Time from apply to the first row, and AWS calls a resource, as one JSON line
+	@$(PY) -m benchmarks.apply_to_row
