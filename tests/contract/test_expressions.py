@@ -46,7 +46,7 @@ REFUSED_EXPRESSIONS = [
     ("1 =", "not valid SQL"),
     ("'open", "not valid SQL"),
     ("  ", "empty"),
-    ("a" * 20_001, "20000 are allowed"),
+    ("a" * 32_769, "32768 are allowed"),
     ("a\x00", "control characters"),
 ]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlglot import Token, exp
 
-MAX_TEXT = 20_000
+MAX_TEXT = 32_768
 """Longest expression or query in characters; parsing time grows with it."""
 
 
