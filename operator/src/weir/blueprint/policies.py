@@ -1,0 +1,585 @@
+"""Who may do what: the IAM documents of every role, function, queue, topic, bucket and key.
+
+Each function, job and state machine has a role of its own with exact ARNs. Where a service takes no
+resource in its policies, :data:`UNSCOPED` lists the action and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from weir.blueprint import naming
+from weir.blueprint.facts import Arn, PlatformFacts
+from weir_contract.manifest import manifest_prefix
+from weir_contract.state import FEED, pipeline_pk, source_pk
+
+Document = dict[str, Any]
+Statement = dict[str, Any]
+
+UNSCOPED: dict[str, str] = {
+    "redshift-data:DescribeStatement": "takes no resource (Service Authorization Reference); Redshift "
+    "shows a statement to the identity that ran it only",
+    "redshift-data:GetStatementResult": "takes no resource; as DescribeStatement",
+    "ec2:CreateNetworkInterface": "network interfaces of a function in a VPC have no ARN beforehand",
+    "ec2:DescribeNetworkInterfaces": "takes no resource",
+    "ec2:DeleteNetworkInterface": "Lambda names the interfaces; restricted to calls by Lambda itself",
+}
+"""Actions that stand with ``Resource: "*"``, each with its reason."""
+
+TABLE_READ = ("dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem")
+TABLE_WRITE = (
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:ConditionCheckItem",
+)
+
+
+def document(*statements: Statement | None) -> Document:
+    """A policy of these statements; None stands for one that does not apply."""
+    return {"Version": "2012-10-17", "Statement": [item for item in statements if item]}
+
+
+def allow(
+    sid: str,
+    actions: Sequence[str],
+    resources: Sequence[Arn],
+    condition: Mapping[str, Any] | None = None,
+) -> Statement:
+    """An Allow statement. Lists are sorted, so that equal policies are equal JSON."""
+    statement: Statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": sorted(set(resources), key=str),
+    }
+    if condition:
+        statement["Condition"] = dict(condition)
+    return statement
+
+
+def trust(facts: PlatformFacts, service: str, source: str | None = None) -> Document:
+    """A trust policy for one AWS service.
+
+    Parameters
+    ----------
+    service
+        The short name: ``lambda``, ``states``, ``scheduler``, ``glue``.
+    source
+        ARN pattern that the service states as ``aws:SourceArn``, against the confused deputy. Step
+        Functions, EventBridge Scheduler and Glue document that they set it when they assume a
+        role; Lambda does not, so that for it neither key can be asked for.
+    """
+    statement: Statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    if source:
+        statement["Condition"] = {
+            "StringEquals": {"aws:SourceAccount": facts.account_id},
+            "ArnLike": {"aws:SourceArn": source},
+        }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def uses_key(facts: PlatformFacts, *services: str, writes: bool = True) -> Statement:
+    """The Platform's key, through these services only."""
+    actions = ["kms:Decrypt", "kms:GenerateDataKey"] if writes else ["kms:Decrypt"]
+    through = sorted(f"{service}.{facts.region}.amazonaws.com" for service in services)
+    return allow(
+        "UseKey",
+        actions,
+        [facts.kms_key_arn],
+        {"StringEquals": {"kms:ViaService": through}},
+    )
+
+
+def writes_logs(facts: PlatformFacts, function: str) -> Statement:
+    """A function's own log group; the operator creates it, so no CreateLogGroup."""
+    return allow(
+        "WriteLogs",
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+        [facts.log_group_arn(function)],
+    )
+
+
+def lists_bucket(facts: PlatformFacts, sid: str, zone: str, prefixes: Sequence[str]) -> Statement:
+    """ListBucket below these prefixes; it also makes a missing key a 404 rather than a 403."""
+    patterns = sorted({pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")})
+    return allow(
+        sid,
+        ["s3:ListBucket"],
+        [facts.bucket_arn(zone)],
+        {"StringLike": {"s3:prefix": patterns}},
+    )
+
+
+def table_access(
+    facts: PlatformFacts, sid: str, keys: Sequence[str], writes: bool = True
+) -> Statement:
+    """Items of the state table whose partition key is one of these (patterns with ``*``)."""
+    actions = [*TABLE_READ, *(TABLE_WRITE if writes else ())]
+    return allow(
+        sid,
+        actions,
+        [facts.state_table_arn],
+        {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": sorted(keys)}},
+    )
+
+
+def network_access(facts: PlatformFacts) -> Statement | None:
+    """What Lambda needs to put a function into the VPC; None without a VPC."""
+    if not facts.subnet_ids:
+        return None
+    actions = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+    ]
+    return allow("JoinNetwork", actions, ["*"])
+
+
+def publishes(topics: Iterable[str]) -> Statement | None:
+    """Publish to these topics; None for none."""
+    arns = sorted(set(topics))
+    return allow("Notify", ["sns:Publish"], arns) if arns else None
+
+
+def ingestion(
+    facts: PlatformFacts,
+    *,
+    source: str,
+    function: str,
+    config_key: str,
+    secrets: Sequence[str],
+) -> Document:
+    """The role of a source's ``api_ingestion``.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``.
+    function
+        The function's physical name.
+    config_key
+        Key of its configuration in the artifacts bucket.
+    secrets
+        Secrets Manager names or ARNs that the source's references resolve to.
+    """
+    return document(
+        writes_logs(facts, function),
+        allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        allow(
+            "LandRecords",
+            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn("raw", f"{source}/*")],
+        ),
+        lists_bucket(facts, "FindManifests", "raw", [f"{source}/"]),
+        table_access(facts, "KeepState", [source_pk(source), FEED]),
+        allow(
+            "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
+        )
+        if secrets
+        else None,
+        uses_key(facts, "s3", "dynamodb", "secretsmanager", "lambda"),
+    )
+
+
+def trigger(facts: PlatformFacts) -> Document:
+    """The role of the Platform's trigger: it starts the machines of every pipeline."""
+    machines = naming.prefix(facts.cluster) + "*"
+    return document(
+        writes_logs(facts, facts.trigger_function),
+        allow(
+            "TakeEvents",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+            ],
+            [facts.queue_arn(facts.manifests_queue)],
+        ),
+        allow(
+            "ReadManifests",
+            ["s3:GetObject"],
+            [facts.bucket_arn("raw", manifest_prefix("*/*") + "*")],
+        ),
+        allow("FindManifests", ["s3:ListBucket"], [facts.bucket_arn("raw")]),
+        table_access(facts, "KeepFlights", ["SOURCE#*", "PIPELINE#*", FEED]),
+        allow("FindSubscribers", ["dynamodb:Scan"], [facts.state_table_arn]),
+        allow("StartRuns", ["states:StartExecution"], [facts.machine_arn(machines)]),
+        allow("WatchRuns", ["states:DescribeExecution"], [facts.execution_arn(machines)]),
+        uses_key(facts, "s3", "sqs", "dynamodb", "lambda"),
+    )
+
+
+def scheduler(facts: PlatformFacts) -> Document:
+    """The role of all schedules: ingest machines of this cluster, and the trigger."""
+    machines = naming.prefix(facts.cluster) + "*"
+    return document(
+        allow("StartRuns", ["states:StartExecution"], [facts.machine_arn(machines)]),
+        allow("CallTrigger", ["lambda:InvokeFunction"], [facts.trigger_arn]),
+    )
+
+
+def run_control(
+    facts: PlatformFacts,
+    *,
+    pipeline: str,
+    sources: Sequence[str],
+    function: str,
+    machine: str,
+    config_key: str,
+    runs_prefix: str,
+) -> Document:
+    """The role of a pipeline's ``metadata_extractor``.
+
+    Parameters
+    ----------
+    pipeline, sources
+        ``namespace/name`` of the pipeline and of what it reads.
+    machine
+        The state machine's name: a flight whose execution ended is taken over.
+    runs_prefix
+        Where plans and results of the pipeline's runs stand in the artifacts bucket.
+    """
+    return document(
+        writes_logs(facts, function),
+        allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        allow(
+            "KeepRuns",
+            ["s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn("artifacts", f"{runs_prefix}*")],
+        ),
+        allow(
+            "ReadManifests",
+            ["s3:GetObject"],
+            [facts.bucket_arn("raw", f"{manifest_prefix(source)}*") for source in sources],
+        ),
+        lists_bucket(facts, "FindManifests", "raw", [f"{source}/" for source in sources]),
+        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix]),
+        table_access(
+            facts,
+            "KeepState",
+            [pipeline_pk(pipeline), *(source_pk(source) for source in sources), FEED],
+        ),
+        allow("WatchRuns", ["states:DescribeExecution"], [facts.execution_arn(machine)]),
+        uses_key(facts, "s3", "dynamodb", "lambda"),
+    )
+
+
+def loader(
+    facts: PlatformFacts,
+    *,
+    pipeline: str,
+    sources: Sequence[str],
+    function: str,
+    config_key: str,
+    runs_prefix: str,
+) -> Document:
+    """The role of a pipeline's ``redshift_loader``: it writes SQL and reads results, no more."""
+    return document(
+        writes_logs(facts, function),
+        allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        allow(
+            "KeepRuns",
+            ["s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn("artifacts", f"{runs_prefix}*")],
+        ),
+        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix]),
+        table_access(
+            facts,
+            "ReadContracts",
+            [pipeline_pk(pipeline), *(source_pk(source) for source in sources)],
+            writes=False,
+        ),
+        *warehouse_access(facts, pipeline.split("/")[0]),
+        network_access(facts),
+        uses_key(facts, "s3", "dynamodb", "lambda"),
+    )
+
+
+def warehouse_access(facts: PlatformFacts, namespace: str) -> tuple[Statement, ...]:
+    """Run statements in the warehouse as the namespace's loader; nothing without a warehouse."""
+    warehouse = facts.warehouse
+    if warehouse is None:
+        return ()
+    statements = [
+        allow(
+            "RunStatements",
+            ["redshift-data:BatchExecuteStatement", "redshift-data:ExecuteStatement"],
+            [warehouse_arn(facts)],
+        ),
+        allow(
+            "ReadStatements",
+            ["redshift-data:DescribeStatement", "redshift-data:GetStatementResult"],
+            ["*"],
+        ),
+    ]
+    if warehouse.serverless:
+        statements.append(
+            allow("BecomeLoader", ["redshift-serverless:GetCredentials"], [warehouse_arn(facts)])
+        )
+    else:
+        user, name = naming.loader_user(namespace), warehouse.name
+        statements.append(
+            allow(
+                "BecomeLoader",
+                ["redshift:GetClusterCredentials"],
+                [
+                    facts.arn("redshift", f"dbuser:{name}/{user}"),
+                    facts.arn("redshift", f"dbname:{name}/{warehouse.database}"),
+                ],
+            )
+        )
+    return tuple(statements)
+
+
+def warehouse_arn(facts: PlatformFacts) -> Arn:
+    """The ARN that Data API policies name: the workgroup's, or the cluster's."""
+    if facts.warehouse is None:
+        raise ValueError(f"Platform {facts.platform} has no Redshift")
+    if facts.warehouse.arn:
+        return facts.warehouse.arn
+    if facts.warehouse.serverless:
+        raise ValueError(f"the ARN of workgroup {facts.warehouse.name} is not known yet")
+    return facts.arn("redshift", f"cluster:{facts.warehouse.name}")
+
+
+def glue_job(
+    facts: PlatformFacts,
+    *,
+    pipeline: str,
+    sources: Sequence[str],
+    config_key: str,
+    runs_prefix: str,
+    writes: Sequence[tuple[str, str]],
+    tables: Sequence[str],
+    pii_secret: str | None = None,
+) -> Document:
+    """The role of a pipeline's Glue job.
+
+    Parameters
+    ----------
+    writes
+        Zone and prefix of each output: ``("processed", "customers/")``. The quarantine is implied.
+    tables
+        Glue tables whose partitions it adds.
+    pii_secret
+        Secret that holds the key of keyed hashes.
+    """
+    code = sorted(item.key for name, item in facts.artifacts.items() if name.startswith("glue"))
+    database = naming.catalog_database(facts.cluster, pipeline.split("/")[0])
+    outputs = [*writes, ("quarantine", f"{pipeline}/")]
+    return document(
+        allow(
+            "WriteLogs",
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            [facts.arn("logs", "log-group:/aws-glue/*")],
+        ),
+        allow(
+            "ReadCode",
+            ["s3:GetObject"],
+            [facts.bucket_arn("artifacts", key) for key in [*code, config_key]],
+        ),
+        allow(
+            "KeepRuns",
+            ["s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn("artifacts", f"{runs_prefix}*")],
+        ),
+        allow(
+            "ReadRecords", ["s3:GetObject"], [facts.bucket_arn("raw", f"{s}/*") for s in sources]
+        ),
+        allow(
+            "WriteRows",
+            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn(zone, f"{prefix}*") for zone, prefix in outputs],
+        ),
+        lists_bucket(facts, "FindRecords", "raw", [f"{source}/" for source in sources]),
+        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix, "code/"]),
+        *(
+            lists_bucket(
+                facts,
+                f"Find{zone.capitalize()}",
+                zone,
+                [prefix for other, prefix in outputs if other == zone],
+            )
+            for zone in sorted({zone for zone, _ in outputs})
+        ),
+        allow(
+            "RegisterPartitions",
+            [
+                "glue:BatchCreatePartition",
+                "glue:CreatePartition",
+                "glue:GetPartition",
+                "glue:GetPartitions",
+                "glue:GetTable",
+                "glue:UpdatePartition",
+                "glue:UpdateTable",
+            ],
+            [
+                facts.arn("glue", "catalog"),
+                facts.arn("glue", f"database/{database}"),
+                *(facts.arn("glue", f"table/{database}/{table}") for table in tables),
+            ],
+        ),
+        table_access(
+            facts,
+            "ReadContracts",
+            [pipeline_pk(pipeline), *(source_pk(source) for source in sources)],
+            writes=False,
+        ),
+        allow("ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(pii_secret)])
+        if pii_secret
+        else None,
+        uses_key(facts, "s3", "dynamodb", *(["secretsmanager"] if pii_secret else [])),
+    )
+
+
+def machine(
+    facts: PlatformFacts,
+    *,
+    functions: Sequence[str],
+    topics: Sequence[str],
+    job: str | None = None,
+    itself: str | None = None,
+    namespace: str | None = None,
+) -> Document:
+    """The role of a state machine.
+
+    Parameters
+    ----------
+    functions, topics
+        ARNs that it invokes and publishes to.
+    job
+        Name of the Glue job that it runs.
+    itself
+        Its own name, where it hands over to a new execution of itself.
+    namespace
+        Its namespace, where it runs statements in the warehouse.
+    """
+    return document(
+        allow("CallFunctions", ["lambda:InvokeFunction"], functions),
+        publishes(topics),
+        allow(
+            "RunJob",
+            ["glue:BatchStopJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun"],
+            [facts.arn("glue", f"job/{job}")],
+        )
+        if job
+        else None,
+        allow("HandOver", ["states:StartExecution"], [facts.machine_arn(itself)])
+        if itself
+        else None,
+        *(warehouse_access(facts, namespace) if namespace else ()),
+        uses_key(facts, "sns") if topics else None,
+    )
+
+
+def key_policy(facts: PlatformFacts, admins: Sequence[str] = ()) -> Document:
+    """The policy of a key that Weir creates.
+
+    ``kms:*`` for the account's root is what makes IAM policies count at all (KMS Developer Guide,
+    *Default key policy*). The services are those that use the key on their own behalf.
+    """
+    root = f"arn:{facts.partition}:iam::{facts.account_id}:root"
+    account = {"StringEquals": {"aws:SourceAccount": facts.account_id}}
+    groups = f"log-group:/aws/lambda/{naming.prefix(facts.cluster)}*"
+    services = [
+        (
+            "Logs",
+            f"logs.{facts.region}.amazonaws.com",
+            [
+                "kms:Decrypt*",
+                "kms:Describe*",
+                "kms:Encrypt*",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+            ],
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": facts.arn("logs", groups)}},
+        ),
+        ("Events", "events.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"], account),
+        ("Alarms", "cloudwatch.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"], account),
+    ]
+    statements: list[Statement] = [
+        {
+            "Sid": "Account",
+            "Effect": "Allow",
+            "Principal": {"AWS": sorted([root, *admins])},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ]
+    for sid, principal, actions, condition in services:
+        statements.append(
+            {
+                "Sid": sid,
+                "Effect": "Allow",
+                "Principal": {"Service": principal},
+                "Action": actions,
+                "Resource": "*",
+                "Condition": condition,
+            }
+        )
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def bucket_policy(facts: PlatformFacts, zone: str) -> Document:
+    """Our entries in a bucket's policy: TLS only."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "WeirTlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [facts.bucket_arn(zone), facts.bucket_arn(zone, "*")],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def queue_policy(facts: PlatformFacts, queue: str, rule: str) -> Document:
+    """One EventBridge rule may send to the queue."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "WeirManifests",
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": facts.queue_arn(queue),
+                "Condition": {"ArnEquals": {"aws:SourceArn": facts.arn("events", f"rule/{rule}")}},
+            }
+        ],
+    }
+
+
+def topic_policy(facts: PlatformFacts, topic: str) -> Document:
+    """CloudWatch alarms of this account may publish; roles may as their own policies say."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "WeirAlarms",
+                "Effect": "Allow",
+                "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                "Action": "sns:Publish",
+                "Resource": facts.topic_arn(topic),
+                "Condition": {
+                    "StringEquals": {"aws:SourceAccount": facts.account_id},
+                    "ArnLike": {
+                        "aws:SourceArn": facts.arn(
+                            "cloudwatch", f"alarm:{naming.prefix(facts.cluster)}*"
+                        )
+                    },
+                },
+            }
+        ],
+    }
