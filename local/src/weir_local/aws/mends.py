@@ -7,7 +7,10 @@ package itself is never edited.
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
+
+logger = logging.getLogger("weir.local.aws")
 
 
 @dataclass(frozen=True)
@@ -37,5 +40,9 @@ def uninstall() -> None:
     """End what mends started: job processes, threads, pools."""
     for mend in reversed(MENDS):
         stop = getattr(importlib.import_module(f"weir_local.aws.{mend.module}"), "uninstall", None)
-        if stop is not None:
+        if stop is None:
+            continue
+        try:
             stop()
+        except Exception:  # noqa: BLE001 - the process ends: what the others hold must still end
+            logger.exception("could not end the mend %s", mend.module)
