@@ -1,0 +1,1 @@
+"""What the operator says to Kubernetes: objects, status, conditions, events, references."""

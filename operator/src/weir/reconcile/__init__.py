@@ -1,0 +1,1 @@
+"""The engine: what is wanted against what AWS has, and the steps from one to the other."""
