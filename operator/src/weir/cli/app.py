@@ -1,0 +1,244 @@
+"""The commands. Each reads its arguments, calls one function, and prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from weir.cli import convert as conversion
+from weir.cli import follow
+from weir.cli import query as warehouse
+from weir.cli import validate as validation
+from weir.cli.documents import Problem, read_files
+from weir.cli.objects import ClusterError, Objects
+
+app = typer.Typer(
+    help="Data pipelines on AWS as Kubernetes resources.", no_args_is_help=True, add_completion=True
+)
+out = Console()
+err = Console(stderr=True)
+
+FOLLOWED = ("Platform", "DataSource", "Pipeline", "PipelineRun")
+
+
+class Output(StrEnum):
+    """How to print."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FileOption = Annotated[
+    list[Path], typer.Option("--file", "-f", help="YAML file or folder; may be repeated.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Default: that of the current context.")
+]
+
+
+def fail(message: object, code: int = 1) -> NoReturn:
+    """Say what is wrong and end."""
+    err.print(f"[red]error:[/] {message}", highlight=False, markup=True)
+    raise typer.Exit(code)
+
+
+def dump(data: Any) -> None:
+    """Print JSON for a script."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+@app.command()
+def validate(file: FileOption, output: OutputOption = Output.TEXT) -> None:
+    """Check files offline, as the API server and the operator would. Exits 1 on a problem."""
+    documents = _documents(file)
+    found: list[Problem] = [
+        problem for document in documents for problem in validation.problems(document)
+    ]
+    if output is Output.JSON:
+        dump([vars(problem) for problem in found])
+    else:
+        for problem in found:
+            out.print(str(problem), highlight=False, markup=False, soft_wrap=True)
+        if not found:
+            out.print(f"{len(documents)} object(s), nothing wrong")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A source of the pipeline template: YAML or JSON.")],
+    platform: Annotated[str, typer.Option(help="Platform to run on.")] = "default",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Write a source of the pipeline template as a DataSource."""
+    try:
+        converted = conversion.convert(yaml.safe_load(file.read_text()), platform)
+    except (conversion.CannotConvert, yaml.YAMLError, OSError) as error:
+        fail(f"{file}: {error}")
+    for note in converted.notes:
+        err.print(f"note: {note}", highlight=False, markup=False)
+    if output is Output.JSON:
+        dump(converted.resource)
+    else:
+        sys.stdout.write(conversion.to_yaml(converted.resource))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One statement.")],
+    platform: Annotated[str, typer.Option(help="Platform whose warehouse is asked.")] = "default",
+    secret: Annotated[
+        str | None,
+        typer.Option(envvar="WEIR_QUERY_SECRET", help="ARN of a secret to sign in with."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 60,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Run SQL in a Platform's warehouse and print the rows."""
+    try:
+        rows = warehouse.run(Objects().get("Platform", platform), sql, secret, timeout)
+    except (ClusterError, warehouse.QueryError) as error:
+        fail(error)
+    if output is Output.JSON:
+        dump(rows)
+        return
+    table = Table(header_style="bold")
+    for name in rows[0] if rows else ():
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    if rows:
+        out.print(table)
+    out.print(f"{len(rows)} row(s)")
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="One object's name; default: all.")] = None,
+    namespace: NamespaceOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say how the objects are: is data flowing, is every row accounted for?"""
+    try:
+        objects = Objects(namespace)
+        items = _followed(objects, name)
+    except ClusterError as error:
+        fail(error)
+    if name and not items:
+        fail(f"nothing is named {name} in namespace {objects.namespace}")
+    if output is Output.JSON:
+        dump(items)
+        return
+    out.print(follow.summary(items) if items else "no objects")
+    for item in items if name else ():
+        last = item.get("status", {}).get("lastRun") or {}
+        if last.get("account"):
+            out.print(f"\n{item['kind']} {item['metadata']['name']}, run {last['run']}:")
+            out.print(follow.account(last))
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name of a Pipeline.")],
+    namespace: NamespaceOption = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to follow.")] = 1800,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Run a pipeline now: ask its sources, process what lands, and follow it."""
+    try:
+        objects = Objects(namespace)
+        objects.get("Pipeline", pipeline)
+        created = objects.create(
+            {
+                "apiVersion": "weir.dev/v1alpha1",
+                "kind": "PipelineRun",
+                "metadata": {"generateName": f"{pipeline[:50]}-"},
+                "spec": {"pipeline": pipeline, "now": {}, "ttl": "7d"},
+            }
+        )
+        name = created["metadata"]["name"]
+        final = _follow(objects, name, timeout, output) if wait else created
+    except ClusterError as error:
+        fail(error)
+    if output is Output.JSON:
+        dump(final)
+    elif not wait:
+        out.print(f"PipelineRun {name} created")
+    if not wait:
+        return
+    ready = follow.condition(final, "Ready")
+    if ready["status"] != "True":
+        fail(f"PipelineRun {name}: {ready['reason']}: {ready['message']}")
+    if output is Output.TEXT:
+        out.print(follow.account(final["status"].get("lastRun") or {}))
+
+
+def _follow(objects: Objects, name: str, timeout: float, output: Output) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout
+    with Live(console=out if output is Output.TEXT else err, transient=True) as live:
+        while True:
+            item = objects.get("PipelineRun", name)
+            ready = follow.condition(item, "Ready")
+            live.update(follow.summary([item]))
+            if item.get("status", {}).get("finished") or ready["status"] == "True":
+                return item
+            if time.monotonic() > deadline:
+                fail(f"PipelineRun {name} has not ended in {timeout:.0f} s: {ready['message']}")
+            time.sleep(1)
+
+
+local = typer.Typer(help="A cluster and a local AWS on this machine.", no_args_is_help=True)
+app.add_typer(local, name="local")
+
+
+def _local(verb: str) -> None:
+    command = [sys.executable, "-m", "weir_local", verb]
+    result = subprocess.run(command, check=False)
+    if result.returncode:
+        raise typer.Exit(result.returncode)
+
+
+@local.command("up")
+def local_up() -> None:
+    """Start cluster, local AWS and operator in the background."""
+    _local("up")
+
+
+@local.command("down")
+def local_down() -> None:
+    """End exactly what up started."""
+    _local("down")
+
+
+@local.command("status")
+def local_status() -> None:
+    """Say what runs."""
+    _local("status")
+
+
+def _documents(files: list[Path]) -> list[Any]:
+    try:
+        return list(read_files(files))
+    except OSError as error:
+        fail(error)
+
+
+def _followed(objects: Objects, name: str | None) -> list[dict[str, Any]]:
+    items = []
+    for kind in FOLLOWED:
+        found = [{"kind": kind, **item} for item in objects.list(kind)]
+        items += [item for item in found if name in (None, item["metadata"]["name"])]
+    return items
