@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from weir.aws.calls import Calls
 from weir.aws.session import AwsSession
-from weir.resource import Adapter, Observed, Traits
+from weir.resource import Adapter, Change, Observed, Traits
 
 FEW = 3
 """Up to so many names are asked for one by one; more are worth a listing."""
@@ -27,6 +27,15 @@ class ServiceAdapter(Adapter):
         self.session = session
         self.calls = Calls(session, self.service)
 
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        """What exists of these names, asked one by one; a kind with a listing does better."""
+        found = {name: self.look(name) for name in dict.fromkeys(names)}
+        return {name: seen for name, seen in found.items() if seen is not None}
+
+    def look(self, name: str) -> Observed | None:
+        """One of them, or None where it does not exist."""
+        raise NotImplementedError(f"{self.kind} observes in bulk only")
+
     def must_see(self, name: str) -> Observed:
         """What is there right after it was written.
 
@@ -36,6 +45,11 @@ class ServiceAdapter(Adapter):
         return found.get(name) or Observed(
             name, {}, settled=False, detail="written, not yet readable"
         )
+
+
+def changed(changes: Sequence[Change]) -> set[str]:
+    """The top-level properties that changes are about."""
+    return {change.path.partition(".")[0] for change in changes}
 
 
 def picked(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def decode(document: Any) -> Any:
 
 def encode(document: Any) -> str:
     """JSON text with sorted keys: the same document is the same text."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=repr)
 
 
 def policy(document: Any) -> dict[str, Any]:

@@ -194,6 +194,12 @@ RULES = (
     ),
     Rule(NotYet, r"StateMachineDeleting", "", 15.0),
     Rule(
+        NotYet,
+        r"ValidationException",
+        r"multiple times within a fixed interval|being modified",
+        60.0,
+    ),
+    Rule(
         NotYet, r"KMSInvalidStateException|KMSNotFoundException|DependencyTimeoutException", "", 5.0
     ),
     Rule(
@@ -374,7 +380,7 @@ def _from_answer(error: ClientError, service: str, resource: str) -> AwsError:
     code, text = str(body.get("Code", "")), str(body.get("Message", ""))
     operation = str(error.operation_name)
     rule = outcome_of(service, code, text, int(meta.get("HTTPStatusCode", 400)))
-    context = {
+    context: dict[str, Any] = {
         "service": service,
         "operation": operation,
         "resource": resource,

@@ -177,7 +177,8 @@ class AwsSession:
             with self._lock:
                 found = self._clients.get(service)
                 if found is None:
-                    found = self._boto.client(
+                    make: Any = self._boto.client
+                    found = make(
                         service,
                         config=self._config,
                         endpoint_url=self.target.endpoint_url or None,
@@ -234,7 +235,8 @@ class AwsSession:
             extra_args=extra,
         )
         # botocore has no public way to give a session credentials that renew themselves.
-        core._credentials = DeferredRefreshableCredentials(
+        renewing: Any = core
+        renewing._credentials = DeferredRefreshableCredentials(
             method="assume-role", refresh_using=fetcher.fetch_credentials
         )
         return boto3.Session(botocore_session=core, region_name=self.target.region)

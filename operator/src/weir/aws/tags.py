@@ -21,16 +21,14 @@ def mapping(
     return {str(item[key]): str(item.get(value, "")) for item in items or ()}
 
 
-def changes(
-    before: Mapping[str, str], after: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
-    """What to set and what to remove. Tags of ``aws:`` are AWS's own and stay."""
-    wanted = {key: text for key, text in after.items() if before.get(key) != text}
-    gone = [key for key in before if key not in after and not key.startswith("aws:")]
-    return wanted, sorted(gone)
+def missing(seen: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Wanted tags that are not there so. What else is there is somebody's and stays."""
+    return {key: text for key, text in wanted.items() if seen.get(key) != text}
 
 
-def bulk(session: AwsSession, *resource_types: str) -> dict[str, dict[str, str]]:
+def bulk(
+    session: AwsSession, *resource_types: str, key: str = "", value: str = ""
+) -> dict[str, dict[str, str]]:
     """ARN -> tags of everything tagged of these types, 100 a page.
 
     The Resource Groups Tagging API lags behind writes for a while: what is missing here must be
@@ -40,8 +38,11 @@ def bulk(session: AwsSession, *resource_types: str) -> dict[str, dict[str, str]]
     ----------
     resource_types
         ``lambda:function``, ``states:stateMachine``.
+    key, value
+        Only what has this tag.
     """
     calls = Calls(session, "resourcegroupstaggingapi")
+    only = {"TagFilters": [{"Key": key, "Values": [value]}]} if key else {}
     return {
         str(item["ResourceARN"]): mapping(item.get("Tags"))
         for item in calls.pages(
@@ -49,5 +50,6 @@ def bulk(session: AwsSession, *resource_types: str) -> dict[str, dict[str, str]]
             "ResourceTagMappingList",
             ResourceTypeFilters=list(resource_types),
             ResourcesPerPage=100,
+            **only,
         )
     }

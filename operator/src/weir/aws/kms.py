@@ -1,0 +1,146 @@
+"""KMS: keys, found by their alias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import ServiceAdapter, changed
+from weir.aws.documents import encode, policy
+from weir.resource import Change, Observed, Resource, Traits
+
+DELETION_DAYS = 7
+"""The shortest window that KMS allows; until then the deletion can be taken back."""
+
+TAG_ALIAS = "weir.dev/alias"
+"""Names the alias a key was made for, so that one whose alias never came to be is found again."""
+
+
+class Key(ServiceAdapter):
+    """A symmetric key and its alias. The name is the alias: ``alias/weir-...``.
+
+    Properties: ``Description``, ``KeyPolicy``, ``EnableKeyRotation``. Attributes: ``arn``, ``keyId``,
+    ``aliasArn``. Deleting schedules the key's deletion and frees the alias.
+    """
+
+    kind = "kms.Key"
+    service = "kms"
+    traits = Traits(holds_data=True)
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = {**properties, "Enabled": True}
+        if "KeyPolicy" in form:
+            form["KeyPolicy"] = policy(form["KeyPolicy"])
+        return form
+
+    def look(self, name: str) -> Observed | None:
+        described = self.calls.find("DescribeKey", name, KeyId=name)
+        if described is None:
+            return None
+        key = described["KeyMetadata"]
+        key_id, leaving = key["KeyId"], key["KeyState"] == "PendingDeletion"
+        document = self.calls("GetKeyPolicy", name, KeyId=key_id, PolicyName="default")["Policy"]
+        rotation = {} if leaving else self.calls("GetKeyRotationStatus", name, KeyId=key_id)
+        tags = tagging.mapping(
+            self.calls.pages("ListResourceTags", "Tags", name, KeyId=key_id), "TagKey", "TagValue"
+        )
+        return Observed(
+            name=name,
+            properties={
+                "Description": key.get("Description", ""),
+                "KeyPolicy": policy(document),
+                "EnableKeyRotation": bool(rotation.get("KeyRotationEnabled")),
+                "Enabled": bool(key.get("Enabled")),
+            },
+            attributes={
+                "arn": key["Arn"],
+                "keyId": key_id,
+                "aliasArn": self.session.arn("kms", name),
+            },
+            tags=tags,
+            detail="scheduled for deletion" if leaving else "",
+        )
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        wanted = resource.properties
+        key_id = self._unaliased(resource.name)
+        if key_id is None:
+            parameters: dict[str, Any] = {
+                "Description": wanted.get("Description", ""),
+                "Tags": tagging.pairs({**tags, TAG_ALIAS: resource.name}, "TagKey", "TagValue"),
+            }
+            if wanted.get("KeyPolicy"):
+                parameters["Policy"] = encode(wanted["KeyPolicy"])
+            key_id = self.calls("CreateKey", resource.name, **parameters)["KeyMetadata"]["KeyId"]
+        self.calls("CreateAlias", resource.name, AliasName=resource.name, TargetKeyId=key_id)
+        if wanted.get("EnableKeyRotation"):
+            self.calls("EnableKeyRotation", resource.name, KeyId=key_id)
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        wanted, fields = resource.properties, changed(changes)
+        about, key_id = resource.name, observed.attributes["keyId"]
+        if not observed.properties["Enabled"]:
+            if observed.detail:
+                self.calls("CancelKeyDeletion", about, KeyId=key_id)
+            self.calls("EnableKey", about, KeyId=key_id)
+        if "Description" in fields:
+            self.calls(
+                "UpdateKeyDescription",
+                about,
+                KeyId=key_id,
+                Description=wanted.get("Description") or "",
+            )
+        if "KeyPolicy" in fields:
+            self.calls(
+                "PutKeyPolicy",
+                about,
+                KeyId=key_id,
+                PolicyName="default",
+                Policy=encode(wanted["KeyPolicy"]),
+            )
+        if "EnableKeyRotation" in fields:
+            verb = "Enable" if wanted["EnableKeyRotation"] else "Disable"
+            self.calls(f"{verb}KeyRotation", about, KeyId=key_id)
+        new = tagging.missing(observed.tags, tags)
+        if new:
+            self.calls(
+                "TagResource", about, KeyId=key_id, Tags=tagging.pairs(new, "TagKey", "TagValue")
+            )
+        return self.must_see(about)
+
+    def delete(self, observed: Observed) -> None:
+        described = self.calls.find("DescribeKey", observed.name, KeyId=observed.name)
+        if described is None:
+            return
+        key = described["KeyMetadata"]
+        # The alias goes last: until then the key is found again after a crash.
+        if key["KeyState"] != "PendingDeletion":
+            self.calls(
+                "ScheduleKeyDeletion",
+                observed.name,
+                KeyId=key["KeyId"],
+                PendingWindowInDays=DELETION_DAYS,
+            )
+        self.calls.find("DeleteAlias", observed.name, AliasName=observed.name)
+
+    def _unaliased(self, alias: str) -> str | None:
+        """A key made for this alias that never got it, as after a crash between the two calls."""
+        for arn, tags in tagging.bulk(self.session, "kms:key", key=TAG_ALIAS, value=alias).items():
+            if tags.get(TAG_ALIAS) != alias:
+                continue
+            key_id = arn.rpartition("/")[2]
+            found = self.calls.find("DescribeKey", alias, KeyId=key_id)
+            if found is not None and found["KeyMetadata"]["KeyState"] == "Enabled":
+                return key_id
+        return None
+
+
+ADAPTERS = (Key,)

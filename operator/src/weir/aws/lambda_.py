@@ -1,0 +1,361 @@
+"""Lambda: functions and event source mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import FEW, ServiceAdapter, changed, picked
+from weir.aws.calls import wait_for
+from weir.aws.documents import without_defaults
+from weir.aws.errors import Invalid
+from weir.resource import Change, Observed, Resource, Traits
+
+CODE = frozenset({"Code", "CodeSha256", "Architectures"})
+CONFIGURATION = (
+    "Runtime",
+    "Handler",
+    "Role",
+    "Timeout",
+    "MemorySize",
+    "Environment",
+    "KMSKeyArn",
+    "LoggingConfig",
+    "VpcConfig",
+    "Description",
+    "EphemeralStorage",
+    "TracingConfig",
+)
+SETTLE_SECONDS = 8.0
+"""How long a call waits for a function to settle; most do within two seconds, VPC ones in minutes."""
+
+
+class Function(ServiceAdapter):
+    """A function from a zip in S3.
+
+    Properties: as ``CreateFunction``, with ``Code{S3Bucket, S3Key}`` (write-only), ``CodeSha256``
+    (base64, what is compared) and ``ReservedConcurrentExecutions``. Attributes: ``arn``, ``name``.
+    """
+
+    kind = "lambda.Function"
+    service = "lambda"
+    traits = Traits(write_only=frozenset({"Code"}))
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = dict(properties)
+        shapes = {
+            "Environment": _environment,
+            "LoggingConfig": _logging,
+            "VpcConfig": _network,
+            "KMSKeyArn": _or_none,
+        }
+        for field, shape in shapes.items():
+            if field in form:
+                form[field] = shape(form[field])
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= FEW:
+            return super().observe(wanted)
+        chosen = set(wanted)
+        listed = [
+            function
+            for function in self.calls.pages("ListFunctions", "Functions")
+            if function["FunctionName"] in chosen
+        ]
+        tags = tagging.bulk(self.session, "lambda:function")
+        reserved = self._reserved(function["FunctionName"] for function in listed)
+        found: dict[str, Observed] = {}
+        for function in listed:
+            name, arn = function["FunctionName"], function["FunctionArn"]
+            if arn not in tags:
+                tags[arn] = self.calls("ListTags", name, Resource=arn).get("Tags", {})
+            found[name] = _observed(function, tags[arn], reserved.get(name))
+        return found
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetFunction", name, FunctionName=name)
+        if found is None:
+            return None
+        reserved = found.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+        return _observed(found["Configuration"], found.get("Tags", {}), reserved)
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        wanted, name = resource.properties, resource.name
+        self.calls(
+            "CreateFunction",
+            name,
+            FunctionName=name,
+            Tags=dict(tags),
+            **picked(wanted, (*CONFIGURATION, "Code", "Architectures")),
+        )
+        if wanted.get("ReservedConcurrentExecutions") is not None:
+            self._reserve(name, wanted["ReservedConcurrentExecutions"])
+        return self._settled(name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        wanted, fields, name = resource.properties, changed(changes), resource.name
+        new = tagging.missing(observed.tags, tags)
+        if "ReservedConcurrentExecutions" in fields:
+            self._reserve(name, wanted["ReservedConcurrentExecutions"])
+        if fields & CODE:
+            self.calls(
+                "UpdateFunctionCode",
+                name,
+                FunctionName=name,
+                **wanted["Code"],
+                **picked(wanted, ("Architectures",)),
+            )
+            # The configuration can't change while the code does: ResourceConflictException.
+            seen = self._settled(name)
+            if not seen.settled:
+                return seen
+        configuration = fields & set(CONFIGURATION)
+        if configuration:
+            emptied = {"KMSKeyArn": "", "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []}}
+            self.calls(
+                "UpdateFunctionConfiguration",
+                name,
+                FunctionName=name,
+                **{
+                    field: wanted[field] or emptied.get(field, wanted[field])
+                    for field in configuration
+                },
+            )
+        # Last: the hash of the write-only properties is among the tags, and must not say that
+        # they are written before they are.
+        if new:
+            self.calls("TagResource", name, Resource=observed.attributes["arn"], Tags=new)
+        return self._settled(name)
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteFunction", observed.name, FunctionName=observed.name)
+
+    def _settled(self, name: str) -> Observed:
+        return wait_for(
+            lambda: self.must_see(name), lambda seen: seen.settled, seconds=SETTLE_SECONDS
+        )
+
+    def _reserve(self, name: str, executions: int | None) -> None:
+        if executions is None:
+            self.calls.find("DeleteFunctionConcurrency", name, FunctionName=name)
+        else:
+            self.calls(
+                "PutFunctionConcurrency",
+                name,
+                FunctionName=name,
+                ReservedConcurrentExecutions=executions,
+            )
+
+    def _reserved(self, names: Iterable[str]) -> dict[str, int]:
+        """Reserved concurrency by function; asked one by one only if the account reserves any."""
+        limit = self.calls("GetAccountSettings")["AccountLimit"]
+        if limit.get("UnreservedConcurrentExecutions") == limit.get("ConcurrentExecutions"):
+            return {}
+        asked = {
+            name: self.calls.find("GetFunctionConcurrency", name, FunctionName=name) or {}
+            for name in names
+        }
+        return {
+            name: answer["ReservedConcurrentExecutions"]
+            for name, answer in asked.items()
+            if "ReservedConcurrentExecutions" in answer
+        }
+
+
+def _observed(
+    function: Mapping[str, Any], tags: Mapping[str, str], reserved: int | None
+) -> Observed:
+    name = function["FunctionName"]
+    # ListFunctions leaves the states out: then the function counts as settled, and an update that
+    # comes too early is a NotYet.
+    state = function.get("State", "Active")
+    last = function.get("LastUpdateStatus", "Successful")
+    reasons = [
+        f"{field}: {value}: {function.get(f'{field}Reason', '')}".rstrip(": ")
+        for field, value in (("State", state), ("LastUpdateStatus", last))
+        if value not in ("Active", "Successful", "Inactive")
+    ]
+    return Observed(
+        name=name,
+        properties={
+            **{field: function.get(field) for field in ("Runtime", "Handler", "Role")},
+            **{field: function.get(field) for field in ("Timeout", "MemorySize", "CodeSha256")},
+            "Description": function.get("Description", ""),
+            "Architectures": function.get("Architectures") or ["x86_64"],
+            "Environment": _environment(function.get("Environment")),
+            "KMSKeyArn": _or_none(function.get("KMSKeyArn")),
+            "LoggingConfig": _logging(function.get("LoggingConfig")),
+            "VpcConfig": _network(function.get("VpcConfig")),
+            "EphemeralStorage": function.get("EphemeralStorage") or {"Size": 512},
+            "TracingConfig": function.get("TracingConfig") or {"Mode": "PassThrough"},
+            "ReservedConcurrentExecutions": reserved,
+        },
+        attributes={"arn": function["FunctionArn"], "name": name},
+        tags=dict(tags),
+        settled=state != "Pending" and last != "InProgress",
+        detail="; ".join(reasons),
+    )
+
+
+def _or_none(value: Any) -> Any:
+    return value or None
+
+
+def _environment(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"Variables": dict((value or {}).get("Variables") or {})}
+
+
+def _logging(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    return without_defaults(value or {}, {"LogFormat": "Text"})
+
+
+def _network(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = value or {}
+    return {
+        field: sorted(given[field], key=str)
+        for field in ("SubnetIds", "SecurityGroupIds")
+        if given.get(field)
+    }
+
+
+def split_mapping(name: str) -> tuple[str, str]:
+    """Function and source ARN of a mapping's name ``functionName|eventSourceArn``.
+
+    Raises
+    ------
+    Invalid
+        It has not two parts.
+    """
+    function, bar, source = name.partition("|")
+    if not bar or not function or not source:
+        raise Invalid(
+            f"{name!r} is no functionName|eventSourceArn", service="lambda", resource=name
+        )
+    return function, source
+
+
+class EventSourceMapping(ServiceAdapter):
+    """What reads a queue or stream and invokes a function, named ``functionName|eventSourceArn``.
+
+    Properties: ``FunctionName``, ``EventSourceArn``, ``BatchSize``, ``FunctionResponseTypes``,
+    ``MaximumBatchingWindowInSeconds``, ``Enabled``, and further ones of
+    ``CreateEventSourceMapping``. Attributes: ``uuid``, ``arn``.
+    """
+
+    kind = "lambda.EventSourceMapping"
+    service = "lambda"
+    traits = Traits(
+        immutable=frozenset({"FunctionName", "EventSourceArn", "StartingPosition"}),
+        unordered=frozenset({"FunctionResponseTypes"}),
+    )
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = dict(properties)
+        if isinstance(form.get("FunctionName"), str):
+            form["FunctionName"] = _function_name(form["FunctionName"])
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        found: dict[str, Observed] = {}
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= FEW:
+            for name in wanted:
+                function, source = split_mapping(name)
+                found |= self._listed(FunctionName=function, EventSourceArn=source)
+        else:
+            found = self._listed()
+        return {name: found[name] for name in wanted if name in found}
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        self.calls(
+            "CreateEventSourceMapping",
+            resource.name,
+            Tags=dict(tags),
+            **{key: value for key, value in resource.properties.items() if value is not None},
+        )
+        return self._settled(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        fields = changed(changes) & set(resource.properties) - self.traits.immutable
+        if fields:
+            self.calls(
+                "UpdateEventSourceMapping",
+                resource.name,
+                UUID=observed.attributes["uuid"],
+                **{field: resource.properties[field] for field in fields},
+            )
+        new = tagging.missing(observed.tags, tags)
+        if new:
+            self.calls("TagResource", resource.name, Resource=observed.attributes["arn"], Tags=new)
+        return self._settled(resource.name)
+
+    def delete(self, observed: Observed) -> None:
+        if observed.properties.get("State") != "Deleting":
+            self.calls.find(
+                "DeleteEventSourceMapping", observed.name, UUID=observed.attributes["uuid"]
+            )
+
+    def _settled(self, name: str) -> Observed:
+        return wait_for(
+            lambda: self.must_see(name), lambda seen: seen.settled, seconds=SETTLE_SECONDS
+        )
+
+    def _listed(self, **filters: str) -> dict[str, Observed]:
+        found = {}
+        for mapping in self.calls.pages(
+            "ListEventSourceMappings", "EventSourceMappings", **filters
+        ):
+            source = mapping.get("EventSourceArn", "")
+            name = f"{_function_name(mapping['FunctionArn'])}|{source}"
+            state = mapping.get("State", "Enabled")
+            arn = mapping.get("EventSourceMappingArn") or self.session.arn(
+                "lambda", f"event-source-mapping:{mapping['UUID']}"
+            )
+            found[name] = Observed(
+                name=name,
+                properties={
+                    "FunctionResponseTypes": [],
+                    "MaximumBatchingWindowInSeconds": 0,
+                    **{key: value for key, value in mapping.items() if key not in _MAPPING_STATE},
+                    "FunctionName": _function_name(mapping["FunctionArn"]),
+                    "Enabled": state not in ("Disabled", "Disabling"),
+                    "State": state,
+                },
+                attributes={"uuid": mapping["UUID"], "arn": arn},
+                tags=(self.calls.find("ListTags", name, Resource=arn) or {}).get("Tags", {}),
+                settled=state in ("Enabled", "Disabled"),
+                detail="" if state == "Enabled" else f"State: {state}",
+            )
+        return found
+
+
+_MAPPING_STATE = {
+    "UUID",
+    "FunctionArn",
+    "LastModified",
+    "LastProcessingResult",
+    "StateTransitionReason",
+    "EventSourceMappingArn",
+}
+
+
+def _function_name(name: str) -> str:
+    return name.rpartition(":function:")[2] if ":function:" in name else name
+
+
+ADAPTERS = (Function, EventSourceMapping)

@@ -1,0 +1,120 @@
+"""SQS: queues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import ServiceAdapter, changed
+from weir.aws.documents import decode, encode, policy
+from weir.resource import Change, Observed, Resource, Traits
+
+NUMBERS = (
+    "VisibilityTimeout",
+    "MessageRetentionPeriod",
+    "DelaySeconds",
+    "ReceiveMessageWaitTimeSeconds",
+)
+TEXTS = ("KmsMasterKeyId",)
+DOCUMENTS = ("RedrivePolicy", "Policy")
+FIELDS = (*NUMBERS, *TEXTS, *DOCUMENTS)
+
+
+class Queue(ServiceAdapter):
+    """A standard queue.
+
+    Properties: ``VisibilityTimeout`` and ``MessageRetentionPeriod`` (seconds), ``KmsMasterKeyId``,
+    ``RedrivePolicy{deadLetterTargetArn, maxReceiveCount}``, ``Policy``. Attributes: ``arn``, ``url``.
+    """
+
+    kind = "sqs.Queue"
+    service = "sqs"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = dict(properties)
+        if "Policy" in form:
+            form["Policy"] = policy(form["Policy"])
+        if "RedrivePolicy" in form:
+            form["RedrivePolicy"] = _redrive(form["RedrivePolicy"])
+        if "KmsMasterKeyId" in form:
+            form["KmsMasterKeyId"] = form["KmsMasterKeyId"] or None
+        return form
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetQueueUrl", name, QueueName=name)
+        if found is None:
+            return None
+        url = found["QueueUrl"]
+        answer = self.calls.find("GetQueueAttributes", name, QueueUrl=url, AttributeNames=["All"])
+        tags = self.calls.find("ListQueueTags", name, QueueUrl=url)
+        # GetQueueUrl knows a deleted queue for some seconds longer.
+        if answer is None or tags is None:
+            return None
+        attributes = answer["Attributes"]
+        return Observed(
+            name=name,
+            properties={
+                **{key: int(attributes[key]) for key in NUMBERS if key in attributes},
+                "KmsMasterKeyId": attributes.get("KmsMasterKeyId") or None,
+                "RedrivePolicy": _redrive(attributes.get("RedrivePolicy")),
+                "Policy": policy(attributes.get("Policy", "")),
+            },
+            attributes={"arn": attributes["QueueArn"], "url": url, "name": name},
+            tags=tags.get("Tags", {}),
+        )
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        wanted = resource.properties
+        attributes = {
+            key: _text(key, wanted[key]) for key in FIELDS if wanted.get(key) not in (None, {})
+        }
+        self.calls(
+            "CreateQueue",
+            resource.name,
+            QueueName=resource.name,
+            Attributes=attributes,
+            tags=dict(tags),
+        )
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        name, url = resource.name, observed.attributes["url"]
+        fields = sorted(changed(changes) & set(FIELDS) & set(resource.properties))
+        if fields:
+            self.calls(
+                "SetQueueAttributes",
+                name,
+                QueueUrl=url,
+                Attributes={key: _text(key, resource.properties[key]) for key in fields},
+            )
+        new = tagging.missing(observed.tags, tags)
+        if new:
+            self.calls("TagQueue", name, QueueUrl=url, Tags=new)
+        return self.must_see(name)
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteQueue", observed.name, QueueUrl=observed.attributes["url"])
+
+
+def _redrive(value: Any) -> dict[str, Any]:
+    document = dict(decode(value) or {})
+    if isinstance(document.get("maxReceiveCount"), str):
+        document["maxReceiveCount"] = int(document["maxReceiveCount"])
+    return document
+
+
+def _text(key: str, value: Any) -> str:
+    if key in DOCUMENTS:
+        return encode(value) if value else ""
+    return "" if value is None else str(value)
+
+
+ADAPTERS = (Queue,)

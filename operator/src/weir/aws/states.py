@@ -1,0 +1,138 @@
+"""Step Functions: state machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import FEW, ServiceAdapter, changed
+from weir.aws.documents import decode, encode
+from weir.resource import Change, Observed, Resource, Traits
+
+SETTINGS = frozenset({"definition", "roleArn", "loggingConfiguration", "tracingConfiguration"})
+
+
+class StateMachine(ServiceAdapter):
+    """A state machine.
+
+    Properties: ``definition`` (a document), ``roleArn``, ``type``, ``loggingConfiguration``,
+    ``tracingConfiguration``. Attributes: ``arn``.
+    """
+
+    kind = "states.StateMachine"
+    service = "stepfunctions"
+    traits = Traits(immutable=frozenset({"type"}))
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = dict(properties)
+        if "definition" in form:
+            form["definition"] = decode(form["definition"])
+        if "loggingConfiguration" in form:
+            form["loggingConfiguration"] = _logging(form["loggingConfiguration"])
+        if "tracingConfiguration" in form:
+            form["tracingConfiguration"] = _tracing(form["tracingConfiguration"])
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= FEW:
+            return super().observe(wanted)
+        # A listing has no definitions: it saves the calls for those that are not there, and the
+        # bulk of tags saves the second call for each that is.
+        there = {
+            machine["name"] for machine in self.calls.pages("ListStateMachines", "stateMachines")
+        }
+        tags = tagging.bulk(self.session, "states:stateMachine")
+        found = {name: self._look(name, tags) for name in wanted if name in there}
+        return {name: seen for name, seen in found.items() if seen is not None}
+
+    def look(self, name: str) -> Observed | None:
+        return self._look(name, {})
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        self.calls(
+            "CreateStateMachine",
+            resource.name,
+            name=resource.name,
+            type=resource.properties.get("type", "STANDARD"),
+            tags=tagging.pairs(tags, "key", "value"),
+            **self._settings(resource, SETTINGS),
+        )
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        name, arn = resource.name, observed.attributes["arn"]
+        settings = self._settings(resource, changed(changes) & SETTINGS)
+        if settings:
+            self.calls("UpdateStateMachine", name, stateMachineArn=arn, **settings)
+        new = tagging.missing(observed.tags, tags)
+        if new:
+            self.calls(
+                "TagResource", name, resourceArn=arn, tags=tagging.pairs(new, "key", "value")
+            )
+        return self.must_see(name)
+
+    def delete(self, observed: Observed) -> None:
+        arn = observed.attributes["arn"]
+        self.calls.find("DeleteStateMachine", observed.name, stateMachineArn=arn)
+
+    def _look(self, name: str, tags: Mapping[str, Mapping[str, str]]) -> Observed | None:
+        arn = self.session.arn("states", f"stateMachine:{name}")
+        machine = self.calls.find("DescribeStateMachine", name, stateMachineArn=arn)
+        if machine is None:
+            return None
+        own = tags.get(arn)
+        if own is None:
+            listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
+            own = tagging.mapping(listed.get("tags"), "key", "value")
+        status = machine.get("status", "ACTIVE")
+        return Observed(
+            name=name,
+            properties={
+                "definition": decode(machine["definition"]),
+                "roleArn": machine["roleArn"],
+                "type": machine.get("type", "STANDARD"),
+                "loggingConfiguration": _logging(machine.get("loggingConfiguration")),
+                "tracingConfiguration": _tracing(machine.get("tracingConfiguration")),
+            },
+            attributes={"arn": arn, "name": name},
+            tags=dict(own),
+            settled=status == "ACTIVE",
+            detail="" if status == "ACTIVE" else f"status: {status}",
+        )
+
+    def _settings(self, resource: Resource, fields: Any) -> dict[str, Any]:
+        wanted = self.canonical(resource.properties)
+        settings = {field: wanted[field] for field in fields if wanted.get(field) is not None}
+        if "definition" in settings:
+            settings["definition"] = encode(settings["definition"])
+        return settings
+
+
+def _logging(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    form = {"level": "OFF", "includeExecutionData": False, **(value or {})}
+    form["destinations"] = [
+        {"cloudWatchLogsLogGroup": {"logGroupArn": _group(item)}}
+        for item in form.get("destinations") or ()
+    ]
+    return form
+
+
+def _group(destination: Mapping[str, Any]) -> str:
+    # Step Functions wants, and gives back, the spelling that ends with ":*".
+    arn = str(destination["cloudWatchLogsLogGroup"]["logGroupArn"])
+    return arn if arn.endswith(":*") else f"{arn}:*"
+
+
+def _tracing(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"enabled": bool((value or {}).get("enabled"))}
+
+
+ADAPTERS = (StateMachine,)
