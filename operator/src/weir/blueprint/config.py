@@ -1,0 +1,415 @@
+"""Custom resources as the configurations that functions and jobs read (weir_contract)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget, RestApi
+from weir.api.v1alpha1.pipeline import Pipeline, Stage
+from weir.api.v1alpha1.schema import DataSchema, FieldSpec, SchemaSpec
+from weir.blueprint import naming
+from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.grants import NamespaceGrant
+from weir.resource import Ref
+from weir_contract import pipelines, sources
+from weir_contract.rows import Field, PartitionField, RowContract
+from weir_contract.secrets import BUCKET, SecretRef, secret_refs, substitute_buckets
+
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+TIME_PARTS = ("year", "month", "day", "hour")
+PARTITION = re.compile(
+    r"^(year|month|day|hour)\(([A-Za-z_][A-Za-z0-9_$]*)(?:, ?([A-Za-z0-9_/+-]+))?\)$"
+)
+
+
+def seconds(duration: str) -> int:
+    """``1h30m`` as seconds.
+
+    Raises
+    ------
+    ValueError
+        The text is no duration.
+    """
+    match = DURATION.fullmatch(duration)
+    if not duration or not match:
+        raise ValueError(f"{duration!r} is no duration; write 90s, 5m, 1h30m or 7d")
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def schema_of(source: DataSource, schemas: Mapping[str, DataSchema]) -> SchemaSpec | None:
+    """The schema that a source states or refers to; None where it is to be inferred.
+
+    Parameters
+    ----------
+    schemas
+        The namespace's DataSchemas by name.
+
+    Raises
+    ------
+    KeyError
+        ``schemaRef`` names none of them.
+    """
+    if source.spec.schema_ref:
+        return schemas[source.spec.schema_ref.name].spec
+    return source.spec.schema_spec
+
+
+def row_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
+    """The contract of a source: what was stated, with the types that its status has frozen."""
+    schema = schema_of(source, schemas)
+    contract = _stated(schema) if schema else RowContract()
+    frozen = source.status.schema_spec
+    if frozen is None or not frozen.fields or contract.resolved:
+        return contract
+    inferred = {item.name: item.type for item in frozen.fields}
+    paths = {item.name: item.path or item.name for item in frozen.fields}
+    return contract.frozen(inferred, paths)
+
+
+def stated_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
+    """The contract as it was written, without what was inferred.
+
+    An ingestion function gets this one: what it infers must not change its own configuration.
+    """
+    schema = schema_of(source, schemas)
+    return _stated(schema) if schema else RowContract()
+
+
+def _stated(schema: SchemaSpec) -> RowContract:
+    named = {item.name: item for item in schema.fields}
+    columns = [
+        _field(named.get(name) or FieldSpec(name=name), path)
+        for name, path in schema.mapping.items()
+    ]
+    columns += [
+        _field(item, item.path or item.name)
+        for item in schema.fields
+        if item.name not in schema.mapping
+    ]
+    return RowContract(
+        record_format=schema.type,
+        fields=tuple(columns),
+        keys=tuple(schema.keys),
+        rules=tuple(schema.rules),
+        on_new_field=schema.evolution.on_new_field,
+        on_type_change=schema.evolution.on_type_change,
+    )
+
+
+def _field(item: FieldSpec, path: str) -> Field:
+    return Field(
+        name=item.name,
+        path=path,
+        type=item.type.replace(" ", "") if item.type else None,
+        nullable=item.nullable is not False,
+        max_length=item.max_length,
+        format=item.format,
+        timezone=item.timezone,
+        on_misfit=item.on_misfit or "quarantine",
+        classification=item.classification,
+        description=item.description,
+    )
+
+
+def partition_field(text: str) -> PartitionField:
+    """One item of ``partitionBy``: ``year`` of the landing, ``country``, ``day(orderedAt, UTC)``."""
+    if text in TIME_PARTS:
+        return PartitionField(name=text, transform=text)  # type: ignore[arg-type]
+    match = PARTITION.match(text)
+    if not match:
+        return PartitionField(name=text, field=text)
+    part, column, zone = match.groups()
+    return PartitionField(f"{column}_{part}", column, part, zone or "UTC")  # type: ignore[arg-type]
+
+
+def bucket_name(text: str, facts: PlatformFacts) -> str:
+    """A bucket as a spec names it, with ``${BUCKET:zone}`` put in."""
+    return substitute_buckets(text, dict(facts.buckets))
+
+
+def bucket_zone(text: str, facts: PlatformFacts) -> str | None:
+    """The zone of a bucket as a spec names it; None for a bucket that is not the Platform's."""
+    name = bucket_name(text, facts) if BUCKET.fullmatch(text) else text
+    return next((zone for zone, bucket in facts.buckets.items() if bucket == name), None)
+
+
+def destination(
+    spec: Destination | None, facts: PlatformFacts, fallback: str, table: str
+) -> pipelines.Destination:
+    """Where processed rows go; ``fallback`` is the prefix where the spec has no destination."""
+    if spec is None:
+        return pipelines.Destination(facts.buckets["processed"], fallback, (), "append", table)
+    parts = tuple(partition_field(item) for item in spec.partition_by)
+    return pipelines.Destination(
+        bucket_name(spec.bucket, facts), spec.prefix, parts, "append", table
+    )
+
+
+def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pipelines.Load:
+    """A load's plan. Mode not stated: merge with keys, append with a cursor, else replace."""
+    keys = tuple(target.keys or contract.keys)
+    return pipelines.Load(
+        schema=target.schema_name,
+        table=target.table,
+        mode=target.mode or ("merge" if keys else "append" if incremental else "replace"),
+        keys=keys,
+        order_by=target.order_by,
+        deletes=target.deletes,
+        distkey=target.distkey,
+        sortkey=tuple(part.strip() for part in (target.sortkey or "").split(",") if part.strip()),
+        min_rows=target.min_rows,
+        max_shrink=target.max_shrink_percent / 100,
+    )
+
+
+def source_secrets(source: DataSource) -> tuple[SecretRef, ...]:
+    """Every secret that a source's requests name, in order of their names, each once."""
+    api = source.spec.source.rest_api
+    found = {ref for text in _texts(api) for ref in secret_refs(text)} if api else set()
+    return tuple(sorted(found, key=lambda ref: (ref.name, ref.json_key or "")))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string of a source that may hold references."""
+    if isinstance(value, RestApi):
+        yield from (*value.headers.values(), *value.params.values())
+        yield from _texts(value.body)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def secret_id(name: str, namespace: str, prefix: str) -> str:
+    """The Secrets Manager name of ``${SECRET:name}``.
+
+    A plain name stands below the namespace's own prefix; one with a ``/`` is taken as it is, and
+    the check sees to it that it is granted.
+    """
+    return name if "/" in name else f"{prefix}{namespace}/{name}"
+
+
+def source_config(
+    source: DataSource,
+    facts: PlatformFacts,
+    grant: NamespaceGrant,
+    schemas: Mapping[str, DataSchema],
+) -> sources.SourceConfig:
+    """What the ingestion function of a source reads.
+
+    Raises
+    ------
+    ValueError
+        It is no ``restApi`` source.
+    """
+    api = source.spec.source.rest_api
+    if api is None:
+        raise ValueError(f"{source.id} is no restApi source")
+    names = {ref.name for ref in source_secrets(source)}
+    return sources.SourceConfig(
+        platform=facts.platform,
+        namespace=source.namespace,
+        name=source.name,
+        raw_bucket=facts.buckets["raw"],
+        state_table=facts.state_table,
+        contract=stated_contract(source, schemas),
+        metrics_namespace=facts.metrics_namespace,
+        kms_key_arn=known(facts.kms_key_arn),
+        secrets={
+            name: secret_id(name, source.namespace, facts.secrets_prefix) for name in sorted(names)
+        },
+        egress=grant.egress,
+        rest_api=_rest_api(api),
+    )
+
+
+def known(value: str | Ref) -> str:
+    """A value that must be known by now: a configuration's text can't hold a reference.
+
+    Raises
+    ------
+    ValueError
+        It is a reference still.
+    """
+    if isinstance(value, Ref):
+        raise ValueError(
+            f"{value.logical_id}.{value.attribute} is not known yet: is the Platform ready?"
+        )
+    return value
+
+
+def _rest_api(api: RestApi) -> sources.RestApi:
+    incremental, limits = api.incremental, api.limits
+    paginator = sources.Paginator()
+    if api.paginator:
+        paginator = sources.Paginator(**api.paginator.model_dump())
+    return sources.RestApi(
+        endpoint=api.endpoint,
+        method=api.method,
+        headers=api.headers,
+        params=api.params,
+        body=api.body or {},
+        paginator=paginator,
+        data_selector=api.data_selector,
+        cursor_field=incremental.cursor_field if incremental else None,
+        cursor_param=incremental.cursor_param if incremental else None,
+        initial_cursor=incremental.initial_value if incremental else None,
+        limits=sources.RequestLimits(
+            timeout_seconds=seconds(limits.timeout),
+            max_attempts=limits.max_attempts,
+            max_response_bytes=limits.max_response_bytes,
+            max_pages=limits.max_pages,
+            requests_per_second=float(limits.requests_per_second)
+            if limits.requests_per_second
+            else None,
+        ),
+        allowed_hosts=tuple(api.allowed_hosts),
+    )
+
+
+def primary_names(pipeline: Pipeline) -> tuple[str, ...]:
+    """The sources whose manifests drive the runs: those that say so, else the first."""
+    stated = tuple(ref.name for ref in pipeline.spec.sources if ref.primary)
+    return stated or (pipeline.spec.sources[0].name,)
+
+
+def pipeline_config(
+    pipeline: Pipeline,
+    facts: PlatformFacts,
+    sources_by_name: Mapping[str, DataSource],
+    schemas: Mapping[str, DataSchema],
+) -> pipelines.PipelineConfig:
+    """What the functions and the Glue job of a pipeline read.
+
+    Raises
+    ------
+    KeyError
+        A source of the pipeline is not in ``sources_by_name``.
+    """
+    spec, namespace = pipeline.spec, pipeline.namespace
+    primaries = primary_names(pipeline)
+    first = sources_by_name[primaries[0]]
+    contract = row_contract(first, schemas)
+    api = first.spec.source.rest_api
+    incremental = bool(api and api.incremental)
+    arrival = spec.trigger.on_arrival if spec.trigger else None
+    resources = spec.resources
+    return pipelines.PipelineConfig(
+        platform=facts.platform,
+        namespace=namespace,
+        name=pipeline.name,
+        inputs=tuple(
+            pipelines.Input(
+                name=ref.name,
+                source=f"{namespace}/{ref.name}",
+                contract=stated_contract(sources_by_name[ref.name], schemas),
+                primary=ref.name in primaries,
+            )
+            for ref in spec.sources
+        ),
+        stages=tuple(
+            _stage(stage, pipeline, facts, contract, incremental) for stage in spec.stages
+        ),
+        processed=processed(pipeline, facts, sources_by_name),
+        raw_bucket=facts.buckets["raw"],
+        quarantine_bucket=facts.buckets["quarantine"],
+        artifacts_bucket=facts.buckets["artifacts"],
+        state_table=facts.state_table,
+        glue_database=naming.catalog_database(facts.cluster, namespace),
+        region=facts.region,
+        metrics_namespace=facts.metrics_namespace,
+        warehouse=_warehouse(facts, namespace) if uses_warehouse(pipeline) else None,
+        workers=pipelines.Workers(
+            resources.worker_type, resources.min, max(resources.min, resources.max)
+        ),
+        kms_key_arn=known(facts.kms_key_arn),
+        pii_key_secret=pii_secret(pipeline, facts),
+        topics={name: arns[0] for name, arns in sorted(facts.topics.items()) if arns},
+        min_interval_seconds=seconds(arrival.min_interval) if arrival else 0,
+    )
+
+
+def processed(
+    pipeline: Pipeline, facts: PlatformFacts, sources_by_name: Mapping[str, DataSource]
+) -> pipelines.Destination:
+    """Where the pipeline's processed rows go: its own destination, else its source's."""
+    spec = pipeline.spec.destination or sources_by_name[primary_names(pipeline)[0]].spec.destination
+    return destination(spec, facts, f"{pipeline.id}/", naming.catalog_table(pipeline.name))
+
+
+def uses_warehouse(pipeline: Pipeline) -> bool:
+    """Whether a stage loads into or unloads from Redshift."""
+    return any(stage.load or stage.unload for stage in pipeline.spec.stages)
+
+
+def pii_secret(pipeline: Pipeline, facts: PlatformFacts) -> str | None:
+    """The secret that holds the key of keyed hashes, where a stage hashes or tokenises."""
+    actions = {
+        item.action for stage in pipeline.spec.stages if stage.clean for item in stage.clean.pii
+    }
+    if not actions & {"hash", "tokenise"}:
+        return None
+    return f"{facts.secrets_prefix}{pipeline.namespace}/pii-key"
+
+
+def _warehouse(facts: PlatformFacts, namespace: str) -> pipelines.Warehouse:
+    warehouse = facts.warehouse
+    if warehouse is None:
+        raise ValueError(f"Platform {facts.platform} has no Redshift")
+    return pipelines.Warehouse(
+        database=warehouse.database,
+        workgroup=warehouse.name if warehouse.serverless else None,
+        cluster=None if warehouse.serverless else warehouse.name,
+        db_user=None if warehouse.serverless else naming.loader_user(namespace),
+        copy_role_arn=warehouse.copy_role_arn,
+    )
+
+
+def _stage(
+    stage: Stage,
+    pipeline: Pipeline,
+    facts: PlatformFacts,
+    contract: RowContract,
+    incremental: bool,
+) -> pipelines.Stage:
+    if stage.load:
+        plan = load(stage.load.redshift, contract, incremental)
+        return pipelines.Stage(stage.name, "load", load=plan)
+    if stage.unload:
+        bucket, _, prefix = bucket_name(stage.unload.to, facts).removeprefix("s3://").partition("/")
+        unload = pipelines.Unload(stage.unload.query, bucket, prefix, stage.unload.format)
+        return pipelines.Stage(stage.name, "unload", unload=unload)
+    if stage.write:
+        target = pipelines.Destination(
+            facts.buckets[stage.write.zone],
+            stage.write.prefix,
+            tuple(partition_field(item) for item in stage.write.partition_by),
+            stage.write.mode,
+            naming.catalog_table(pipeline.name, stage.name),
+        )
+        return pipelines.Stage(stage.name, "write", write=target)
+    if stage.transform is not None:
+        return pipelines.Stage(stage.name, "transform", {"steps": _dump(stage.transform)})
+    if stage.validate_ is not None:
+        return pipelines.Stage(stage.name, "validate", _plain(stage.validate_))
+    return pipelines.Stage(stage.name, "clean", _plain(stage.clean))
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    return dict(model.model_dump(by_alias=True, exclude_none=True))
+
+
+def _dump(models: Sequence[Any]) -> list[dict[str, Any]]:
+    return [_plain(model) for model in models]
+
+
+def column_names(fields: Iterable[Field]) -> list[str]:
+    """Names of columns, as the user spells them."""
+    return [item.name for item in fields]
