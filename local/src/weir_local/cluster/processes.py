@@ -138,8 +138,12 @@ class Processes:
                     time.sleep(0.02)
                 if not self.running(name):
                     break
-        (self.directory / f"{name}.json").unlink(missing_ok=True)
+        self.forget(name)
         return was_running
+
+    def forget(self, name: str) -> None:
+        """Drop the record of a process that has ended."""
+        (self.directory / f"{name}.json").unlink(missing_ok=True)
 
     def tail(self, name: str, lines: int = 20) -> str:
         """The last ``lines`` lines of what ``name`` said."""

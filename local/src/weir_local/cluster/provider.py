@@ -101,7 +101,7 @@ def link_programs(programs: Mapping[str, Path], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, target in programs.items():
         link = directory / name
-        if not (link.is_symlink() and Path(os.readlink(link)) == target.absolute()):
+        if not (link.is_symlink() and link.readlink() == target.absolute()):
             partial = directory / f".{name}.{os.getpid()}"
             partial.symlink_to(target.absolute())
             partial.replace(link)
