@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH120, PTH123, PTH208, PTH211
 # Importing pathlib would double the time that each start takes.
 """Starts a container's command in a mount namespace of its own: ``python sandbox.py MOUNTS CMD...``.
 
