@@ -105,7 +105,12 @@ def check_trust(role_arn: str, service: str, source_arn: str, region: str) -> No
 
 
 def assume_role(
-    role_arn: str, service: str, source_arn: str, region: str, session_name: str
+    role_arn: str,
+    service: str,
+    source_arn: str,
+    region: str,
+    session_name: str,
+    seconds: float = SESSION_SECONDS,
 ) -> RoleSession:
     """A session of a role for a service, as its trust policy allows.
 
@@ -113,6 +118,7 @@ def assume_role(
     :param service: the service principal that assumes it
     :param source_arn: the resource on whose behalf (aws:SourceArn)
     :param session_name: the name at the end of the assumed-role ARN
+    :param seconds: how long the session lives
     :raises RoleRefused: the role does not exist or does not trust the service
     """
     from ministack.services import sts
@@ -136,7 +142,7 @@ def assume_role(
             "UserId": f"{role_id}:{session_name[:64]}",
             "SecretAccessKey": session.secret_key,
             "SessionToken": session.token,
-            "Expiration": time.time() + SESSION_SECONDS,
+            "Expiration": time.time() + seconds,
         },
     )
     return session

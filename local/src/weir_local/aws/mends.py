@@ -27,7 +27,33 @@ class Mend:
     page: str
 
 
-MENDS: tuple[Mend, ...] = ()
+MENDS: tuple[Mend, ...] = (
+    Mend(
+        "messages",
+        "AccessDenied names principal, action and resource",
+        "IAM User Guide: Troubleshoot access denied error messages",
+    ),
+    Mend(
+        "boundary",
+        "iam:PermissionsBoundary and iam:PolicyARN are condition keys of role and user writes",
+        "Service Authorization Reference: AWS Identity and Access Management",
+    ),
+    Mend(
+        "passrole",
+        "Handing a role to a service needs iam:PassRole, and the role must trust the service",
+        "IAM User Guide: Grant a user permissions to pass a role to an AWS service",
+    ),
+    Mend(
+        "stepfunctions",
+        "Tasks run under the machine's role; 256 KiB of payload, 25,000 events; .sync waits",
+        "Step Functions Developer Guide: Integrating services; Quotas",
+    ),
+    Mend(
+        "sparkjobs",
+        "Glue job runs run their script on Spark under the job's role",
+        "Glue Developer Guide: Using job parameters in AWS Glue jobs; Glue API: StartJobRun",
+    ),
+)
 
 
 def install() -> None:
@@ -44,5 +70,5 @@ def uninstall() -> None:
             continue
         try:
             stop()
-        except Exception:  # noqa: BLE001 - the process ends: what the others hold must still end
+        except Exception:  # what the others hold must still end
             logger.exception("could not end the mend %s", mend.module)

@@ -1,0 +1,69 @@
+"""The process of one Glue job run: starts Spark's JVM, waits for the job, runs its script.
+
+Started ahead of time (like a Glue warm pool) it has the JVM up when a run arrives. It reads one
+line of JSON from its standard input, the run, and runs the script as ``__main__``.
+Runs under Glue's packages only, so it imports nothing of Weir.
+"""
+
+import json
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+
+def message(error: BaseException) -> str:
+    """A run's ErrorMessage as Glue writes it: the exception's class and text, in one line."""
+    java = getattr(error, "java_exception", None)
+    text = str(error)
+    if java is not None:
+        text = f"{text.splitlines()[0]} {java.toString()}"
+        while java.getCause() is not None:
+            java = java.getCause()
+        if java.toString() not in text:
+            text += f" Caused by: {java.toString()}"
+    return f"{type(error).__name__}: {' '.join(text.split())}"[:2000]
+
+
+def main() -> int:
+    """Run one job; the exit code is 0 when its script ended well."""
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    gateway = launch_gateway()
+    SparkContext._gateway = gateway
+    SparkContext._jvm = gateway.jvm
+    # Loads and initialises the classes that every session needs, before a run asks for them.
+    gateway.jvm.org.apache.spark.sql.SparkSession.builder()
+    gateway.jvm.java.lang.Class.forName("org.apache.hadoop.fs.s3a.S3AFileSystem")
+    line = sys.stdin.readline()
+    if not line:
+        return 0
+    run = json.loads(line)
+    os.environ.update(run["environment"])
+    for name, value in run["conf"].items():
+        gateway.jvm.java.lang.System.setProperty(name, value)
+    sys.path[:0] = run["paths"]
+    sys.argv = [run["script"], *run["arguments"]]
+    try:
+        runpy.run_path(run["script"], run_name="__main__")
+    except SystemExit as left:
+        if left.code in (None, 0):
+            return 0
+        error: BaseException = left
+    except Exception as raised:  # noqa: BLE001 - a script may raise anything; it is reported
+        error = raised
+    else:
+        return 0
+    traceback.print_exception(error)
+    Path(run["error"]).write_text(message(error))
+    return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The JVM ends when its standard input closes; its shutdown need not be waited for.
+    os._exit(code)
