@@ -1,0 +1,1 @@
+"""Lands a REST source in the raw zone."""

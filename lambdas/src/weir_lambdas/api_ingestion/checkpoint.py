@@ -1,0 +1,181 @@
+"""The source's checkpoint and lease: a cache of the last manifest, and a fence against two writers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from weir_contract.codec import loads
+from weir_contract.manifest import Manifest, manifest_key, manifest_prefix, parse_manifest_key
+from weir_contract.state import CHECKPOINT, source_pk
+
+from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.errors import LeaseHeld
+from weir_lambdas.common.state import Table, Update
+from weir_lambdas.common.storage import Storage
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a source stands.
+
+    Parameters
+    ----------
+    sequence
+        Of the last manifest; 0 before the first.
+    epoch
+        The fencing number of the last lease.
+    cursor
+        The highest value of ``cursorField`` that is landed, where one is configured.
+    run
+        The run that wrote the last manifest.
+    position
+        Where that run goes on, JSON; None where its extraction is complete.
+    """
+
+    sequence: int = 0
+    epoch: int = 0
+    cursor: str | None = None
+    run: str = ""
+    position: str | None = None
+
+
+def encode_cursor(since: str | None, high: str | None, position: dict[str, Any]) -> str:
+    """The ``cursorAfter`` of a manifest that is not complete: all that is needed to go on."""
+    return json.dumps({"since": since, "high": high, "position": position}, sort_keys=True)
+
+
+def from_manifest(manifest: Manifest) -> Checkpoint:
+    """The checkpoint that a manifest leaves behind it."""
+    if manifest.complete:
+        cursor, position = manifest.cursor_after, None
+    else:
+        position = manifest.cursor_after or encode_cursor(None, None, {})
+        cursor = json.loads(position)["since"]
+    return Checkpoint(manifest.sequence, manifest.epoch, cursor, manifest.run, position)
+
+
+class Checkpoints:
+    """Takes, moves and gives back the lease of one source.
+
+    Parameters
+    ----------
+    source, bucket
+        ``namespace/name`` and its raw bucket.
+    """
+
+    def __init__(
+        self, table: Table, storage: Storage, clock: Clock, source: str, bucket: str
+    ) -> None:
+        self._table, self._storage, self._clock = table, storage, clock
+        self._source, self._bucket = source, bucket
+
+    def acquire(self, run: str, seconds: float) -> Checkpoint:
+        """Take the lease for ``run``; the checkpoint comes back with this lease's epoch.
+
+        A checkpoint that is missing, or older than the newest manifest, is rebuilt from it first.
+
+        Parameters
+        ----------
+        seconds
+            How long the lease holds: a little longer than the function can live.
+
+        Raises
+        ------
+        LeaseHeld
+            Another run holds it.
+        """
+        item = self._table.get(source_pk(self._source), CHECKPOINT) or {}
+        known = _from_item(item)
+        newest = self._newest_manifest(known.sequence)
+        if newest is not None:
+            rebuilt = from_manifest(newest)
+            known = replace(rebuilt, epoch=max(known.epoch, rebuilt.epoch))
+        now = self._clock.now().timestamp()
+        mine = replace(known, epoch=known.epoch + 1)
+        # The epoch that was read must still be there: of two takers one wins.
+        seen = "epoch = :seen" if item else "attribute_not_exists(pk)"
+        free = "(attribute_not_exists(holder) OR holder = :run OR lease_until < :now)"
+        update = Update(
+            "SET epoch = :epoch, holder = :run, lease_until = :until, #sequence = :sequence, "
+            "#cursor = :cursor, last_run = :last, #position = :position",
+            {
+                "epoch": mine.epoch,
+                "run": run,
+                "until": int(now + seconds) + 1,
+                "now": int(now),
+                "sequence": mine.sequence,
+                "cursor": mine.cursor,
+                "last": mine.run,
+                "position": mine.position,
+            }
+            | ({"seen": int(item["epoch"])} if item else {}),
+            f"{seen} AND {free}",
+        )
+        if self._table.update(source_pk(self._source), CHECKPOINT, update) is None:
+            holder = item.get("holder", "another run")
+            raise LeaseHeld(f"run {holder} holds the source's lease", self._source)
+        return mine
+
+    def advance(self, manifest: Manifest, run: str) -> bool:
+        """Move the checkpoint to a manifest that was committed under this run's lease.
+
+        Returns False where the lease was taken over meanwhile: the next holder rebuilds the
+        checkpoint from the manifest, so nothing is lost. The lease ends with a complete manifest.
+        """
+        after = from_manifest(manifest)
+        free = ", lease_until = :zero" if manifest.complete else ""
+        values: dict[str, Any] = {
+            "sequence": after.sequence,
+            "cursor": after.cursor,
+            "last": after.run,
+            "position": after.position,
+            "epoch": manifest.epoch,
+            "run": run,
+        }
+        if manifest.complete:
+            values["zero"] = 0
+        update = Update(
+            "SET #sequence = :sequence, #cursor = :cursor, last_run = :last, "
+            f"#position = :position{free}",
+            values,
+            "epoch = :epoch AND holder = :run",
+        )
+        return self._table.update(source_pk(self._source), CHECKPOINT, update) is not None
+
+    def release(self, checkpoint: Checkpoint, run: str) -> None:
+        """Give the lease back without a landing, unless somebody else has it already."""
+        update = Update(
+            "SET lease_until = :zero",
+            {"zero": 0, "epoch": checkpoint.epoch, "run": run},
+            "epoch = :epoch AND holder = :run",
+        )
+        self._table.update(source_pk(self._source), CHECKPOINT, update)
+
+    def _newest_manifest(self, after: int) -> Manifest | None:
+        start = manifest_key(self._source, after) if after else ""
+        newest = 0
+        for key in self._storage.keys(self._bucket, manifest_prefix(self._source), start):
+            parsed = parse_manifest_key(key)
+            newest = max(newest, parsed[1] if parsed else 0)
+        if newest <= after:
+            return None
+        return self.read(newest)
+
+    def read(self, sequence: int) -> Manifest:
+        """A manifest by its number."""
+        body = self._storage.get(self._bucket, manifest_key(self._source, sequence))
+        return loads(Manifest, body)
+
+
+def _from_item(item: dict[str, Any]) -> Checkpoint:
+    if not item:
+        return Checkpoint()
+    return Checkpoint(
+        int(item.get("sequence", 0)),
+        int(item.get("epoch", 0)),
+        item.get("cursor"),
+        item.get("last_run", ""),
+        item.get("position"),
+    )

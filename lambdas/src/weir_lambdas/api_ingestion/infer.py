@@ -1,0 +1,170 @@
+"""Types of columns, told from rows: conservatively, since a frozen type is hard to take back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+from weir_contract.rows import RowContract
+
+from weir_lambdas.api_ingestion.records import RawNumber
+from weir_lambdas.api_ingestion.select import lookup
+
+INT64 = range(-(2**63), 2**63)
+DOUBLE_DIGITS = 15
+"""Significant decimal digits that a double keeps for certain."""
+
+MAX_DECIMAL_DIGITS = 38
+MAX_COLUMNS = 1_598
+"""Columns of a Redshift table (1,600) less Weir's own two."""
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,6})?)?")
+_ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})")
+
+
+def _valid(read: Any, text: str) -> bool:
+    try:
+        read(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def kind_of(value: Any) -> str | None:
+    """The narrowest type of one value; None for null. ``exact`` is a number that a double bends."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (dict, list)):
+        return "json"
+    if isinstance(value, int):
+        return "integer" if value in INT64 else "exact"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, RawNumber):
+        digits = Decimal(value.text).normalize().as_tuple().digits
+        return "number" if len(digits) <= DOUBLE_DIGITS else "exact"
+    if _DATE.fullmatch(value) and _valid(date.fromisoformat, value):
+        return "date"
+    if _TIMESTAMP.fullmatch(value) and _valid(datetime.fromisoformat, value):
+        return "timestamp"
+    if _ZONED.fullmatch(value) and _valid(datetime.fromisoformat, value):
+        return "timestamptz"
+    return "string"
+
+
+JSON_KINDS = {"integer": "number", "exact": "number", "date": "string", "timestamp": "string"}
+"""Kind -> the JSON type that the fingerprint sees; the others are their own."""
+
+
+@dataclass
+class Column:
+    """What was seen of one column."""
+
+    kinds: set[str] = field(default_factory=set)
+    integer_digits: int = 0
+    scale: int = 0
+    wide_integer: bool = False
+
+    def see(self, value: Any) -> None:
+        """Take one value into account."""
+        kind = kind_of(value)
+        if kind is None:
+            return
+        self.kinds.add(kind)
+        if kind == "integer" and abs(value) > 2**53:
+            self.wide_integer = True
+        if kind in ("integer", "number", "exact"):
+            self._measure(value)
+
+    def _measure(self, value: Any) -> None:
+        number = Decimal(str(value))
+        if not number.is_finite():
+            return
+        exponent = int(number.as_tuple().exponent)
+        self.scale = max(self.scale, -exponent, 0)
+        self.integer_digits = max(self.integer_digits, number.adjusted() + 1, 1)
+
+    @property
+    def type(self) -> str:
+        """The type that holds every value seen; ``string`` where none else does."""
+        kinds = self.kinds
+        if kinds == {"integer"}:
+            return "integer"
+        if kinds and kinds <= {"integer", "number"} and not self.wide_integer:
+            return "number"
+        if kinds and kinds <= {"integer", "number", "exact"}:
+            digits = self.integer_digits + self.scale
+            if digits <= MAX_DECIMAL_DIGITS and self.scale < MAX_DECIMAL_DIGITS:
+                return f"decimal({MAX_DECIMAL_DIGITS},{self.scale})"
+            return "string"
+        return next(iter(kinds)) if len(kinds) == 1 else "string"
+
+
+def column_name(key: str, taken: Iterable[str]) -> str:
+    """A key as a column's name: letters, digits and ``_``, unlike any taken name in any case."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", key)[:120] or "_"
+    name = f"_{name}" if name[0].isdigit() else name
+    used = {item.lower() for item in taken}
+    candidate, number = name, 2
+    while candidate.lower() in used:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate
+
+
+def path_of(key: str) -> str:
+    """The path that leads to a top-level key, quoted where the key has a dot, bracket or quote."""
+    return key if re.fullmatch(r"[^.\[\]'\"*$]+", key) else f"['{key}']"
+
+
+class Inference:
+    """Watches a landing's rows for the types of the columns that the contract does not state."""
+
+    def __init__(self, contract: RowContract) -> None:
+        self._open = not contract.fields
+        self._paths = {item.name: item.path for item in contract.fields if item.type is None}
+        self._columns: dict[str, Column] = {name: Column() for name in self._paths}
+        self._names: dict[str, str] = {}
+        self._shape: dict[str, set[str]] = {}
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        """Take one row into account."""
+        for key, value in row.items():
+            kind = kind_of(value) or "null"
+            kind = JSON_KINDS.get(kind, "string" if kind == "timestamptz" else kind)
+            self._shape.setdefault(key, set()).add(kind)
+            if self._open and key not in self._names and len(self._names) < MAX_COLUMNS:
+                self._names[key] = column_name(key, self._columns)
+                self._columns[self._names[key]] = Column()
+                self._paths[self._names[key]] = path_of(key)
+            if self._open and key in self._names:
+                self._columns[self._names[key]].see(value)
+        if not self._open:
+            for name, path in self._paths.items():
+                self._columns[name].see(lookup(row, path))
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Column -> type, for the columns that the contract does not state."""
+        return {name: column.type for name, column in self._columns.items()}
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Column -> path in the record."""
+        return dict(self._paths)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the top-level keys and their JSON types, whatever the order of rows and keys."""
+        lines = [
+            f"{key}:{','.join(sorted(kinds - {'null'}))}"
+            for key, kinds in sorted(self._shape.items())
+        ]
+        return sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

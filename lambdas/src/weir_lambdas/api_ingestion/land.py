@@ -1,0 +1,283 @@
+"""One landing: lease, pages, parts, then the manifest that commits them, then the checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from weir_contract.codec import dumps
+from weir_contract.manifest import Manifest, part_key
+from weir_contract.runs import Failure, RunRecord, StageAccount
+from weir_contract.sources import RestApi, SourceConfig
+from weir_contract.state import BODY, CONTRACT, source_pk
+
+from weir_lambdas.api_ingestion.checkpoint import Checkpoint, Checkpoints, encode_cursor
+from weir_lambdas.api_ingestion.client import SourceClient
+from weir_lambdas.api_ingestion.extract import Extraction, highest
+from weir_lambdas.api_ingestion.infer import Inference
+from weir_lambdas.api_ingestion.parts import CONTENT_TYPE, PART_BYTES, PartWriter
+from weir_lambdas.common.clock import Clock, iso, parse_iso
+from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
+from weir_lambdas.common.emf import emit
+from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime
+from weir_lambdas.common.log import log
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.common.state import Table, read_record, write_record
+from weir_lambdas.common.storage import Storage
+
+RESERVE_SECONDS = 30.0
+"""Kept back at a landing's end for the last part, the manifest and the checkpoint."""
+
+LEASE_MARGIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What one call of the function has done; the state machine's ``Ingest`` state reads it."""
+
+    run: str
+    sequence: int
+    rows: int
+    bytes: int
+    complete: bool
+
+    def as_output(self) -> dict[str, Any]:
+        """The function's answer."""
+        return {
+            "run": self.run,
+            "sequence": self.sequence,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "complete": self.complete,
+        }
+
+
+class Lander:
+    """Lands one REST source.
+
+    Parameters
+    ----------
+    config
+        The source's configuration.
+    remaining
+        Seconds that the function still may run.
+    part_bytes
+        Compressed size at which a part is closed.
+    """
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        table: Table,
+        storage: Storage,
+        secrets: Secrets,
+        clock: Clock,
+        remaining: Callable[[], float],
+        resolver: Resolver = system_resolver,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
+        if config.rest_api is None:
+            raise ConfigInvalid("the source is no REST API", config.id)
+        self._config, self._api = config, config.rest_api
+        self._table, self._storage, self._secrets = table, storage, secrets
+        self._clock, self._remaining = clock, remaining
+        self._resolver, self._part_bytes = resolver, part_bytes
+        self._checkpoints = Checkpoints(table, storage, clock, config.id, config.raw_bucket)
+
+    def land(self, run: str, scheduled_time: str | None, execution: str | None) -> Landing:
+        """Land what the source has, or the next stretch of it.
+
+        The same run called again goes on where its last manifest ended, and gives its last answer
+        again where it was complete. Another run starts a new extraction from the last complete
+        cursor.
+
+        Raises
+        ------
+        WeirError
+            Each way in which it can fail; no manifest is written then, and parts without a
+            manifest are never read.
+        """
+        budget = self._remaining()
+        if budget <= RESERVE_SECONDS / 2:
+            raise OutOfTime(f"{budget:.0f} s are left", self._config.id)
+        started = self._clock.now()
+        checkpoint = self._checkpoints.acquire(run, budget + LEASE_MARGIN_SECONDS)
+        committed = False
+        try:
+            if checkpoint.run == run and checkpoint.position is None:
+                manifest = self._checkpoints.read(checkpoint.sequence)
+            else:
+                manifest = self._extract(checkpoint, run, scheduled_time, budget)
+                committed = True
+            self._checkpoints.advance(replace(manifest, epoch=checkpoint.epoch), run)
+        except BaseException:
+            if not committed:
+                self._checkpoints.release(checkpoint, run)
+            raise
+        self._record(manifest, iso(started), execution)
+        return Landing(run, manifest.sequence, manifest.rows, manifest.bytes, manifest.complete)
+
+    def _extract(
+        self, checkpoint: Checkpoint, run: str, scheduled_time: str | None, budget: float
+    ) -> Manifest:
+        config, api, now = self._config, self._api, self._clock.now()
+        reserve = min(RESERVE_SECONDS, budget / 4)
+        since, high, position = self._start(checkpoint, run, api)
+        egress = EgressClient(
+            config.egress, self._secrets.fill(api.endpoint), api.allowed_hosts, self._resolver
+        )
+        client = SourceClient(
+            egress, api.limits, self._clock, lambda: self._remaining() - reserve / 2
+        )
+        extraction = Extraction(api, client, egress, self._secrets, since)
+        date = parse_time(scheduled_time, "scheduledTime") if scheduled_time else now
+        # The epoch is in the name: a writer whose lease was taken over can't touch a newer's part.
+        suffix = f"e{checkpoint.epoch}.jsonl.gz"
+        writer = PartWriter(
+            lambda n: part_key(config.id, date.strftime("%Y-%m-%d"), run, n, suffix),
+            lambda key, body: self._storage.put_new(config.raw_bucket, key, body, CONTENT_TYPE),
+            self._part_bytes,
+        )
+        inference = Inference(config.contract)
+        following = None
+        for page in extraction.pages(position, lambda: self._remaining() < reserve):
+            for row, line in zip(page.rows, page.lines, strict=True):
+                inference.see(row)
+                writer.write(line)
+            high = highest(high, page.rows, api.cursor_field)
+            following = page.next
+        parts = writer.finish()
+        complete = following is None
+        manifest = Manifest(
+            source=config.id,
+            sequence=checkpoint.sequence + 1,
+            epoch=checkpoint.epoch,
+            run=run,
+            scheduled_time=iso(date),
+            landed_time=iso(self._clock.now()),
+            bucket=config.raw_bucket,
+            parts=parts,
+            cursor_before=since,
+            cursor_after=(high or since)
+            if following is None
+            else encode_cursor(since, high, following),
+            fingerprint=inference.fingerprint,
+            inferred=inference.types,
+            complete=complete,
+        )
+        if manifest.rows:
+            # Before the manifest: whoever reads a manifest finds the contract that it goes by.
+            self._freeze(inference)
+        self._commit(manifest)
+        return manifest
+
+    def _start(
+        self, checkpoint: Checkpoint, run: str, api: RestApi
+    ) -> tuple[str | None, str | None, dict[str, Any] | None]:
+        """Cursor asked from, highest cursor seen, and position of the first page."""
+        if checkpoint.run == run and checkpoint.position is not None:
+            state = json.loads(checkpoint.position)
+            return state["since"], state["high"], state["position"]
+        since = checkpoint.cursor if api.cursor_field else None
+        since = since if since is not None else api.initial_cursor
+        return since, since, None
+
+    def _commit(self, manifest: Manifest) -> None:
+        try:
+            self._storage.put_new(
+                manifest.bucket, manifest.key, dumps(manifest).encode(), "application/json"
+            )
+        except FileExistsError as error:
+            raise LeaseHeld(
+                f"another run committed landing {manifest.sequence} first", manifest.source
+            ) from error
+
+    def _freeze(self, inference: Inference) -> None:
+        frozen = self._config.contract.frozen(inference.types, inference.paths)
+        if self._table.put_new(source_pk(self._config.id), CONTRACT, {BODY: dumps(frozen)}):
+            log("INFO", "contract frozen", source=self._config.id, columns=len(frozen.fields))
+
+    def _record(self, manifest: Manifest, started: str, execution: str | None) -> None:
+        """The run's record: a run of several landings has one, which grows."""
+        now = self._clock.now()
+        partition = source_pk(self._config.id)
+        known = read_record(self._table, partition, manifest.run)
+        counted = known is not None and manifest.id in known.manifests
+        before = known if known is not None else _blank(manifest, started, execution)
+        rows = before.rows + (0 if counted else manifest.rows)
+        seconds = (now - parse_iso(before.started)).total_seconds()
+        record = replace(
+            before,
+            state="Succeeded" if manifest.complete else "Running",
+            finished=iso(now) if manifest.complete else None,
+            manifests=before.manifests if counted else (*before.manifests, manifest.id),
+            rows=rows,
+            bytes=before.bytes + (0 if counted else manifest.bytes),
+            account=(StageAccount("land", "land", rows, rows, seconds=seconds),),
+            seconds={"land": seconds},
+            failure=None,
+        )
+        if record != known:
+            write_record(self._table, record, now.timestamp())
+        if not counted:
+            emit(
+                self._config.metrics_namespace,
+                {"Namespace": self._config.namespace, "Source": self._config.name},
+                {
+                    "RowsLanded": manifest.rows,
+                    "LandedBytes": manifest.bytes,
+                    "LandSeconds": seconds,
+                    "Landings": 1,
+                },
+                now,
+            )
+            log(
+                "INFO",
+                "landed",
+                source=manifest.source,
+                run=manifest.run,
+                sequence=manifest.sequence,
+                rows=manifest.rows,
+                bytes=manifest.bytes,
+                parts=len(manifest.parts),
+                complete=manifest.complete,
+            )
+
+
+def _blank(manifest: Manifest, started: str, execution: str | None) -> RunRecord:
+    return RunRecord(
+        run=manifest.run,
+        kind="source",
+        object=manifest.source,
+        state="Running",
+        started=started,
+        execution=execution,
+        scheduled_time=manifest.scheduled_time,
+    )
+
+
+def parse_time(text: str, name: str) -> datetime:
+    """Read a moment from the function's input.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is no ISO 8601 moment.
+    """
+    try:
+        return parse_iso(text)
+    except ValueError as error:
+        raise ConfigInvalid("is no ISO 8601 date and time", f"{name} {text!r}") from error
+
+
+def record_failure(
+    table: Table, source: str, run: str, execution: str | None, failure: Failure, now: str
+) -> None:
+    """Write a failed landing into the ledger; what an earlier call of the run landed stays there."""
+    known = read_record(table, source_pk(source), run)
+    before = known or RunRecord(run, "source", source, "Failed", now, execution=execution)
+    record = replace(before, state="Failed", finished=now, failure=failure)
+    write_record(table, record, parse_iso(now).timestamp())

@@ -1,0 +1,1 @@
+"""What every function needs: state, storage, secrets, outgoing requests, errors, logs and metrics."""

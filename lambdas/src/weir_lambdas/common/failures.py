@@ -1,0 +1,67 @@
+"""What Step Functions says of an error, as something that a person can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from weir_contract.runs import Failure
+
+from weir_lambdas.common.errors import action_for
+from weir_lambdas.common.log import REDACTOR
+
+MAX_MESSAGE = 1_000
+MAX_SUBJECT = 100
+"""Characters of an SNS subject (Amazon SNS API Reference, *Publish*)."""
+
+
+def failure_of(stage: str, error: Mapping[str, Any]) -> Failure:
+    """A Step Functions error output (``{"Error", "Cause"}``) as a Failure.
+
+    A Lambda's Cause is JSON with errorMessage; a Glue job's holds ErrorMessage; anything else is
+    taken as text.
+    """
+    name = str(error.get("Error") or "Unknown")
+    cause = str(error.get("Cause") or "no cause was given")
+    try:
+        detail = json.loads(cause)
+    except ValueError:
+        detail = None
+    if isinstance(detail, dict):
+        message = next(
+            (
+                str(detail[key])
+                for key in ("errorMessage", "ErrorMessage", "Error", "message")
+                if detail.get(key)
+            ),
+            cause,
+        )
+    else:
+        message = cause
+    action = action_for(name)
+    message = message.removesuffix(action).strip()
+    return Failure(stage, name, REDACTOR.text(message)[:MAX_MESSAGE], action)
+
+
+def notice(kind: str, object_id: str, run: str, failure: Failure) -> dict[str, str]:
+    """Subject and text of the notification about a failed run.
+
+    Parameters
+    ----------
+    kind
+        ``DataSource`` or ``Pipeline``.
+    object_id
+        ``namespace/name``.
+    """
+    subject = f"Weir: {kind} {object_id} failed: {failure.error}"
+    lines = [
+        f"{kind} {object_id} failed in {failure.stage}.",
+        "",
+        f"What: {failure.error}: {failure.message}",
+        f"What to do: {failure.action}",
+        "",
+        f"Run: {run}",
+    ]
+    ascii_subject = subject.encode("ascii", "replace").decode()
+    return {"subject": ascii_subject[:MAX_SUBJECT], "message": "\n".join(lines)}

@@ -1,0 +1,120 @@
+"""Objects in S3: written once, read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from weir_lambdas.common.aws import error_code
+from weir_lambdas.common.errors import ConfigInvalid
+
+PRECONDITION_CODES = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+"""What S3 answers to ``If-None-Match: *`` when the key is taken, or is being written right now."""
+
+MISSING_CODES = {"NoSuchKey", "404", "NotFound"}
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """``(bucket, key)`` of an ``s3://`` URI.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is no such URI.
+    """
+    bucket, slash, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not slash:
+        raise ConfigInvalid("is no s3://bucket/key URI", repr(uri))
+    return bucket, key
+
+
+class Storage:
+    """A thin wrap of an S3 client: conditional writes, and the Platform's key on each write."""
+
+    def __init__(self, s3: Any, kms_key_arn: str | None = None) -> None:
+        self._s3 = s3
+        self._encryption: dict[str, Any] = {}
+        if kms_key_arn:
+            self._encryption = {
+                "ServerSideEncryption": "aws:kms",
+                "SSEKMSKeyId": kms_key_arn,
+                "BucketKeyEnabled": True,
+            }
+
+    def put(self, bucket: str, key: str, body: bytes, content_type: str) -> str | None:
+        """Write an object; returns its version id where the bucket keeps versions."""
+        answer = self._s3.put_object(
+            Bucket=bucket, Key=key, Body=body, ContentType=content_type, **self._encryption
+        )
+        return _version(answer)
+
+    def put_new(self, bucket: str, key: str, body: bytes, content_type: str) -> str | None:
+        """Write an object that must not exist yet (``If-None-Match: *``); returns its version id.
+
+        Raises
+        ------
+        FileExistsError
+            The key is taken: somebody else committed first.
+        """
+        try:
+            answer = self._s3.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                IfNoneMatch="*",
+                **self._encryption,
+            )
+        except ClientError as error:
+            if error_code(error) in PRECONDITION_CODES:
+                raise FileExistsError(f"s3://{bucket}/{key}") from error
+            raise
+        return _version(answer)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Read an object.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none under the key.
+        """
+        try:
+            return bytes(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                raise FileNotFoundError(f"s3://{bucket}/{key}") from error
+            raise
+
+    def get_uri(self, uri: str) -> bytes:
+        """Read the object at an ``s3://`` URI; raises FileNotFoundError where there is none."""
+        return self.get(*split_uri(uri))
+
+    def keys(self, bucket: str, prefix: str, after: str = "") -> Iterator[str]:
+        """Keys under a prefix in order, those after ``after`` only."""
+        more: dict[str, str] = {"StartAfter": after} if after else {}
+        while True:
+            page = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+            for item in page.get("Contents", []):
+                yield item["Key"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def folders(self, bucket: str, prefix: str = "") -> Iterator[str]:
+        """The folders right under a prefix, each ending in ``/``, in order."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", **more)
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _version(answer: dict[str, Any]) -> str | None:
+    version = answer.get("VersionId")
+    return version if version and version != "null" else None

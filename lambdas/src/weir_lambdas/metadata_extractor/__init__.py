@@ -1,0 +1,1 @@
+"""Run control: begins a pass, accounts for it, releases the flight, and records failures."""

@@ -1,0 +1,142 @@
+"""The function ``trigger``: manifests, schedules and sweeps become executions of pipelines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from botocore.exceptions import BotoCoreError, ClientError
+from weir_contract.manifest import parse_manifest_key
+
+from weir_lambdas.common.aws import client
+from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.config import environment
+from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.common.log import log
+from weir_lambdas.common.state import Table
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.metadata_extractor.control import MAX_ATTEMPTS
+from weir_lambdas.trigger.executions import StepFunctions, new_name
+from weir_lambdas.trigger.flight import FlightBusy, Flights
+from weir_lambdas.trigger.sweep import subscribers, sweep
+
+
+def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """Entry point.
+
+    Parameters
+    ----------
+    event
+        An SQS batch of S3 "Object Created" events from EventBridge; ``{"sweep": true}``; or
+        ``{"pipeline": "namespace/name", "stateMachineArn"?, "scheduledTime"?, "requestedBy"?}``.
+
+    Returns
+    -------
+    dict
+        ``{"batchItemFailures": [...]}`` for a batch, so that SQS redelivers those alone;
+        ``{"found": n}`` for a sweep; ``{"execution": arn or None}`` for a request.
+    """
+    trigger = Trigger(
+        Table(client("dynamodb"), environment("WEIR_STATE_TABLE")),
+        Storage(client("s3")),
+        StepFunctions(client("stepfunctions")),
+        environment("WEIR_RAW_BUCKET"),
+    )
+    if "Records" in event:
+        return trigger.batch(event["Records"])
+    if event.get("sweep"):
+        return trigger.sweep()
+    if "pipeline" in event:
+        return trigger.request(event)
+    raise ConfigInvalid("the event has none of Records, sweep and pipeline", "trigger")
+
+
+@dataclass
+class Trigger:
+    """The function's parts, put together."""
+
+    table: Table
+    storage: Storage
+    executions: StepFunctions
+    raw_bucket: str
+
+    def __post_init__(self) -> None:
+        self.clock = SystemClock()
+        self.flights = Flights(
+            self.table, self.executions, self.clock, lambda: new_name(self.clock)
+        )
+
+    def batch(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        """Take a batch; what fails is named, and comes again."""
+        failed = []
+        for record in records:
+            try:
+                self.object_created(json.loads(record["body"]))
+            except (FlightBusy, ClientError, BotoCoreError, ValueError, KeyError) as error:
+                log("WARNING", "event not taken", id=record["messageId"], error=repr(error))
+                failed.append({"itemIdentifier": record["messageId"]})
+        return {"batchItemFailures": failed}
+
+    def object_created(self, body: Mapping[str, Any]) -> None:
+        """Take one S3 event, in EventBridge's form; other objects than manifests are ignored."""
+        detail = body["detail"]
+        bucket, key = detail["bucket"]["name"], detail["object"]["key"]
+        parsed = parse_manifest_key(key) or parse_manifest_key(unquote_plus(key))
+        if parsed is None or bucket != self.raw_bucket:
+            log("INFO", "no manifest", bucket=bucket, object=key)
+            return
+        source, sequence = parsed
+        for pipeline, subscription in subscribers(self.table, source).items():
+            if self.flights.arrive(pipeline, source, sequence, f"s3://{bucket}/{key}"):
+                self.ensure(pipeline, subscription)
+
+    def ensure(self, pipeline: str, subscription: Mapping[str, Any]) -> None:
+        """Start the pipeline's execution if none flies, unless arrivals do not start it."""
+        if subscription.get("onArrival", True) is False:
+            return
+        started = self.flights.ensure(
+            pipeline,
+            str(subscription["stateMachineArn"]),
+            int(subscription.get("minIntervalSeconds", 0)),
+        )
+        if started:
+            log("INFO", "execution started", pipeline=pipeline, execution=started)
+
+    def sweep(self) -> dict[str, Any]:
+        """Find what was lost. A pipeline that is being started is left to its starter."""
+
+        def ensure(pipeline: str, subscription: Mapping[str, Any]) -> None:
+            try:
+                self.ensure(pipeline, subscription)
+            except FlightBusy as busy:
+                log("INFO", "flight busy", pipeline=pipeline, reason=str(busy))
+
+        found = sweep(
+            self.table, self.storage, self.flights, self.raw_bucket, ensure, MAX_ATTEMPTS
+        )
+        log("INFO", "swept", found=found)
+        return {"found": found}
+
+    def request(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Start a pass on request, of a schedule or a person."""
+        pipeline = str(event["pipeline"])
+        machine = event.get("stateMachineArn") or self._machine(pipeline)
+        self.flights.request(pipeline, event.get("requestedBy"))
+        payload = {
+            key: event[key] for key in ("scheduledTime", "requestedBy") if event.get(key)
+        }
+        return {"execution": self.flights.ensure(pipeline, str(machine), 0, payload)}
+
+    def _machine(self, pipeline: str) -> str:
+        """The state machine by the Platform's naming, from any subscription of the pipeline."""
+        namespace = pipeline.partition("/")[0]
+        for folder in self.storage.folders(self.raw_bucket, f"{namespace}/"):
+            found = subscribers(self.table, folder.rstrip("/")).get(pipeline)
+            if found:
+                return str(found["stateMachineArn"])
+        raise ConfigInvalid(
+            "no source has a subscription of this pipeline yet; pass stateMachineArn", pipeline
+        )
