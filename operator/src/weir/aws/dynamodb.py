@@ -226,7 +226,7 @@ class Item(ServiceAdapter):
                     found[name] = Observed(name, {"Item": item})
         return found
 
-    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
         table, pk, sk = split_item(resource.name)
         writer = TypeSerializer()
         item = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ class Bucket(ServiceAdapter):
         return list(found.get("Rules", []))
 
     def _put(self, name: str, field: str, value: Any) -> None:
-        writers = {
+        writers: dict[str, Callable[[str, Any], None]] = {
             "Encryption": self._put_encryption,
             "Versioning": self._put_versioning,
             "PublicAccessBlock": self._put_public_access,
@@ -295,7 +295,7 @@ class Object(ServiceAdapter):
             },
         )
 
-    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
         bucket, key = split_uri(resource.name)
         wanted = resource.properties
         content = _content(resource)

@@ -83,7 +83,7 @@ class Schedule(ServiceAdapter):
             self._known[name] = (schedule.get("LastModificationDate"), seen)
         return seen
 
-    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
         return self._put("CreateSchedule", resource)
 
     def update(
@@ -91,7 +91,7 @@ class Schedule(ServiceAdapter):
         resource: Resource,
         observed: Observed,
         changes: Sequence[Change],
-        tags: Mapping[str, str],
+        tags: Mapping[str, str],  # noqa: ARG002
     ) -> Observed:
         return self._put("UpdateSchedule", resource) if changes else observed
 

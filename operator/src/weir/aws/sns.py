@@ -77,17 +77,14 @@ class Topic(ServiceAdapter):
     ) -> Observed:
         wanted, fields, name = resource.properties, changed(changes), resource.name
         arn = observed.attributes["arn"]
-        values = {
-            "KmsMasterKeyId": lambda: wanted["KmsMasterKeyId"] or "",
-            "Policy": lambda: encode(wanted["Policy"]) if wanted["Policy"] else "",
-        }
-        for field in sorted(fields & set(values)):
+        for field in sorted(fields & {"KmsMasterKeyId", "Policy"}):
+            value = wanted[field] or ""
             self.calls(
                 "SetTopicAttributes",
                 name,
                 TopicArn=arn,
                 AttributeName=field,
-                AttributeValue=values[field](),
+                AttributeValue=encode(value) if isinstance(value, Mapping) else str(value),
             )
         if "Subscriptions" in fields:
             self._subscribe(name, arn, wanted["Subscriptions"] or [])

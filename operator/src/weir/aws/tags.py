@@ -42,7 +42,7 @@ def bulk(
         Only what has this tag.
     """
     calls = Calls(session, "resourcegroupstaggingapi")
-    only = {"TagFilters": [{"Key": key, "Values": [value]}]} if key else {}
+    only: dict[str, Any] = {"TagFilters": [{"Key": key, "Values": [value]}]} if key else {}
     return {
         str(item["ResourceARN"]): mapping(item.get("Tags"))
         for item in calls.pages(

@@ -1,0 +1,178 @@
+"""CloudWatch: alarms and dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import FEW, ServiceAdapter, chunks
+from weir.aws.documents import decode, encode, ordered
+from weir.aws.errors import Invalid
+from weir.resource import Change, Observed, Resource, Traits
+
+BATCH = 100
+"""Alarm names that one DescribeAlarms takes (CloudWatch API reference)."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "ActionsEnabled": True,
+    "AlarmActions": [],
+    "OKActions": [],
+    "InsufficientDataActions": [],
+    "Dimensions": [],
+    "TreatMissingData": "missing",
+}
+FIELDS = (
+    "AlarmDescription",
+    "MetricName",
+    "Namespace",
+    "Statistic",
+    "ExtendedStatistic",
+    "Period",
+    "Unit",
+    "EvaluationPeriods",
+    "DatapointsToAlarm",
+    "Threshold",
+    "ComparisonOperator",
+    "EvaluateLowSampleCountPercentile",
+    "Metrics",
+    "ThresholdMetricId",
+    *DEFAULTS,
+)
+
+
+class Alarm(ServiceAdapter):
+    """A metric alarm. Properties: as ``PutMetricAlarm``. Attributes: ``arn``, ``state``."""
+
+    kind = "cloudwatch.Alarm"
+    service = "cloudwatch"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = {
+            **DEFAULTS,
+            **{key: value for key, value in properties.items() if value is not None},
+        }
+        form["Dimensions"] = ordered(form["Dimensions"], "Name")
+        for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
+            form[key] = sorted(form[key], key=str)
+        if "EvaluationPeriods" in form:
+            form.setdefault("DatapointsToAlarm", form["EvaluationPeriods"])
+        if "Metrics" in form:
+            form["Metrics"] = ordered(
+                ({"ReturnData": True, **metric} for metric in form["Metrics"]), "Id"
+            )
+            if not form["Metrics"]:
+                del form["Metrics"]
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        tags = tagging.bulk(self.session, "cloudwatch:alarm") if len(wanted) > FEW else {}
+        found: dict[str, Observed] = {}
+        for batch in chunks(wanted, BATCH):
+            for alarm in self.calls.pages(
+                "DescribeAlarms",
+                "MetricAlarms",
+                AlarmNames=list(batch),
+                AlarmTypes=["MetricAlarm"],
+            ):
+                found[alarm["AlarmName"]] = self._observed(alarm, tags)
+        return found
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        self._put(resource, Tags=tagging.pairs(tags))
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        if changes:
+            # PutMetricAlarm takes tags for a new alarm only.
+            self._put(resource)
+        new = tagging.missing(observed.tags, tags)
+        if new:
+            arn = observed.attributes["arn"]
+            self.calls("TagResource", resource.name, ResourceARN=arn, Tags=tagging.pairs(new))
+        return self.must_see(resource.name)
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteAlarms", observed.name, AlarmNames=[observed.name])
+
+    def _put(self, resource: Resource, **more: Any) -> None:
+        wanted = self.canonical(resource.properties)
+        given = {key: wanted[key] for key in FIELDS if wanted.get(key) is not None}
+        if "Metrics" in given:
+            del given["Dimensions"]
+        self.calls("PutMetricAlarm", resource.name, AlarmName=resource.name, **given, **more)
+
+    def _observed(
+        self, alarm: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]]
+    ) -> Observed:
+        name, arn = alarm["AlarmName"], alarm["AlarmArn"]
+        own = tags.get(arn)
+        if own is None:
+            listed = self.calls("ListTagsForResource", name, ResourceARN=arn)
+            own = tagging.mapping(listed.get("Tags"))
+        return Observed(
+            name=name,
+            properties=self.canonical({key: alarm[key] for key in FIELDS if key in alarm}),
+            attributes={"arn": arn, "name": name, "state": alarm.get("StateValue", "")},
+            tags=dict(own),
+        )
+
+
+class Dashboard(ServiceAdapter):
+    """A dashboard. It takes no owner tags. Properties: ``DashboardBody`` (a document)."""
+
+    kind = "cloudwatch.Dashboard"
+    service = "cloudwatch"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        return {"DashboardBody": decode(properties.get("DashboardBody") or {})}
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetDashboard", name, DashboardName=name)
+        if found is None:
+            return None
+        return Observed(
+            name,
+            {"DashboardBody": decode(found["DashboardBody"])},
+            attributes={"arn": found.get("DashboardArn", ""), "name": name},
+        )
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
+        body = encode(self.canonical(resource.properties)["DashboardBody"])
+        answer = self.calls(
+            "PutDashboard", resource.name, DashboardName=resource.name, DashboardBody=body
+        )
+        messages = answer.get("DashboardValidationMessages") or []
+        if any("should NOT" in item.get("Message", "") for item in messages):
+            raise Invalid(
+                f"cloudwatch PutDashboard {resource.name}: "
+                + "; ".join(f"{item.get('DataPath')}: {item.get('Message')}" for item in messages),
+                service=self.service,
+                operation="PutDashboard",
+                resource=resource.name,
+            )
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        return self.create(resource, tags) if changes else observed
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteDashboards", observed.name, DashboardNames=[observed.name])
+
+
+ADAPTERS = (Alarm, Dashboard)

@@ -1,0 +1,351 @@
+"""Glue: catalog databases and tables, and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import FEW, ServiceAdapter, changed, picked
+from weir.aws.documents import without_defaults
+from weir.aws.errors import Invalid
+from weir.resource import Change, Observed, Resource, Traits
+
+TAG = "tag:"
+"""A catalog table takes no tags: ours are kept among its parameters, under this prefix."""
+
+
+def _given(value: Any) -> Any:
+    return value or None
+
+
+class Database(ServiceAdapter):
+    """A catalog database, named in lower case. Properties: ``Description``, ``LocationUri``.
+
+    Attributes: ``arn``, ``name``.
+    """
+
+    kind = "glue.Database"
+    service = "glue"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: _given(value) for key, value in properties.items()}
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= FEW:
+            return super().observe(wanted)
+        listed = {
+            database["Name"]: database
+            for database in self.calls.pages("GetDatabases", "DatabaseList")
+        }
+        return {name: self._observed(listed[name]) for name in wanted if name in listed}
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetDatabase", name, Name=name)
+        return self._observed(found["Database"]) if found else None
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        name = resource.name
+        given = _input(name, resource.properties, ("Description", "LocationUri", "Parameters"))
+        self.calls("CreateDatabase", name, DatabaseInput=given, Tags=dict(tags))
+        return self.must_see(name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        name = resource.name
+        if changed(changes) & set(resource.properties):
+            # The call replaces the whole definition: what is not managed is kept as seen.
+            whole = {**observed.properties, **resource.properties}
+            given = _input(name, whole, ("Description", "LocationUri", "Parameters"))
+            self.calls("UpdateDatabase", name, Name=name, DatabaseInput=given)
+        _tag(self, observed, tags)
+        return self.must_see(name)
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteDatabase", observed.name, Name=observed.name)
+
+    def _observed(self, database: Mapping[str, Any]) -> Observed:
+        name = database["Name"]
+        arn = self.session.arn("glue", f"database/{name}")
+        return Observed(
+            name=name,
+            properties={
+                "Description": _given(database.get("Description")),
+                "LocationUri": _given(database.get("LocationUri")),
+                "Parameters": _given(database.get("Parameters")),
+            },
+            attributes={"arn": arn, "name": name},
+            tags=_tags(self, name, arn),
+        )
+
+
+def split_table(name: str) -> tuple[str, str]:
+    """Database and table of a catalog table's name ``database.table``.
+
+    Raises
+    ------
+    Invalid
+        It has not two parts.
+    """
+    database, dot, table = name.partition(".")
+    if not dot or not database or not table:
+        raise Invalid(f"{name!r} is no database.table", service="glue", resource=name)
+    return database, table
+
+
+STORAGE_DEFAULTS: Mapping[str, Any] = {
+    "Compressed": False,
+    "NumberOfBuckets": 0,
+    "BucketColumns": [],
+    "SortColumns": [],
+    "Parameters": {},
+    "StoredAsSubDirectories": False,
+    "SkewedInfo": {},
+    "AdditionalLocations": [],
+}
+
+
+class Table(ServiceAdapter):
+    """A catalog table, named ``database.table``.
+
+    Properties: ``TableType``, ``Parameters``, ``PartitionKeys``, ``StorageDescriptor``,
+    ``Description``. Attributes: ``arn``.
+    """
+
+    kind = "glue.Table"
+    service = "glue"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = dict(properties)
+        if "StorageDescriptor" in form:
+            form["StorageDescriptor"] = _storage(form["StorageDescriptor"])
+        if "PartitionKeys" in form:
+            form["PartitionKeys"] = _columns(form["PartitionKeys"])
+        if "Parameters" in form:
+            form["Parameters"] = {
+                key: str(text) for key, text in (form["Parameters"] or {}).items()
+            }
+        if "Description" in form:
+            form["Description"] = _given(form["Description"])
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        databases: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            databases.setdefault(split_table(name)[0], []).append(name)
+        found: dict[str, Observed] = {}
+        for database, members in databases.items():
+            if len(members) <= FEW:
+                found |= super().observe(members)
+                continue
+            if self.calls.find("GetDatabase", database, Name=database) is None:
+                continue
+            for table in self.calls.pages(
+                "GetTables", "TableList", database, DatabaseName=database
+            ):
+                name = f"{database}.{table['Name']}"
+                if name in members:
+                    found[name] = self._observed(name, table)
+        return found
+
+    def look(self, name: str) -> Observed | None:
+        database, table = split_table(name)
+        found = self.calls.find("GetTable", name, DatabaseName=database, Name=table)
+        return self._observed(name, found["Table"]) if found else None
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        self._put("CreateTable", resource, resource.properties, tags)
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        if changes or tagging.missing(observed.tags, tags):
+            whole = {**observed.properties, **resource.properties}
+            self._put("UpdateTable", resource, whole, {**observed.tags, **tags})
+        return self.must_see(resource.name)
+
+    def delete(self, observed: Observed) -> None:
+        database, table = split_table(observed.name)
+        self.calls.find("DeleteTable", observed.name, DatabaseName=database, Name=table)
+
+    def _put(
+        self,
+        operation: str,
+        resource: Resource,
+        properties: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> None:
+        database, table = split_table(resource.name)
+        whole = self.canonical(properties)
+        given = _input(
+            table, whole, ("TableType", "PartitionKeys", "StorageDescriptor", "Description")
+        )
+        kept = {TAG + key: text for key, text in tags.items()}
+        given["Parameters"] = {**(whole.get("Parameters") or {}), **kept}
+        self.calls(operation, resource.name, DatabaseName=database, TableInput=given)
+
+    def _observed(self, name: str, table: Mapping[str, Any]) -> Observed:
+        parameters = table.get("Parameters") or {}
+        return Observed(
+            name=name,
+            properties=self.canonical(
+                {
+                    "TableType": table.get("TableType"),
+                    "Description": table.get("Description"),
+                    "PartitionKeys": table.get("PartitionKeys") or [],
+                    "StorageDescriptor": table.get("StorageDescriptor") or {},
+                    "Parameters": {
+                        key: text for key, text in parameters.items() if not key.startswith(TAG)
+                    },
+                }
+            ),
+            attributes={
+                "arn": self.session.arn("glue", f"table/{name.replace('.', '/', 1)}"),
+                "name": name,
+            },
+            tags={
+                key.removeprefix(TAG): text
+                for key, text in parameters.items()
+                if key.startswith(TAG)
+            },
+        )
+
+
+def _columns(columns: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    return [without_defaults(column, {"Comment": "", "Parameters": {}}) for column in columns or ()]
+
+
+def _storage(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    form = without_defaults(value or {}, STORAGE_DEFAULTS)
+    if form.get("NumberOfBuckets") == -1:
+        del form["NumberOfBuckets"]
+    if "Columns" in form:
+        form["Columns"] = _columns(form["Columns"])
+    if isinstance(form.get("SerdeInfo"), Mapping):
+        form["SerdeInfo"] = without_defaults(form["SerdeInfo"], {"Parameters": {}, "Name": ""})
+    return form
+
+
+JOB_FIELDS = (
+    "Role",
+    "Command",
+    "GlueVersion",
+    "DefaultArguments",
+    "NonOverridableArguments",
+    "WorkerType",
+    "NumberOfWorkers",
+    "Timeout",
+    "MaxRetries",
+    "ExecutionProperty",
+    "ExecutionClass",
+    "SecurityConfiguration",
+    "Connections",
+    "Description",
+    "NotificationProperty",
+)
+JOB_DEFAULTS: Mapping[str, Any] = {
+    "MaxRetries": 0,
+    "ExecutionProperty": {"MaxConcurrentRuns": 1},
+    "ExecutionClass": "STANDARD",
+    "DefaultArguments": {},
+    "NonOverridableArguments": {},
+}
+
+
+class Job(ServiceAdapter):
+    """A Spark job. Properties: as ``CreateJob``. Attributes: ``arn``, ``name``."""
+
+    kind = "glue.Job"
+    service = "glue"
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = {key: _given(value) for key, value in properties.items()}
+        for key, default in JOB_DEFAULTS.items():
+            if key in form:
+                form[key] = form[key] or default
+        return form
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= FEW:
+            return super().observe(wanted)
+        chosen, tags = set(wanted), tagging.bulk(self.session, "glue:job")
+        return {
+            job["Name"]: self._observed(job, tags)
+            for job in self.calls.pages("GetJobs", "Jobs")
+            if job["Name"] in chosen
+        }
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetJob", name, JobName=name)
+        return self._observed(found["Job"], {}) if found else None
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        given = picked(resource.properties, JOB_FIELDS)
+        self.calls("CreateJob", resource.name, Name=resource.name, Tags=dict(tags), **given)
+        return self.must_see(resource.name)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        if changed(changes) & set(JOB_FIELDS):
+            # The call replaces the whole definition: what is not managed is kept as seen.
+            whole = {**observed.properties, **resource.properties}
+            self.calls(
+                "UpdateJob",
+                resource.name,
+                JobName=resource.name,
+                JobUpdate=picked(whole, JOB_FIELDS),
+            )
+        _tag(self, observed, tags)
+        return self.must_see(resource.name)
+
+    def delete(self, observed: Observed) -> None:
+        self.calls.find("DeleteJob", observed.name, JobName=observed.name)
+
+    def _observed(self, job: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]]) -> Observed:
+        name = job["Name"]
+        arn = self.session.arn("glue", f"job/{name}")
+        seen = {**JOB_DEFAULTS, **{key: job[key] for key in JOB_FIELDS if key in job}}
+        return Observed(
+            name=name,
+            properties=self.canonical(seen),
+            attributes={"arn": arn, "name": name},
+            tags=dict(tags[arn]) if arn in tags else _tags(self, name, arn),
+        )
+
+
+def _input(name: str, properties: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    return {"Name": name, **picked(properties, fields)}
+
+
+def _tags(adapter: ServiceAdapter, name: str, arn: str) -> dict[str, str]:
+    return dict((adapter.calls.find("GetTags", name, ResourceArn=arn) or {}).get("Tags", {}))
+
+
+def _tag(adapter: ServiceAdapter, observed: Observed, tags: Mapping[str, str]) -> None:
+    new = tagging.missing(observed.tags, tags)
+    if new:
+        arn = observed.attributes["arn"]
+        adapter.calls("TagResource", observed.name, ResourceArn=arn, TagsToAdd=new)
+
+
+ADAPTERS = (Database, Table, Job)

@@ -1,0 +1,59 @@
+"""Secrets Manager: that a secret is there. Its value is read by functions inside AWS, never here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws import tags as tagging
+from weir.aws.base import FEW, ServiceAdapter, common_prefix
+from weir.aws.external import ReadOnly
+from weir.resource import Observed, Traits
+
+
+class Secret(ReadOnly, ServiceAdapter):
+    """A secret of somebody else's, by name or ARN. Attributes: ``arn``, ``name``, ``kmsKeyId``."""
+
+    kind = "secretsmanager.Secret"
+    service = "secretsmanager"
+    traits = Traits(holds_data=True)
+
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = set(names)
+        named = sorted(name for name in wanted if not name.startswith("arn:"))
+        if len(named) <= FEW:
+            return super().observe(sorted(wanted))
+        found = super().observe(sorted(wanted - set(named)))
+        # The filter compares beginnings, without regard to case.
+        prefix = common_prefix(named)
+        only: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}]} if prefix else {}
+        for secret in self.calls.pages(
+            "ListSecrets", "SecretList", IncludePlannedDeletion=True, **only
+        ):
+            if secret["Name"] in wanted:
+                found[secret["Name"]] = _observed(secret["Name"], secret)
+        return found
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("DescribeSecret", name, SecretId=name)
+        return _observed(name, found) if found else None
+
+
+def _observed(name: str, secret: Mapping[str, object]) -> Observed:
+    leaving = secret.get("DeletedDate")
+    pairs = secret.get("Tags") or []
+    return Observed(
+        name=name,
+        properties={},
+        attributes={
+            "arn": str(secret["ARN"]),
+            "name": str(secret["Name"]),
+            "kmsKeyId": str(secret.get("KmsKeyId") or ""),
+        },
+        tags=tagging.mapping(pairs if isinstance(pairs, list) else []),
+        settled=leaving is None,
+        detail="" if leaving is None else "the secret is scheduled for deletion: restore it",
+    )
+
+
+ADAPTERS = (Secret,)
