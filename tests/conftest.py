@@ -1,0 +1,47 @@
+"""What the rooms share: one real API server and one local AWS for the whole session."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes import client, config
+
+from weir_local.cluster import ControlPlane, run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real control plane with Weir's CRDs, one for the session."""
+    plane = ControlPlane(tmp_path_factory.mktemp("cluster"), environ=os.environ)
+    plane.start()
+    try:
+        plane.wait_ready()
+        run(plane, "kubectl", "apply", "--server-side", "-f", str(ROOT / "crds"))
+        run(
+            plane, "kubectl", "wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"
+        )
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def kube_api(cluster: ControlPlane) -> client.ApiClient:
+    """A client of the API server, as its administrator."""
+    return config.new_client_from_config(str(cluster.kubeconfig))
+
+
+@pytest.fixture(scope="module")
+def kube_namespace(kube_api: client.ApiClient) -> Iterator[str]:
+    """A fresh namespace for the module."""
+    core = client.CoreV1Api(kube_api)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    core.create_namespace({"metadata": {"name": name}})
+    yield name
+    core.delete_namespace(name)

@@ -1,0 +1,390 @@
+"""One complete, valid object of each kind, with every field set: where mutations start from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+ARN = "arn:aws:sns:eu-central-1:123456789012:topic"
+
+REFERENCE = {
+    "apiVersion": "weir.dev/v1alpha1",
+    "kind": "DataSource",
+    "metadata": {"name": "customer-data-api"},
+    "spec": {
+        "source": {
+            "restApi": {
+                "endpoint": "https://api.example.com/customers",
+                "method": "GET",
+                "headers": {"Authorization": "${SECRET:customer_api_key}"},
+                "schedule": "rate(1 hour)",
+            }
+        },
+        "schema": {
+            "type": "json",
+            "mapping": {"customerId": "id", "customerName": "name", "customerEmail": "email"},
+        },
+        "destination": {
+            "bucket": "${BUCKET:processed}",
+            "prefix": "customers/",
+            "partitionBy": ["year", "month", "day"],
+        },
+        "redshift": {
+            "schema": "customers",
+            "table": "customer_data",
+            "distkey": "customerId",
+            "sortkey": "customerName",
+        },
+    },
+}
+"""The reference document's example, as design chapter 1 gives it."""
+
+PLATFORM = {
+    "apiVersion": "weir.dev/v1alpha1",
+    "kind": "Platform",
+    "metadata": {"name": "sample"},
+    "spec": {
+        "region": "eu-central-1",
+        "accountId": "123456789012",
+        "endpointUrl": "http://127.0.0.1:4566",
+        "assumeRole": {
+            "roleArn": "arn:aws:iam::123456789012:role/weir",
+            "externalId": "shared",
+            "sessionTags": {"team": "data"},
+        },
+        "buckets": {
+            zone: {"name": f"acme-{zone}", "adopt": True, "retentionDays": 30}
+            for zone in ("raw", "processed", "curated", "artifacts", "quarantine")
+        },
+        "kms": {
+            "keyArn": "arn:aws:kms:eu-central-1:123456789012:key/abc",
+            "adminArns": ["arn:aws:iam::123456789012:role/admin"],
+        },
+        "network": {
+            "vpcId": "vpc-0123456789abcdef0",
+            "subnetIds": ["subnet-0123456789abcdef0"],
+            "securityGroupIds": ["sg-0123456789abcdef0"],
+            "endpoints": ["s3"],
+        },
+        "redshift": {
+            "workgroup": "analytics",
+            "database": "dev",
+            "adminSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:admin",
+            "copyRoleArn": "arn:aws:iam::123456789012:role/copy",
+        },
+        "secrets": {"prefix": "weir/"},
+        "notifications": {
+            "onFailure": [{"sns": ARN}, {"email": "a@example.com"}],
+            "onQuality": [{"sns": ARN}, {"email": "a@example.com"}],
+            "onSuccess": [{"sns": ARN}, {"email": "a@example.com"}],
+        },
+        "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+        "tags": {"cost-centre": "42"},
+        "logRetentionDays": 30,
+        "driftInterval": "10m",
+        "deletionPolicy": "Retain",
+        "grants": [
+            {
+                "namespaces": {"names": ["default"], "matchLabels": {"team": "data"}},
+                "secretPrefixes": ["shared/"],
+                "bucketPrefixes": ["customers/*"],
+                "externalArns": ["arn:aws:s3:::uploads-of-others"],
+                "redshift": {"schemas": ["customers"]},
+                "egress": {
+                    "hosts": ["*.example.com"],
+                    "allowPrivate": False,
+                    "allowLoopback": False,
+                },
+                "allow": ["adopt", "scripts", "delete"],
+            }
+        ],
+    },
+}
+
+SCHEMA_SPEC: dict[str, Any] = {
+    "type": "json",
+    "mapping": {"customerId": "id"},
+    "fields": [
+        {
+            "name": "customerName",
+            "path": "name",
+            "type": "string",
+            "nullable": False,
+            "maxLength": 200,
+            "format": "yyyy",
+            "timezone": "Europe/Berlin",
+            "onMisfit": "null",
+            "classification": "personal",
+            "description": "As on the invoice.",
+        }
+    ],
+    "keys": ["customerId"],
+    "rules": ['IsComplete "customerId"'],
+    "evolution": {"onNewField": "add", "onTypeChange": "widen"},
+}
+
+TARGET = {
+    "schema": "customers",
+    "table": "customer_data",
+    "distkey": "customerId",
+    "sortkey": "customerName, customerId",
+    "mode": "merge",
+    "keys": ["customerId"],
+    "orderBy": "customerName",
+    "deletes": "ignore",
+    "minRows": 1,
+    "maxShrinkPercent": 50,
+}
+DESTINATION = {
+    "bucket": "${BUCKET:processed}",
+    "prefix": "customers/",
+    "partitionBy": ["year", "month", "day(orderedAt, Europe/Berlin)"],
+    "format": "parquet",
+}
+NOTIFICATIONS = {
+    "onFailure": [{"sns": ARN}, {"email": "a@example.com"}],
+    "onQuality": [{"sns": ARN}, {"email": "a@example.com"}],
+    "onSuccess": [{"sns": ARN}, {"email": "a@example.com"}],
+}
+
+REST = {
+    "endpoint": "https://api.example.com/customers?active=1",
+    "method": "POST",
+    "headers": {"Authorization": "${SECRET:key#token}"},
+    "params": {"q": "x"},
+    "body": {"any": {"thing": 1}},
+    "schedule": "cron(0 6 * * ? *)",
+    "timezone": "Europe/Berlin",
+    "dataSelector": "data.items",
+    "paginator": {
+        "type": "cursor",
+        "pageParam": "page",
+        "basePage": 0,
+        "offsetParam": "offset",
+        "limitParam": "limit",
+        "pageSize": 50,
+        "totalPath": "total",
+        "cursorPath": "next",
+        "cursorParam": "cursor",
+    },
+    "incremental": {"cursorField": "updatedAt", "cursorParam": "since", "initialValue": "2020"},
+    "limits": {
+        "timeout": "30s",
+        "maxAttempts": 5,
+        "maxResponseBytes": 1_000_000,
+        "maxPages": 10,
+        "requestsPerSecond": 5,
+    },
+    "allowedHosts": ["cdn.example.com"],
+}
+
+
+def data_source(**spec: Any) -> dict[str, Any]:
+    """A DataSource with every common field, and these changes to its spec."""
+    body = {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "DataSource",
+        "metadata": {"name": "sample"},
+        "spec": {
+            "platform": "default",
+            "source": {"restApi": REST},
+            "schema": SCHEMA_SPEC,
+            "destination": DESTINATION,
+            "redshift": TARGET,
+            "pipeline": {"managed": True},
+            "notifications": NOTIFICATIONS,
+            "suspend": False,
+            "deletionPolicy": "Retain",
+        },
+    }
+    body["spec"].update(spec)  # type: ignore[attr-defined]
+    return copy.deepcopy({**body, "spec": {k: v for k, v in body["spec"].items() if v is not None}})  # type: ignore[attr-defined]
+
+
+EMAIL = data_source(
+    source={
+        "email": {
+            "provider": "ses",
+            "recipients": ["in@example.com"],
+            "allowedSenders": ["@example.com"],
+            "trust": {"spf": True, "dkim": True, "dmarc": True, "spam": True, "virus": True},
+            "attachments": {
+                "patterns": ["*.csv"],
+                "maxBytes": 1000,
+                "passwordSecret": "zip_password#key",
+            },
+        }
+    },
+    schema=None,
+    schemaRef={"name": "shared"},
+)
+FILES = data_source(
+    source={
+        "files": {
+            "bucket": "uploads",
+            "prefix": "in/",
+            "pattern": "*.csv",
+            "format": "csv",
+            "compression": "auto",
+            "csv": {"delimiter": ";", "quote": "'", "header": True, "encoding": "latin-1"},
+            "sweep": "rate(1 hour)",
+        }
+    }
+)
+KINESIS = data_source(
+    source={
+        "stream": {
+            "kinesis": {
+                "streamArn": "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks",
+                "enhancedFanOut": True,
+                "startingPosition": "LATEST",
+            },
+            "format": "avro",
+            "registry": "clicks",
+            "sealEvery": "5m",
+            "sealBytes": 1_048_576,
+        }
+    }
+)
+KAFKA = data_source(
+    source={
+        "stream": {
+            "kafka": {
+                "bootstrapServers": ["broker:9092"],
+                "topics": ["clicks"],
+                "saslSecret": "kafka",
+                "startingPosition": "TRIM_HORIZON",
+            }
+        }
+    }
+)
+MSK = data_source(
+    source={
+        "stream": {
+            "kafka": {
+                "clusterArn": "arn:aws:kafka:eu-central-1:123456789012:cluster/clicks/1",
+                "topics": ["clicks"],
+            }
+        }
+    }
+)
+
+DATA_SCHEMA = {
+    "apiVersion": "weir.dev/v1alpha1",
+    "kind": "DataSchema",
+    "metadata": {"name": "sample"},
+    "spec": SCHEMA_SPEC,
+}
+
+PIPELINE = {
+    "apiVersion": "weir.dev/v1alpha1",
+    "kind": "Pipeline",
+    "metadata": {"name": "sample"},
+    "spec": {
+        "platform": "default",
+        "sources": [{"name": "customer-data-api", "primary": True}, {"name": "countries"}],
+        "trigger": {"onArrival": {"minInterval": "5m", "maxWait": "15m", "maxBytes": 1000}},
+        "destination": DESTINATION,
+        "stages": [
+            {
+                "name": "tidy",
+                "clean": {
+                    "trim": True,
+                    "nullValues": ["", "N/A"],
+                    "deduplicate": {"keys": ["customerId"], "keepLatestBy": "updatedAt"},
+                    "pii": [{"column": "customerEmail", "action": "hash"}],
+                },
+            },
+            {
+                "name": "enrich",
+                "transform": [
+                    {"select": ["customerId"]},
+                    {"rename": {"a": "b"}},
+                    {"cast": {"a": "decimal(10,2)"}},
+                    {"derive": {"domain": "split(customerEmail, '@')[1]"}},
+                    {"filter": "a > 1"},
+                    {"join": {"source": "countries", "on": ["country"], "how": "left"}},
+                    {"union": {"source": "countries"}},
+                    {"explode": {"column": "items", "into": "item"}},
+                    {"flatten": {"column": "address", "separator": "_"}},
+                    {"aggregate": {"groupBy": ["country"], "measures": {"n": "count(*)"}}},
+                    {"sql": "select * from input"},
+                    {"script": {"inline": "def transform(df, spark): return df"}},
+                ],
+            },
+            {
+                "name": "check",
+                "validate": {"rules": ['IsComplete "customerId"'], "onFailure": "quarantine"},
+            },
+            {
+                "name": "publish",
+                "write": {
+                    "zone": "curated",
+                    "prefix": "customers/",
+                    "partitionBy": ["country"],
+                    "mode": "overwritePartitions",
+                },
+            },
+            {"name": "warehouse", "load": {"redshift": TARGET}},
+            {
+                "name": "export",
+                "unload": {
+                    "query": "select 1",
+                    "to": "${BUCKET:curated}/exports/",
+                    "format": "parquet",
+                },
+            },
+        ],
+        "resources": {
+            "workers": "auto",
+            "workerType": "G.1X",
+            "min": 2,
+            "max": 20,
+            "timeout": "2h",
+            "execution": "flex",
+        },
+        "retry": {"maxAttempts": 3, "interval": "30s"},
+        "notifications": NOTIFICATIONS,
+        "suspend": False,
+    },
+}
+SCHEDULED = copy.deepcopy(PIPELINE)
+SCHEDULED["spec"]["trigger"] = {  # type: ignore[index]
+    "schedule": {"expression": "cron(0 6 * * ? *)", "timezone": "Europe/Berlin"}
+}
+
+RUN_NOW = {
+    "apiVersion": "weir.dev/v1alpha1",
+    "kind": "PipelineRun",
+    "metadata": {"name": "sample"},
+    "spec": {"pipeline": "sample", "now": {"extract": True}, "ttl": "7d"},
+}
+BACKFILL = copy.deepcopy(RUN_NOW)
+BACKFILL["spec"] = {
+    "pipeline": "sample",
+    "backfill": {
+        "from": "2026-01-01",
+        "to": "2026-02-01T00:00:00Z",
+        "timezone": "Europe/Berlin",
+        "step": "1d",
+        "concurrency": 2,
+    },
+}
+REPLAY = copy.deepcopy(RUN_NOW)
+REPLAY["spec"] = {"pipeline": "sample", "replay": {"runs": ["20260101-1"]}}
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "platform": PLATFORM,
+    "data source": data_source(),
+    "email": EMAIL,
+    "files": FILES,
+    "kinesis": KINESIS,
+    "kafka": KAFKA,
+    "msk": MSK,
+    "schema": DATA_SCHEMA,
+    "pipeline": PIPELINE,
+    "scheduled pipeline": SCHEDULED,
+    "run now": RUN_NOW,
+    "backfill": BACKFILL,
+    "replay": REPLAY,
+}
