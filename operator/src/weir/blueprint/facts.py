@@ -71,8 +71,8 @@ class PlatformFacts:
         Event class (``failure``, ``quality``, ``success``) -> topics that hear of it by default.
     secrets_prefix
         What all secrets start with, with a closing ``/``.
-    subnet_ids, security_group_ids
-        The VPC of functions that need one.
+    runtime, architecture
+        What the functions' code is built for.
     tls
         False where the endpoint is plain HTTP (an emulator), which a TLS-only bucket policy would
         lock out.
@@ -93,8 +93,8 @@ class PlatformFacts:
     tags: Mapping[str, str] = field(default_factory=dict)
     log_retention_days: int = 30
     metrics_namespace: str = "Weir"
-    subnet_ids: tuple[str, ...] = ()
-    security_group_ids: tuple[str, ...] = ()
+    runtime: str = "python3.11"
+    architecture: str = "x86_64"
     tls: bool = True
 
     def arn(self, service: str, resource: str) -> str:

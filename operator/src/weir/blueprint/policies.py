@@ -21,9 +21,6 @@ UNSCOPED: dict[str, str] = {
     "redshift-data:DescribeStatement": "takes no resource (Service Authorization Reference); Redshift "
     "shows a statement to the identity that ran it only",
     "redshift-data:GetStatementResult": "takes no resource; as DescribeStatement",
-    "ec2:CreateNetworkInterface": "network interfaces of a function in a VPC have no ARN beforehand",
-    "ec2:DescribeNetworkInterfaces": "takes no resource",
-    "ec2:DeleteNetworkInterface": "Lambda names the interfaces; restricted to calls by Lambda itself",
 }
 """Actions that stand with ``Resource: "*"``, each with its reason."""
 
@@ -129,18 +126,6 @@ def table_access(
     )
 
 
-def network_access(facts: PlatformFacts) -> Statement | None:
-    """What Lambda needs to put a function into the VPC; None without a VPC."""
-    if not facts.subnet_ids:
-        return None
-    actions = [
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-    ]
-    return allow("JoinNetwork", actions, ["*"])
-
-
 def publishes(topics: Iterable[str]) -> Statement | None:
     """Publish to these topics; None for none."""
     arns = sorted(set(topics))
@@ -222,6 +207,8 @@ def scheduler(facts: PlatformFacts) -> Document:
     return document(
         allow("StartRuns", ["states:StartExecution"], [facts.machine_arn(machines)]),
         allow("CallTrigger", ["lambda:InvokeFunction"], [facts.trigger_arn]),
+        allow("KeepLost", ["sqs:SendMessage"], [facts.queue_arn(facts.dead_letter_queue)]),
+        uses_key(facts, "sqs"),
     )
 
 
@@ -297,7 +284,6 @@ def loader(
             writes=False,
         ),
         *warehouse_access(facts, pipeline.split("/")[0]),
-        network_access(facts),
         uses_key(facts, "s3", "dynamodb", "lambda"),
     )
 

@@ -1,0 +1,193 @@
+"""What a DataSource wants on AWS, and the Pipeline that it wants in Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weir.api.v1alpha1.common import API_VERSION
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.schema import DataSchema
+from weir.blueprint import config, machines, naming, pieces, policies
+from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.grants import NamespaceGrant
+from weir.resource import Resource
+
+INGEST_MEMORY_MB = 512
+
+
+def names_of(source: DataSource, facts: PlatformFacts) -> pieces.Naming:
+    """Physical names of a source's resources."""
+    return pieces.Naming(facts.cluster, source.namespace, source.name)
+
+
+def ingest_machine_arn(source: DataSource, facts: PlatformFacts) -> str:
+    """The ARN of the state machine that lands the source: what a requested run starts."""
+    return facts.machine_arn(names_of(source, facts)("machine", "ingest"))
+
+
+def datasource_resources(
+    source: DataSource,
+    facts: PlatformFacts,
+    grant: NamespaceGrant,
+    schemas: Mapping[str, DataSchema],
+) -> tuple[Resource, ...]:
+    """Every AWS resource of a source.
+
+    Parameters
+    ----------
+    schemas
+        The namespace's DataSchemas by name.
+
+    Returns
+    -------
+    tuple of Resource
+        Empty for the members of ``source`` that are not served yet (email, files, stream).
+
+    Raises
+    ------
+    KeyError
+        ``schemaRef`` names no DataSchema; the check says so in words.
+    """
+    api = source.spec.source.rest_api
+    if api is None:
+        return ()
+    names = names_of(source, facts)
+    message = config.source_config(source, facts, grant, schemas)
+    stored = pieces.config_object(
+        facts, "config", f"config/{source.namespace}/source/{source.name}", message
+    )
+    hears = pieces.notified(facts, names, source.spec.notifications)
+    failure = hears.arns["failure"]
+    function, machine = names("function", "ingest"), names("machine", "ingest")
+    secrets = tuple(
+        Resource(
+            "secretsmanager.Secret", f"secret-{naming.short_hash(name)}", secret, external=True
+        )
+        for name, secret in sorted(message.secrets.items())
+    )
+    function_role = pieces.role(
+        facts,
+        "ingest-role",
+        names("role", "ingest"),
+        trust=policies.trust(facts, "lambda"),
+        policy=policies.ingestion(
+            facts,
+            source=source.id,
+            function=function,
+            config_key=pieces.object_key(stored),
+            secrets=[secret.name for secret in secrets],
+        ),
+        description=f"Weir: lands {source.id}",
+    )
+    machine_role = pieces.role(
+        facts,
+        "machine-role",
+        names("role", "machine"),
+        trust=policies.trust(facts, "states", facts.machine_arn(machine)),
+        policy=policies.machine(facts, functions=[facts.function_arn(function)], topics=failure),
+        description=f"Weir: orchestrates the landing of {source.id}",
+    )
+    code = pieces.function(
+        facts,
+        "ingest",
+        function,
+        handler="api_ingestion",
+        role_name=function_role.name,
+        role_id=function_role.logical_id,
+        environment={"WEIR_CONFIG": stored.name},
+        timeout=machines.FUNCTION_TIMEOUT_SECONDS,
+        memory=INGEST_MEMORY_MB,
+        depends_on=(stored.logical_id,),
+    )
+    states = Resource(
+        "states.StateMachine",
+        "machine",
+        machine,
+        {
+            "definition": machines.ingest_machine(
+                facts, source=source.id, function=facts.function_arn(function), topics=failure
+            ),
+            "roleArn": facts.role_arn(machine_role.name),
+            "type": "STANDARD",
+        },
+        ("machine-role", "ingest", *(topic.logical_id for topic in hears.topics)),
+    )
+    timer = pieces.schedule(
+        facts,
+        "schedule",
+        names("schedule", "ingest"),
+        expression=api.schedule,
+        timezone=api.timezone,
+        target=facts.machine_arn(machine),
+        message={"scheduledTime": pieces.SCHEDULED_TIME},
+        enabled=not source.spec.suspend,
+        depends_on=("machine",),
+    )
+    alarms = pieces.machine_alarms(facts, names, machine, failure, f"The landing of {source.id}")
+    return (
+        *secrets,
+        *hears.topics,
+        stored,
+        function_role,
+        *code,
+        machine_role,
+        states,
+        timer,
+        *alarms,
+    )
+
+
+def has_managed_pipeline(source: DataSource) -> bool:
+    """Whether the source has a Pipeline of its own: decided by the source alone."""
+    return source.spec.redshift is not None and source.spec.pipeline.managed
+
+
+def managed_pipeline(source: DataSource) -> dict[str, Any] | None:
+    """The child Pipeline of a source as a manifest, or None where it has none.
+
+    It has the source's name; its controller is the source, so that Kubernetes collects it with
+    the source, and the source's finalizer waits for it.
+    """
+    target = source.spec.redshift
+    if target is None or not source.spec.pipeline.managed:
+        return None
+    load = target.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)
+    spec: dict[str, Any] = {
+        "platform": source.spec.platform,
+        "sources": [{"name": source.name}],
+        "trigger": {"onArrival": {}},
+        "stages": [{"name": "warehouse", "load": {"redshift": load}}],
+        "suspend": source.spec.suspend,
+    }
+    if source.spec.destination:
+        spec["destination"] = source.spec.destination.model_dump(
+            by_alias=True, exclude_none=True, exclude_unset=True
+        )
+    if source.spec.notifications:
+        spec["notifications"] = source.spec.notifications.model_dump(
+            by_alias=True, exclude_none=True, exclude_unset=True
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Pipeline",
+        "metadata": {
+            "name": source.name,
+            "namespace": source.namespace,
+            "labels": {
+                "app.kubernetes.io/managed-by": "weir",
+                "weir.dev/source": source.name,
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "DataSource",
+                    "name": source.name,
+                    "uid": source.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": spec,
+    }

@@ -1,0 +1,378 @@
+"""What a Pipeline wants on AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.schema import DataSchema
+from weir.blueprint import config, machines, naming, pieces, policies, tables
+from weir.blueprint.facts import PlatformFacts
+from weir.resource import Resource
+from weir_contract.pipelines import PipelineConfig
+from weir_contract.rows import RowContract
+from weir_contract.state import PK, SK, source_pk, subscriber_sk
+
+CONTROL_TIMEOUT_SECONDS = 300
+CONTROL_MEMORY_MB = 512
+CONCURRENT_JOBS = 3
+"""The live pass and, beside it, passes of a backfill."""
+
+
+def names_of(pipeline: Pipeline, facts: PlatformFacts) -> pieces.Naming:
+    """Physical names of a pipeline's resources. A source of the same name has other roles."""
+    return pieces.Naming(facts.cluster, pipeline.namespace, pipeline.name)
+
+
+def pipeline_machine_arn(pipeline: Pipeline, facts: PlatformFacts) -> str:
+    """The ARN of the pipeline's state machine."""
+    return facts.machine_arn(names_of(pipeline, facts)("machine", "pipeline"))
+
+
+def runs_prefix(pipeline: Pipeline) -> str:
+    """Where plans, results and load manifests of the pipeline's runs stand, in artifacts."""
+    return f"runs/{pipeline.id}/"
+
+
+def pipeline_resources(
+    pipeline: Pipeline,
+    facts: PlatformFacts,
+    sources: Mapping[str, DataSource],
+    schemas: Mapping[str, DataSchema],
+) -> tuple[Resource, ...]:
+    """Every AWS resource of a pipeline.
+
+    Parameters
+    ----------
+    sources, schemas
+        DataSources and DataSchemas of the namespace by name; at least those that the pipeline and
+        its sources name.
+
+    Raises
+    ------
+    KeyError
+        A source or schema is missing; the check says so in words.
+    ValueError
+        It loads into a warehouse that the Platform does not have.
+    """
+    spec, names = pipeline.spec, names_of(pipeline, facts)
+    plan = config.pipeline_config(pipeline, facts, sources, schemas)
+    first = sources[config.primary_names(pipeline)[0]]
+    contract = config.row_contract(first, schemas)
+    stored = pieces.config_object(
+        facts, "config", f"config/{pipeline.namespace}/pipeline/{pipeline.name}", plan
+    )
+    config_key = pieces.object_key(stored)
+    hears = pieces.notified(facts, names, spec.notifications)
+    topics = sorted({arn for arns in hears.arns.values() for arn in arns})
+    source_ids = [item.source for item in plan.inputs]
+    machine, job = names("machine", "pipeline"), names("job", "process")
+    warehouse = config.uses_warehouse(pipeline)
+    control = _function(
+        facts,
+        names,
+        "control",
+        "metadata_extractor",
+        stored,
+        policies.run_control(
+            facts,
+            pipeline=pipeline.id,
+            sources=source_ids,
+            function=names("function", "control"),
+            machine=machine,
+            config_key=config_key,
+            runs_prefix=runs_prefix(pipeline),
+        ),
+        f"Weir: controls the runs of {pipeline.id}",
+    )
+    loader: tuple[Resource, ...] = ()
+    if warehouse:
+        loader = _function(
+            facts,
+            names,
+            "loader",
+            "redshift_loader",
+            stored,
+            policies.loader(
+                facts,
+                pipeline=pipeline.id,
+                sources=source_ids,
+                function=names("function", "loader"),
+                config_key=config_key,
+                runs_prefix=runs_prefix(pipeline),
+            ),
+            f"Weir: writes the SQL of {pipeline.id}",
+            _database_tags(facts, pipeline.namespace),
+        )
+    functions = [facts.function_arn(names("function", "control"))]
+    functions += [facts.function_arn(names("function", "loader"))] if warehouse else []
+    machine_role = pieces.role(
+        facts,
+        "machine-role",
+        names("role", "pipeline"),
+        trust=policies.trust(facts, "states", facts.machine_arn(machine)),
+        policy=policies.machine(
+            facts,
+            functions=functions,
+            topics=topics,
+            job=job,
+            itself=machine,
+            namespace=pipeline.namespace if warehouse else None,
+        ),
+        description=f"Weir: orchestrates {pipeline.id}",
+        tags=_database_tags(facts, pipeline.namespace) if warehouse else None,
+    )
+    parts = machines.PipelineParts(
+        pipeline=pipeline.id,
+        control=functions[0],
+        loader=functions[-1],
+        machine=facts.machine_arn(machine),
+        job=job,
+        topics=hears.arns,
+        flex=spec.resources.execution == "flex",
+        job_seconds=config.seconds(spec.resources.timeout),
+        retry_interval=config.seconds(spec.retry.interval),
+        retry_attempts=spec.retry.max_attempts,
+    )
+    states = Resource(
+        "states.StateMachine",
+        "machine",
+        machine,
+        {
+            "definition": machines.pipeline_machine(facts, parts, plan.stages),
+            "roleArn": facts.role_arn(machine_role.name),
+            "type": "STANDARD",
+        },
+        (
+            "machine-role",
+            "control",
+            "process",
+            *(["loader"] if warehouse else []),
+            *(topic.logical_id for topic in hears.topics),
+        ),
+    )
+    return (
+        *hears.topics,
+        stored,
+        *control,
+        *loader,
+        *_job(facts, pipeline, names, plan, stored),
+        *_catalog(facts, pipeline, plan, contract),
+        *_targets(facts, plan, contract, first),
+        machine_role,
+        states,
+        *_subscriptions(facts, pipeline, plan),
+        *_timer(facts, pipeline, names),
+        *pieces.machine_alarms(
+            facts, names, machine, hears.arns["failure"], f"The pipeline {pipeline.id}"
+        ),
+    )
+
+
+def _database_tags(facts: PlatformFacts, namespace: str) -> dict[str, str] | None:
+    """The tag by which a role on Redshift Serverless holds its namespace's database role.
+
+    Redshift Management Guide, *Defining database roles to grant to federated users in Amazon
+    Redshift Serverless*.
+    """
+    if facts.warehouse is None or not facts.warehouse.serverless:
+        return None
+    return {"RedshiftDbRoles": naming.database_role(namespace)}
+
+
+def _function(
+    facts: PlatformFacts,
+    names: pieces.Naming,
+    logical_id: str,
+    handler: str,
+    stored: Resource,
+    policy: policies.Document,
+    description: str,
+    tags: Mapping[str, str] | None = None,
+) -> tuple[Resource, ...]:
+    role = pieces.role(
+        facts,
+        f"{logical_id}-role",
+        names("role", logical_id),
+        trust=policies.trust(facts, "lambda"),
+        policy=policy,
+        description=description,
+        tags=tags,
+    )
+    code = pieces.function(
+        facts,
+        logical_id,
+        names("function", logical_id),
+        handler=handler,
+        role_name=role.name,
+        role_id=role.logical_id,
+        environment={"WEIR_CONFIG": stored.name},
+        timeout=CONTROL_TIMEOUT_SECONDS,
+        memory=CONTROL_MEMORY_MB,
+        depends_on=(stored.logical_id,),
+    )
+    return (role, *code)
+
+
+def _job(
+    facts: PlatformFacts,
+    pipeline: Pipeline,
+    names: pieces.Naming,
+    plan: PipelineConfig,
+    stored: Resource,
+) -> tuple[Resource, Resource]:
+    outputs = [plan.processed, *(stage.write for stage in plan.stages if stage.write)]
+    zones = {bucket: zone for zone, bucket in facts.buckets.items()}
+    role = pieces.role(
+        facts,
+        "process-role",
+        names("role", "process"),
+        trust=policies.trust(facts, "glue", facts.arn("glue", "*")),
+        policy=policies.glue_job(
+            facts,
+            pipeline=pipeline.id,
+            sources=[item.source for item in plan.inputs],
+            config_key=pieces.object_key(stored),
+            runs_prefix=runs_prefix(pipeline),
+            writes=[(zones[item.bucket], item.prefix) for item in outputs],
+            tables=[item.glue_table for item in outputs if item.glue_table],
+            pii_secret=plan.pii_key_secret,
+        ),
+        description=f"Weir: processes the rows of {pipeline.id}",
+    )
+    script, library = facts.artifacts["glueScript"], facts.artifacts["glue"]
+    resources = pipeline.spec.resources
+    job = Resource(
+        "glue.Job",
+        "process",
+        names("job", "process"),
+        {
+            "Description": f"Weir: processes the rows of {pipeline.id}",
+            "Role": facts.role_arn(role.name),
+            "Command": {"Name": "glueetl", "ScriptLocation": script.uri, "PythonVersion": "3"},
+            "GlueVersion": "5.0",
+            "DefaultArguments": {
+                "--WEIR_CONFIG": stored.name,
+                "--extra-py-files": library.uri,
+                "--job-language": "python",
+                "--job-bookmark-option": "job-bookmark-disable",
+                "--enable-continuous-cloudwatch-log": "true",
+            },
+            "WorkerType": resources.worker_type,
+            "NumberOfWorkers": resources.min,
+            "Timeout": pieces.minutes(config.seconds(resources.timeout)),
+            "MaxRetries": 0,
+            "ExecutionProperty": {"MaxConcurrentRuns": CONCURRENT_JOBS},
+            "ExecutionClass": resources.execution.upper(),
+        },
+        (role.logical_id, stored.logical_id),
+    )
+    return role, job
+
+
+def _catalog(
+    facts: PlatformFacts, pipeline: Pipeline, plan: PipelineConfig, contract: RowContract
+) -> tuple[Resource, ...]:
+    targets = [("table-processed", plan.processed, _keeps_columns(plan.stages))]
+    targets += [
+        (f"table-{stage.name}", stage.write, _keeps_columns(plan.stages))
+        for stage in plan.stages
+        if stage.write
+    ]
+    return tuple(
+        tables.catalog_table(
+            facts,
+            logical_id,
+            plan.glue_database,
+            target,
+            contract,
+            keeps and contract.resolved,
+            f"Weir: rows of {pipeline.id}",
+        )
+        for logical_id, target, keeps in targets
+    )
+
+
+def _keeps_columns(stages: Sequence[object]) -> bool:
+    """Whether what is written has the contract's columns: no stage makes or drops any."""
+    for stage in stages:
+        kind, options = getattr(stage, "kind", ""), getattr(stage, "options", {})
+        if kind == "transform":
+            return False
+        if any(item["action"] != "mask" for item in options.get("pii", ())):
+            return False
+    return True
+
+
+def _targets(
+    facts: PlatformFacts, plan: PipelineConfig, contract: RowContract, source: DataSource
+) -> tuple[Resource, ...]:
+    """Targets whose columns are known; the loader creates the others on their first load."""
+    warehouse = facts.warehouse
+    if warehouse is None or not warehouse.admin_secret_arn or not contract.resolved:
+        return ()
+    if not _keeps_columns(plan.stages):
+        return ()
+    deletion = pieces.data_deletion(source.spec.deletion_policy == "Delete")
+    return tuple(
+        tables.target_table(
+            warehouse, f"target-{stage.name}", stage.load, contract, plan.namespace, deletion
+        )
+        for stage in plan.stages
+        if stage.load
+    )
+
+
+def _subscriptions(
+    facts: PlatformFacts, pipeline: Pipeline, plan: PipelineConfig
+) -> tuple[Resource, ...]:
+    """Who is told of a manifest. ``onArrival`` false: it is noted, and waits for a run."""
+    trigger = pipeline.spec.trigger
+    arrival = (trigger is None or trigger.on_arrival is not None) and not pipeline.spec.suspend
+    found = []
+    for item in plan.inputs:
+        if not item.primary:
+            continue
+        pk, sk = source_pk(item.source), subscriber_sk(pipeline.id)
+        values = {
+            PK: pk,
+            SK: sk,
+            "stateMachineArn": pipeline_machine_arn(pipeline, facts),
+            "minIntervalSeconds": plan.min_interval_seconds,
+            "onArrival": arrival,
+        }
+        found.append(
+            Resource(
+                "dynamodb.Item",
+                f"subscription-{item.name}",
+                f"{facts.state_table}|{pk}|{sk}",
+                {"Item": values},
+                ("machine",),
+                tagged=False,
+            )
+        )
+    return tuple(found)
+
+
+def _timer(facts: PlatformFacts, pipeline: Pipeline, names: pieces.Naming) -> tuple[Resource, ...]:
+    trigger = pipeline.spec.trigger
+    if trigger is None or trigger.schedule is None:
+        return ()
+    return (
+        pieces.schedule(
+            facts,
+            "schedule",
+            names("schedule", "pipeline"),
+            expression=trigger.schedule.expression,
+            timezone=trigger.schedule.timezone,
+            target=facts.trigger_arn,
+            message={
+                "pipeline": pipeline.id,
+                "stateMachineArn": pipeline_machine_arn(pipeline, facts),
+                "scheduledTime": pieces.SCHEDULED_TIME,
+            },
+            enabled=not pipeline.spec.suspend,
+            depends_on=("machine",),
+        ),
+    )

@@ -1,0 +1,202 @@
+"""The tables that rows end in: in the Glue catalog and in Redshift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.blueprint import naming
+from weir.blueprint.facts import PlatformFacts, WarehouseFacts
+from weir.resource import Deletion, Resource
+from weir_contract.compile import (
+    SYSTEM_COLUMNS,
+    glue_columns,
+    glue_type,
+    redshift_type,
+    table_ddl,
+)
+from weir_contract.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, LEDGER_TABLE, ledger_ddl
+from weir_contract.pipelines import Destination, Load
+from weir_contract.rows import Field, RowContract
+
+SCHEMA_PRIVILEGES = ("USAGE", "CREATE")
+"""A loader creates its target where it does not exist yet, from types inferred on the first run."""
+TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "ALTER")
+LEDGER_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+"""LOCK needs more than INSERT: Redshift asks for UPDATE or DELETE beside it."""
+
+PARQUET = {
+    "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+    "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+    "Compressed": False,
+    "SerdeInfo": {
+        "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
+        "Parameters": {"serialization.format": "1"},
+    },
+}
+SYSTEM_FIELDS = (
+    Field("_weir_run", "_weir_run", "string"),
+    Field("_weir_sequence", "_weir_sequence", "integer"),
+)
+
+
+def partition_keys(target: Destination, contract: RowContract) -> list[dict[str, str]]:
+    """``PartitionKeys`` of a Glue table: directories only, so never a column of the files.
+
+    A time part is a number padded with zeros and kept as text; an identity partition has its
+    column's type under the column's name.
+    """
+    keys = []
+    types = {item.name.lower(): glue_type(item) for item in contract.fields if item.type}
+    for part in target.partition_by:
+        kind = "string"
+        if part.transform == "identity" and part.field:
+            kind = types.get(part.field.lower(), "string")
+        keys.append({"Name": part.name.lower(), "Type": kind})
+    return keys
+
+
+def catalog_table(
+    facts: PlatformFacts,
+    logical_id: str,
+    database: str,
+    target: Destination,
+    contract: RowContract,
+    columns_known: bool,
+    description: str,
+) -> Resource:
+    """A Glue table over a destination.
+
+    Parameters
+    ----------
+    columns_known
+        Whether the files' columns are the contract's. Where types are not known yet, or a stage
+        makes columns of its own, only the job knows them: it writes the table's storage
+        descriptor, which is then absent here and so not managed.
+    """
+    properties: dict[str, Any] = {
+        "Description": description,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"EXTERNAL": "TRUE", "classification": "parquet"},
+        "PartitionKeys": partition_keys(target, contract),
+    }
+    if columns_known:
+        partitions = {key["Name"] for key in properties["PartitionKeys"]}
+        fields = [*contract.fields, *SYSTEM_FIELDS]
+        properties["StorageDescriptor"] = {
+            "Columns": [c for c in glue_columns(fields) if c["Name"] not in partitions],
+            "Location": f"s3://{target.bucket}/{target.prefix}",
+            **PARQUET,
+        }
+    return Resource(
+        "glue.Table", logical_id, f"{database}.{target.glue_table}", properties, tagged=False
+    )
+
+
+def connection(warehouse: WarehouseFacts) -> dict[str, str]:
+    """How the operator reaches the warehouse: as the administrator whose secret it was given.
+
+    Raises
+    ------
+    ValueError
+        The Platform has no admin secret.
+    """
+    if not warehouse.admin_secret_arn:
+        raise ValueError(f"{warehouse.name} has no admin secret")
+    place = "WorkgroupName" if warehouse.serverless else "ClusterIdentifier"
+    return {
+        place: warehouse.name,
+        "Database": warehouse.database,
+        "SecretArn": warehouse.admin_secret_arn,
+    }
+
+
+def redshift_schema(
+    warehouse: WarehouseFacts, logical_id: str, schema: str, namespaces: Sequence[str]
+) -> Resource:
+    """A schema that the loaders of these namespaces may use.
+
+    On a provisioned cluster a loader is a database user who holds the namespace's role; on
+    Serverless the role comes with the IAM role's tag ``RedshiftDbRoles``.
+    """
+    roles = {naming.database_role(ns): list(SCHEMA_PRIVILEGES) for ns in sorted(namespaces)}
+    properties: dict[str, Any] = {"Connection": connection(warehouse), "Roles": roles}
+    if not warehouse.serverless:
+        properties["Users"] = {
+            naming.loader_user(ns): [naming.database_role(ns)] for ns in sorted(namespaces)
+        }
+    return Resource(
+        "redshift.Schema",
+        logical_id,
+        f"{warehouse.name}|{warehouse.database}|{schema.lower()}",
+        properties,
+        deletion=Deletion.EMPTY_ONLY,
+        tagged=False,
+    )
+
+
+def ledger_table(
+    warehouse: WarehouseFacts, namespaces: Sequence[str], depends_on: Sequence[str]
+) -> Resource:
+    """The table that says which loads are done."""
+    return Resource(
+        "redshift.Table",
+        "load-ledger",
+        f"{warehouse.name}|{warehouse.database}|{LEDGER_SCHEMA}.{LEDGER_TABLE}",
+        {
+            "Connection": connection(warehouse),
+            "Columns": [
+                {"name": name, "type": kind, "nullable": nullable}
+                for name, kind, nullable in LEDGER_COLUMNS
+            ],
+            "SortKey": ["loaded_at"],
+            "Ddl": ledger_ddl(),
+            "Roles": _grants(namespaces, LEDGER_PRIVILEGES),
+        },
+        tuple(depends_on),
+        deletion=Deletion.RETAIN,
+        tagged=False,
+    )
+
+
+def target_table(
+    warehouse: WarehouseFacts,
+    logical_id: str,
+    load: Load,
+    contract: RowContract,
+    namespace: str,
+    deletion: Deletion,
+) -> Resource:
+    """A load's target, from a contract whose types are all known."""
+    required = {key.lower() for key in load.keys}
+    columns = [
+        {
+            "name": item.name.lower(),
+            "type": redshift_type(item),
+            "nullable": item.nullable and item.name.lower() not in required,
+        }
+        for item in contract.fields
+    ]
+    columns += [{"name": name, "type": kind, "nullable": True} for name, kind in SYSTEM_COLUMNS]
+    properties: dict[str, Any] = {
+        "Connection": connection(warehouse),
+        "Columns": columns,
+        "SortKey": [name.lower() for name in load.sortkey],
+        "Ddl": table_ddl(load, contract.fields),
+        "Roles": _grants([namespace], TABLE_PRIVILEGES),
+    }
+    if load.distkey:
+        properties["DistKey"] = load.distkey.lower()
+    name = f"{load.schema}.{load.table}".lower()
+    return Resource(
+        "redshift.Table",
+        logical_id,
+        f"{warehouse.name}|{warehouse.database}|{name}",
+        properties,
+        deletion=deletion,
+        tagged=False,
+    )
+
+
+def _grants(namespaces: Sequence[str], privileges: Sequence[str]) -> Mapping[str, list[str]]:
+    return {naming.database_role(ns): list(privileges) for ns in sorted(namespaces)}
