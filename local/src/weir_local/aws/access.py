@@ -220,4 +220,86 @@ def refuse(request: Request, message: str) -> Reply:
             error_code="",
             headers=request.headers,
         )
-    )  # type: ignore[return-value]
+    )
+
+
+def role_denial(
+    role_arn: str, action: str, resource: str, region: str, context: dict[str, Any] | None = None
+) -> str | None:
+    """Why a role may not do something, or None when it may: for what a service does by itself.
+
+    :param role_arn: the role, such as a function's execution role
+    :param context: condition keys in lower case
+    """
+    from ministack.core import iam_evaluator as iam
+    from ministack.services import iam as stored
+
+    role = find_role(role_arn)
+    if role is None:
+        return f"The role {role_arn} does not exist"
+    account, name = role_arn.split(":")[4], role_name(role_arn)
+    principal = f"arn:aws:sts::{account}:assumed-role/{name}/service"
+    evaluation = iam.EvalContext(
+        principal_arn=principal,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=region,
+        service_context=context or {},
+    )
+    limits = iam._permissions_boundary(stored._roles, name, account)
+    result = iam.evaluate(evaluation, iam._gather_role_policies(name, account), *limits)
+    service = action.split(":", 1)[0]
+    found = iam._resource_policy(service, resource)
+    if found is not None:
+        required = service in iam._POLICY_REQUIRED
+        result = iam.combine_resource_policy(
+            result, evaluation, *found, required=required, limits=tuple(limits)
+        )
+    if result.decision == "Allow":
+        return None
+    return denied_message(action, principal, resource, result.decision == "Deny")
+
+
+def service_denial(
+    service: str,
+    action: str,
+    resource: str,
+    region: str,
+    account: str,
+    source_arn: str,
+    context: dict[str, Any] | None = None,
+) -> str | None:
+    """Why the policy of a resource keeps an AWS service out, or None when it lets it in.
+
+    :param service: the service principal, such as ``events.amazonaws.com``
+    :param source_arn: on whose behalf it calls (aws:SourceArn)
+    :param context: further condition keys in lower case
+    """
+    from ministack.core import iam_evaluator as iam
+
+    evaluation = iam.EvalContext(
+        principal_arn=f"service:{service}",
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=resource,
+        region=region,
+        service_context={
+            "aws:sourcearn": source_arn,
+            "aws:sourceaccount": account,
+            "aws:sourceowner": account,
+            **(context or {}),
+        },
+    )
+    found = iam._resource_policy(action.split(":", 1)[0], resource)
+    policy = found[0] if found else None
+    if policy and iam.evaluate_resource_policy(policy, evaluation, service=service).decision == (
+        "Allow"
+    ):
+        return None
+    return (
+        f"{service} is not authorized to perform: {action} on resource: {resource} because no "
+        f"resource-based policy allows the {action} action (aws:SourceArn {source_arn})"
+    )

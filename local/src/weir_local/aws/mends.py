@@ -53,6 +53,37 @@ MENDS: tuple[Mend, ...] = (
         "Glue job runs run their script on Spark under the job's role",
         "Glue Developer Guide: Using job parameters in AWS Glue jobs; Glue API: StartJobRun",
     ),
+    Mend(
+        "kms",
+        "What is encrypted with a customer's key needs the key, in S3, Secrets, SQS, SNS, DynamoDB",
+        "Amazon S3 User Guide: Using server-side encryption with AWS KMS keys; and others",
+    ),
+    Mend(
+        "deliveries",
+        "Rules and alarms reach only what lets them in, by policy, role and key",
+        "EventBridge User Guide: Using resource-based policies for Amazon EventBridge",
+    ),
+    Mend(
+        "scheduler",
+        "Schedules know time zones and context attributes, and call under their role with retries",
+        "EventBridge Scheduler User Guide: Schedule types; Adding context attributes",
+    ),
+    Mend(
+        "functions",
+        "Errors carry the exception's class; logs and pollers need the role; only the runtime's "
+        "packages are there",
+        "Lambda Developer Guide: Python function errors; Execution role",
+    ),
+    Mend(
+        "metrics",
+        "Embedded metric format makes metrics, Step Functions counts, alarms look by dimension",
+        "CloudWatch User Guide: Specification: Embedded metric format; Evaluating an alarm",
+    ),
+    Mend(
+        "limits",
+        "Inline policies of a role 10,240 characters, a managed policy 6,144",
+        "IAM User Guide: IAM and AWS STS quotas",
+    ),
 )
 
 

@@ -48,12 +48,12 @@ class EndpointSession(boto3.Session):
         super().__init__(**kwargs)
         self.endpoint = endpoint
 
-    def client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
         """As :meth:`boto3.Session.client`, against the endpoint."""
         kwargs.setdefault("endpoint_url", self.endpoint)
         return super().client(service_name, *args, **kwargs)  # type: ignore[call-overload]
 
-    def resource(self, service_name: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def resource(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
         """As :meth:`boto3.Session.resource`, against the endpoint."""
         kwargs.setdefault("endpoint_url", self.endpoint)
         return super().resource(service_name, *args, **kwargs)  # type: ignore[call-overload]

@@ -72,7 +72,7 @@ def boto_name(sdk_name: str) -> str:
     found = {known.replace("-", ""): known for known in names}
     if name not in found:
         raise _error("States.Runtime", f"The service '{sdk_name}' of the integration is unknown")
-    return found[name]
+    return str(found[name])
 
 
 def to_wire(value: Any, shape: botocore.model.Shape) -> Any:
