@@ -53,7 +53,9 @@ artifacts: setup ## Build the Lambda and Glue artifacts into dist/artifacts
 
 .PHONY: generate
 generate: setup ## Write every generated file anew: crds/, the chart's copies, the docs' tables
-	@$(PY) tools/generate.py
+	@$(PY) -m weir.api.crd
+	@$(PY) charts/generate.py
+	@$(PY) tools/docs.py
 
 # -- running ------------------------------------------------------------------------------------
 
@@ -82,7 +84,9 @@ check: setup ## Format, lint, types, imports, generated files fresh
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports --no-cache
-	@$(PY) tools/generate.py --check
+	@$(PY) -m weir.api.crd --check
+	@$(PY) charts/generate.py --check
+	@$(PY) tools/docs.py --check
 
 .PHONY: format
 format: setup ## Format the code and mend what the linter can

@@ -1,0 +1,484 @@
+"""What the operator itself may do: the policies that docs/iam.md publishes and the local AWS enforces.
+
+Three managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
+quotas*). Everything is bounded by the cluster's names; what AWS gives no resource for stands in
+:data:`UNSCOPED` with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.blueprint import naming
+
+Document = dict[str, Any]
+
+UNSCOPED = {
+    "cloudwatch:DescribeAlarms": "a listing",
+    "glue:GetDatabases": "a listing",
+    "glue:GetJobs": "a listing",
+    "iam:GetAccountAuthorizationDetails": "a listing, one call for all roles",
+    "iam:ListRoles": "a listing",
+    "kms:CreateKey": "a key has no ARN before it exists; the request must carry the cluster's tag",
+    "kms:ListAliases": "a listing",
+    "lambda:CreateEventSourceMapping": "bounded by lambda:FunctionArn",
+    "lambda:GetAccountSettings": "account-wide",
+    "lambda:ListEventSourceMappings": "a listing",
+    "lambda:ListFunctions": "a listing",
+    "logs:DescribeLogGroups": "a listing",
+    "redshift-data:CancelStatement": "statements have no ARN; Redshift shows one's own only",
+    "redshift-data:DescribeStatement": "statements have no ARN; Redshift shows one's own only",
+    "redshift-data:GetStatementResult": "statements have no ARN; Redshift shows one's own only",
+    "redshift-serverless:ListWorkgroups": "a listing",
+    "redshift:DescribeClusters": "a listing",
+    "scheduler:ListSchedules": "a listing",
+    "secretsmanager:ListSecrets": "a listing; names and tags, never values",
+    "states:ListStateMachines": "a listing",
+    "tag:GetResources": "a listing",
+}
+"""Actions that stand with ``Resource: "*"`` -> why."""
+
+KEPT_BY_BOUNDARY = ("iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy")
+"""Role writes that the published policy ties to the permissions boundary."""
+
+
+def documents(
+    cluster: str,
+    region: str,
+    account: str,
+    *,
+    partition: str = "aws",
+    boundary: str | None = None,
+    buckets: Sequence[str] = (),
+) -> dict[str, Document]:
+    """The operator's policies.
+
+    Parameters
+    ----------
+    cluster
+        The cluster id, which all names start with (``weir-<cluster>-``).
+    boundary
+        ARN of the permissions boundary that every role must carry; None leaves the demand out.
+    buckets
+        Adopted buckets, beside those named after the cluster.
+
+    Returns
+    -------
+    dict
+        ``identity``, ``storage``, ``compute`` -> policy document.
+    """
+    names = naming.prefix(cluster)
+    catalog = naming.catalog_table("weir", cluster) + "_*"
+    path = naming.iam_path(cluster)
+
+    def arn(service: str, resource: str) -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    def s3(suffix: str = "") -> list[str]:
+        return [f"arn:{partition}:s3:::{name}{suffix}" for name in (f"{names}*", *buckets)]
+
+    roles = [f"arn:{partition}:iam::{account}:role{path}*"]
+    tagged = {"StringEquals": {"aws:ResourceTag/weir.dev/cluster": cluster}}
+    bound = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else None
+    identity = [
+        _allow("WriteRoles", KEPT_BY_BOUNDARY, roles, bound),
+        _allow(
+            "KeepRoles",
+            (
+                "iam:DeleteRole",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+                "iam:TagRole",
+                "iam:UntagRole",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateRole",
+            ),
+            roles,
+        ),
+        _allow(
+            "PassRoles",
+            ("iam:PassRole",),
+            roles,
+            {
+                "StringEquals": {
+                    "iam:PassedToService": [
+                        f"{service}.amazonaws.com"
+                        for service in ("glue", "lambda", "scheduler", "states")
+                    ]
+                }
+            },
+        ),
+        _allow("ListRoles", ("iam:GetAccountAuthorizationDetails", "iam:ListRoles"), ["*"]),
+        _allow(
+            "CreateKey",
+            ("kms:CreateKey",),
+            ["*"],
+            {"StringEquals": {"aws:RequestTag/weir.dev/cluster": cluster}},
+        ),
+        _allow(
+            "KeepKeys",
+            (
+                "kms:CancelKeyDeletion",
+                "kms:CreateAlias",
+                "kms:CreateGrant",
+                "kms:Decrypt",
+                "kms:DeleteAlias",
+                "kms:DescribeKey",
+                "kms:EnableKey",
+                "kms:EnableKeyRotation",
+                "kms:Encrypt",
+                "kms:GenerateDataKey",
+                "kms:GetKeyPolicy",
+                "kms:GetKeyRotationStatus",
+                "kms:ListResourceTags",
+                "kms:PutKeyPolicy",
+                "kms:ScheduleKeyDeletion",
+                "kms:TagResource",
+                "kms:UntagResource",
+                "kms:UpdateKeyDescription",
+            ),
+            [arn("kms", "key/*")],
+            tagged,
+        ),
+        _allow("NameKeys", ("kms:CreateAlias", "kms:DeleteAlias"), [arn("kms", f"alias/{names}*")]),
+        _allow("ListKeys", ("kms:ListAliases",), ["*"]),
+        _allow(
+            "FindSecrets", ("secretsmanager:DescribeSecret",), [arn("secretsmanager", "secret:*")]
+        ),
+        _allow("ListSecrets", ("secretsmanager:ListSecrets",), ["*"]),
+        _allow("ListTagged", ("tag:GetResources",), ["*"]),
+    ]
+    storage = [
+        _allow(
+            "KeepBuckets",
+            (
+                "s3:CreateBucket",
+                "s3:DeleteBucket",
+                "s3:DeleteBucketPolicy",
+                "s3:GetBucketNotification",
+                "s3:GetBucketPolicy",
+                "s3:GetBucketPublicAccessBlock",
+                "s3:GetBucketTagging",
+                "s3:GetBucketVersioning",
+                "s3:GetEncryptionConfiguration",
+                "s3:GetLifecycleConfiguration",
+                "s3:ListBucket",
+                "s3:PutBucketNotification",
+                "s3:PutBucketPolicy",
+                "s3:PutBucketPublicAccessBlock",
+                "s3:PutBucketTagging",
+                "s3:PutBucketVersioning",
+                "s3:PutEncryptionConfiguration",
+                "s3:PutLifecycleConfiguration",
+            ),
+            s3(),
+        ),
+        _allow(
+            "KeepCode",
+            ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+            [*s3("/code/*"), *s3("/config/*")],
+        ),
+        _allow(
+            "KeepTables",
+            (
+                "dynamodb:BatchGetItem",
+                "dynamodb:CreateTable",
+                "dynamodb:DeleteItem",
+                "dynamodb:DeleteTable",
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:GetItem",
+                "dynamodb:ListTagsOfResource",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:TagResource",
+                "dynamodb:UntagResource",
+                "dynamodb:UpdateContinuousBackups",
+                "dynamodb:UpdateItem",
+                "dynamodb:UpdateTable",
+                "dynamodb:UpdateTimeToLive",
+            ),
+            [arn("dynamodb", f"table/{names}*")],
+        ),
+        _allow(
+            "KeepLogs",
+            (
+                "logs:AssociateKmsKey",
+                "logs:CreateLogGroup",
+                "logs:DeleteLogGroup",
+                "logs:DeleteRetentionPolicy",
+                "logs:DisassociateKmsKey",
+                "logs:ListTagsForResource",
+                "logs:PutRetentionPolicy",
+                "logs:TagResource",
+                "logs:UntagResource",
+            ),
+            [arn("logs", f"log-group:/aws/{part}{names}*") for part in ("lambda/", "states/")],
+        ),
+        _allow("ListLogs", ("logs:DescribeLogGroups",), ["*"]),
+        _allow(
+            "KeepQueues",
+            (
+                "sqs:CreateQueue",
+                "sqs:DeleteQueue",
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:ListQueueTags",
+                "sqs:SetQueueAttributes",
+                "sqs:TagQueue",
+                "sqs:UntagQueue",
+            ),
+            [arn("sqs", f"{names}*")],
+        ),
+        _allow(
+            "KeepTopics",
+            (
+                "sns:CreateTopic",
+                "sns:DeleteTopic",
+                "sns:GetTopicAttributes",
+                "sns:ListSubscriptionsByTopic",
+                "sns:ListTagsForResource",
+                "sns:SetTopicAttributes",
+                "sns:Subscribe",
+                "sns:TagResource",
+                "sns:Unsubscribe",
+                "sns:UntagResource",
+            ),
+            [arn("sns", f"{names}*")],
+        ),
+        _allow(
+            "KeepRules",
+            (
+                "events:DeleteRule",
+                "events:DescribeRule",
+                "events:ListTagsForResource",
+                "events:ListTargetsByRule",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+                "events:TagResource",
+                "events:UntagResource",
+            ),
+            [arn("events", f"rule/{names}*")],
+        ),
+        _allow(
+            "KeepSchedules",
+            (
+                "scheduler:CreateSchedule",
+                "scheduler:DeleteSchedule",
+                "scheduler:GetSchedule",
+                "scheduler:UpdateSchedule",
+            ),
+            [arn("scheduler", f"schedule/default/{names}*")],
+        ),
+        _allow("ListSchedules", ("scheduler:ListSchedules",), ["*"]),
+    ]
+    functions = [arn("lambda", f"function:{names}*")]
+    compute = [
+        _allow(
+            "KeepFunctions",
+            (
+                "lambda:CreateFunction",
+                "lambda:DeleteFunction",
+                "lambda:DeleteFunctionConcurrency",
+                "lambda:GetFunction",
+                "lambda:GetFunctionConcurrency",
+                "lambda:InvokeFunction",
+                "lambda:ListTags",
+                "lambda:PutFunctionConcurrency",
+                "lambda:TagResource",
+                "lambda:UntagResource",
+                "lambda:UpdateFunctionCode",
+                "lambda:UpdateFunctionConfiguration",
+            ),
+            functions,
+        ),
+        _allow(
+            "ListFunctions",
+            (
+                "lambda:GetAccountSettings",
+                "lambda:ListEventSourceMappings",
+                "lambda:ListFunctions",
+            ),
+            ["*"],
+        ),
+        _allow(
+            "CreateMappings",
+            ("lambda:CreateEventSourceMapping",),
+            ["*"],
+            {"ArnLike": {"lambda:FunctionArn": functions}},
+        ),
+        _allow(
+            "KeepMappings",
+            (
+                "lambda:DeleteEventSourceMapping",
+                "lambda:GetEventSourceMapping",
+                "lambda:ListTags",
+                "lambda:TagResource",
+                "lambda:UntagResource",
+                "lambda:UpdateEventSourceMapping",
+            ),
+            [arn("lambda", "event-source-mapping:*")],
+        ),
+        _allow(
+            "KeepMachines",
+            (
+                "states:CreateStateMachine",
+                "states:DeleteStateMachine",
+                "states:DescribeStateMachine",
+                "states:ListExecutions",
+                "states:ListTagsForResource",
+                "states:StartExecution",
+                "states:TagResource",
+                "states:UntagResource",
+                "states:UpdateStateMachine",
+            ),
+            [arn("states", f"stateMachine:{names}*")],
+        ),
+        _allow(
+            "WatchRuns",
+            ("states:DescribeExecution", "states:StopExecution"),
+            [arn("states", f"execution:{names}*")],
+        ),
+        _allow("ListMachines", ("states:ListStateMachines",), ["*"]),
+        _allow(
+            "KeepJobs",
+            (
+                "glue:CreateJob",
+                "glue:DeleteJob",
+                "glue:GetJob",
+                "glue:GetTags",
+                "glue:TagResource",
+                "glue:UntagResource",
+                "glue:UpdateJob",
+            ),
+            [arn("glue", f"job/{names}*")],
+        ),
+        _allow("ListJobs", ("glue:GetDatabases", "glue:GetJobs"), ["*"]),
+        _allow(
+            "KeepCatalog",
+            (
+                "glue:CreateDatabase",
+                "glue:CreateTable",
+                "glue:DeleteDatabase",
+                "glue:DeleteTable",
+                "glue:GetDatabase",
+                "glue:GetTable",
+                "glue:GetTables",
+                "glue:GetTags",
+                "glue:TagResource",
+                "glue:UntagResource",
+                "glue:UpdateDatabase",
+                "glue:UpdateTable",
+            ),
+            [
+                arn("glue", "catalog"),
+                arn("glue", f"database/{catalog}"),
+                arn("glue", f"table/{catalog}/*"),
+            ],
+        ),
+        _allow(
+            "KeepAlarms",
+            (
+                "cloudwatch:DeleteAlarms",
+                "cloudwatch:ListTagsForResource",
+                "cloudwatch:PutMetricAlarm",
+                "cloudwatch:TagResource",
+                "cloudwatch:UntagResource",
+            ),
+            [arn("cloudwatch", f"alarm:{names}*")],
+        ),
+        _allow("ListAlarms", ("cloudwatch:DescribeAlarms",), ["*"]),
+        _allow(
+            "KeepDashboards",
+            ("cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard"),
+            [f"arn:{partition}:cloudwatch::{account}:dashboard/{names}*"],
+        ),
+        _allow(
+            "FindWarehouse",
+            ("redshift:DescribeClusters", "redshift-serverless:ListWorkgroups"),
+            ["*"],
+        ),
+        _allow(
+            "KeepWarehouse",
+            (
+                "redshift-data:BatchExecuteStatement",
+                "redshift-data:ExecuteStatement",
+                "redshift-serverless:GetNamespace",
+                "redshift-serverless:GetWorkgroup",
+            ),
+            [
+                arn("redshift", "cluster:*"),
+                arn("redshift-serverless", "namespace/*"),
+                arn("redshift-serverless", "workgroup/*"),
+            ],
+        ),
+        _allow(
+            "ReadStatements",
+            (
+                "redshift-data:CancelStatement",
+                "redshift-data:DescribeStatement",
+                "redshift-data:GetStatementResult",
+            ),
+            ["*"],
+        ),
+        _allow(
+            "SignInToWarehouse",
+            ("secretsmanager:GetSecretValue",),
+            [arn("secretsmanager", "secret:*")],
+            {
+                "ForAnyValue:StringEquals": {"aws:CalledVia": "redshift-data.amazonaws.com"},
+            },
+        ),
+    ]
+    return {
+        name: {"Version": "2012-10-17", "Statement": statements}
+        for name, statements in (
+            ("identity", identity),
+            ("storage", storage),
+            ("compute", compute),
+        )
+    }
+
+
+def _allow(
+    sid: str,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    condition: Mapping[str, Any] | None = None,
+) -> Document:
+    statement: Document = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": list(actions),
+        "Resource": list(resources),
+    }
+    if condition:
+        statement["Condition"] = dict(condition)
+    return statement
+
+
+def files() -> dict[str, str]:
+    """File name -> text of the published policies, with placeholders in capital letters."""
+    published = documents(
+        "example",
+        "REGION",
+        "ACCOUNT_ID",
+        boundary="arn:aws:iam::ACCOUNT_ID:policy/WEIR_BOUNDARY",
+    )
+    return {
+        f"operator-{name}.json": json.dumps(document, indent=2)
+        .replace("weir-example-", "weir-CLUSTER_ID-")
+        .replace("/weir/example/", "/weir/CLUSTER_ID/")
+        .replace("weir_example_", "weir_CLUSTER_ID_")
+        .replace('"example"', '"CLUSTER_ID"')
+        + "\n"
+        for name, document in published.items()
+    }
