@@ -52,6 +52,7 @@ def documents(
     partition: str = "aws",
     boundary: str | None = None,
     buckets: Sequence[str] = (),
+    admin_secrets: Sequence[str] = (),
 ) -> dict[str, Document]:
     """The operator's policies.
 
@@ -63,6 +64,9 @@ def documents(
         ARN of the permissions boundary that every role must carry; None leaves the demand out.
     buckets
         Adopted buckets, beside those named after the cluster.
+    admin_secrets
+        ARNs of the secrets that Platforms name as ``redshift.adminSecretArn``: the Data API reads
+        them with the operator's permissions. The operator itself never does.
 
     Returns
     -------
@@ -429,13 +433,10 @@ def documents(
             ),
             ["*"],
         ),
-        _allow(
-            "SignInToWarehouse",
-            ("secretsmanager:GetSecretValue",),
-            [arn("secretsmanager", "secret:*")],
-            {
-                "ForAnyValue:StringEquals": {"aws:CalledVia": "redshift-data.amazonaws.com"},
-            },
+        *(
+            [_allow("SignInToWarehouse", ("secretsmanager:GetSecretValue",), admin_secrets)]
+            if admin_secrets
+            else []
         ),
     ]
     return {
@@ -472,13 +473,15 @@ def files() -> dict[str, str]:
         "REGION",
         "ACCOUNT_ID",
         boundary="arn:aws:iam::ACCOUNT_ID:policy/WEIR_BOUNDARY",
+        admin_secrets=["arn:aws:secretsmanager:REGION:ACCOUNT_ID:secret:REDSHIFT_ADMIN_SECRET"],
     )
     return {
-        f"operator-{name}.json": json.dumps(document, indent=2)
-        .replace("weir-example-", "weir-CLUSTER_ID-")
-        .replace("/weir/example/", "/weir/CLUSTER_ID/")
-        .replace("weir_example_", "weir_CLUSTER_ID_")
-        .replace('"example"', '"CLUSTER_ID"')
-        + "\n"
+        f"operator-{name}.json": _with_placeholder(json.dumps(document, indent=2)) + "\n"
         for name, document in published.items()
     }
+
+
+def _with_placeholder(text: str) -> str:
+    for name in ("weir-example-", "/weir/example/", "weir_example_", '"example"'):
+        text = text.replace(name, name.replace("example", "CLUSTER_ID"))
+    return text
