@@ -107,6 +107,8 @@ class RunPlan:
 
     ``manifests`` are ``s3://`` URIs, in order of (source, sequence). ``contracts`` are the frozen
     ones by source id. ``result_uri`` is where the job writes its :class:`RunResult`.
+    ``extraction_starts`` is, by source id, the first sequence of the pass's last whole extraction:
+    what a ``replace`` keeps, since earlier landings are older pictures of the same rows.
     """
 
     run: str
@@ -116,6 +118,7 @@ class RunPlan:
     result_uri: str
     attempt: int = 1
     replay: bool = False
+    extraction_starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_key, manifest_prefix, parse_manifest_key
 from weir_contract.state import CHECKPOINT, source_pk
-
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import LeaseHeld
 from weir_lambdas.common.state import Table, Update

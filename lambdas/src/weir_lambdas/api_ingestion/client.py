@@ -11,8 +11,8 @@ from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
-from weir_contract.sources import RequestLimits
 
+from weir_contract.sources import RequestLimits
 from weir_lambdas.api_ingestion.records import parse
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query

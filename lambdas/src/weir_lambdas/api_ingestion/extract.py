@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from weir_contract.secrets import malformed_refs
 from weir_contract.sources import RestApi
-
 from weir_lambdas.api_ingestion.client import SourceClient
 from weir_lambdas.api_ingestion.paginate import STYLES, LoopGuard, Page, Position
 from weir_lambdas.api_ingestion.records import as_text, dump_line

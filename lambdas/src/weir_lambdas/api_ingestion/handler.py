@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_contract.sources import SourceConfig
-
 from weir_lambdas.api_ingestion.land import Lander, record_failure
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock, iso

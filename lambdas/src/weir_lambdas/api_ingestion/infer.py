@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import Any
 
 from weir_contract.rows import RowContract
-
 from weir_lambdas.api_ingestion.records import RawNumber
 from weir_lambdas.api_ingestion.select import lookup
 

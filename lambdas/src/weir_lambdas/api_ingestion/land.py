@@ -13,7 +13,6 @@ from weir_contract.manifest import Manifest, part_key
 from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import RestApi, SourceConfig
 from weir_contract.state import BODY, CONTRACT, source_pk
-
 from weir_lambdas.api_ingestion.checkpoint import Checkpoint, Checkpoints, encode_cursor
 from weir_lambdas.api_ingestion.client import SourceClient
 from weir_lambdas.api_ingestion.extract import Extraction, highest

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urljoin
 
 from weir_contract.sources import Paginator
-
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.records import as_text
 from weir_lambdas.api_ingestion.select import lookup

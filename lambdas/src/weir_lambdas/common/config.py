@@ -7,7 +7,6 @@ import os
 from typing import TypeVar
 
 from weir_contract.codec import ContractError, loads
-
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.storage import Storage

@@ -19,8 +19,8 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from weir_contract.sources import Egress
 
+from weir_contract.sources import Egress
 from weir_lambdas.common.errors import EgressRefused, SourceBadAnswer
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

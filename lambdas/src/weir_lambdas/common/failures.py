@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_contract.runs import Failure
-
 from weir_lambdas.common.errors import action_for
 from weir_lambdas.common.log import REDACTOR
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
-from weir_contract.secrets import SecretRef, secret_refs, substitute_secrets
 
+from weir_contract.secrets import SecretRef, secret_refs, substitute_secrets
 from weir_lambdas.common.aws import error_code
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import SecretMissing

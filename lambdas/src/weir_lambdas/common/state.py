@@ -9,6 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
+
 from weir_contract.codec import dumps, loads
 from weir_contract.rows import RowContract
 from weir_contract.runs import RunRecord
@@ -26,7 +27,6 @@ from weir_contract.state import (
     run_sk,
     source_pk,
 )
-
 from weir_lambdas.common.aws import error_code
 
 CONDITION_FAILED = "ConditionalCheckFailedException"

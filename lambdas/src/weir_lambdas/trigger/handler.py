@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
-from weir_contract.manifest import parse_manifest_key
 
+from weir_contract.manifest import parse_manifest_key
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import environment
@@ -114,9 +114,7 @@ class Trigger:
             except FlightBusy as busy:
                 log("INFO", "flight busy", pipeline=pipeline, reason=str(busy))
 
-        found = sweep(
-            self.table, self.storage, self.flights, self.raw_bucket, ensure, MAX_ATTEMPTS
-        )
+        found = sweep(self.table, self.storage, self.flights, self.raw_bucket, ensure, MAX_ATTEMPTS)
         log("INFO", "swept", found=found)
         return {"found": found}
 
@@ -125,9 +123,7 @@ class Trigger:
         pipeline = str(event["pipeline"])
         machine = event.get("stateMachineArn") or self._machine(pipeline)
         self.flights.request(pipeline, event.get("requestedBy"))
-        payload = {
-            key: event[key] for key in ("scheduledTime", "requestedBy") if event.get(key)
-        }
+        payload = {key: event[key] for key in ("scheduledTime", "requestedBy") if event.get(key)}
         return {"execution": self.flights.ensure(pipeline, str(machine), 0, payload)}
 
     def _machine(self, pipeline: str) -> str:

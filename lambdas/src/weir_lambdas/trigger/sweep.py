@@ -7,7 +7,6 @@ from typing import Any
 
 from weir_contract.manifest import manifest_key, manifest_prefix, parse_manifest_key
 from weir_contract.state import pipeline_pk, source_pk
-
 from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.trigger.flight import Flights

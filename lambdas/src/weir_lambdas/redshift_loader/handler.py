@@ -1,0 +1,230 @@
+"""The function ``redshift_loader``: writes a load's SQL, and reads what became of it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from weir_contract.codec import ContractError, loads
+from weir_contract.pipelines import Load, PipelineConfig, Stage, Warehouse
+from weir_contract.rows import Field
+from weir_contract.runs import RunPlan, RunResult
+from weir_lambdas.common.aws import client, error_code
+from weir_lambdas.common.config import load_config
+from weir_lambdas.common.errors import ConfigInvalid, LoadLost, LoadRefused
+from weir_lambdas.common.log import log
+from weir_lambdas.common.state import Table, read_contract
+from weir_lambdas.common.storage import Storage, split_uri
+from weir_lambdas.redshift_loader.sql import (
+    RESULT_COLUMNS,
+    RUN,
+    SEQUENCE,
+    LoadPlan,
+    fields_of,
+    load_statements,
+)
+from weir_lambdas.redshift_loader.unload import UnloadPlan, unload_statements
+
+MAX_STATEMENT_NAME = 500
+
+
+def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """Entry point.
+
+    Parameters
+    ----------
+    event
+        ``{"action": "prepare", "run", "planUri", "resultUri", "stage"}``, or
+        ``{"action": "result", ..., "records"}`` with the last statement's rows as
+        GetStatementResult gives them (``statementId`` instead where they are to be fetched).
+
+    Returns
+    -------
+    dict
+        ``prepare``: ``{"skip", "sqls", "clientToken", "statementName", "database", ...}``.
+        ``result``: ``{"rowsIn", "deduplicated", "inserted", "updated", "stale", "deleted"}``.
+
+    Raises
+    ------
+    ConfigInvalid, LoadRefused, LoadLost
+        The load can't be written, was refused by its guards, or left no trace.
+    """
+    config = load_config(PipelineConfig)
+    stage = _stage(config, str(event["stage"]))
+    action = event.get("action")
+    if action == "prepare":
+        return prepare(
+            config,
+            stage,
+            event,
+            Table(client("dynamodb"), config.state_table),
+            Storage(client("s3"), config.kms_key_arn),
+            client("redshift-data"),
+        )
+    if action == "result":
+        records = event.get("records")
+        if records is None:
+            records = client("redshift-data").get_statement_result(Id=event["statementId"])[
+                "Records"
+            ]
+        return counts_of(records, stage)
+    raise ConfigInvalid(f"there is no action {action!r}; use prepare or result", "redshift_loader")
+
+
+def prepare(
+    config: PipelineConfig,
+    stage: Stage,
+    event: Mapping[str, Any],
+    table: Table,
+    storage: Storage,
+    redshift: Any,
+) -> dict[str, Any]:
+    """Write a stage's statements; a load without a file to load is skipped."""
+    warehouse = config.warehouse
+    if warehouse is None:
+        raise ConfigInvalid("the Platform has no Redshift", f"{config.id} stage {stage.name}")
+    run = str(event["run"])
+    if stage.unload is not None:
+        statements = unload_statements(
+            UnloadPlan(run, stage.unload, warehouse.copy_role_arn, config.kms_key_arn)
+        )
+    elif stage.load is not None:
+        result = loads(RunResult, storage.get_uri(event["resultUri"]))
+        if not result.files:
+            log("INFO", "nothing to load", run=run, stage=stage.name)
+            return {"skip": True, "sqls": []}
+        plan = loads(RunPlan, storage.get_uri(event["planUri"]))
+        load_plan = LoadPlan(
+            run=run,
+            pipeline=config.id,
+            load=stage.load,
+            fields=fields_of(result.columns, result.types, _contract_fields(config, table)),
+            file_columns=_file_columns(result.columns),
+            manifest_uri=_copy_manifest(storage, result, event["resultUri"], stage.name),
+            first_sequence=min(_sequences(plan), default=0),
+            last_sequence=max(_sequences(plan), default=0),
+            keep_from=_keep_from(config, plan),
+            copy_role_arn=warehouse.copy_role_arn,
+        )
+        existing = existing_columns(redshift, warehouse, stage.load)
+        new = tuple(f.name for f in load_plan.fields if existing and f.name.lower() not in existing)
+        try:
+            statements = load_statements(replace(load_plan, new_columns=new))
+        except ContractError as error:
+            raise ConfigInvalid(str(error), f"{config.id} stage {stage.name}") from error
+    else:
+        raise ConfigInvalid("is neither load nor unload", f"{config.id} stage {stage.name}")
+    return {
+        "skip": False,
+        "sqls": statements,
+        # New for each preparation: Submit's own retries reuse it, a later attempt must not.
+        "clientToken": secrets.token_hex(32),
+        "statementName": f"weir {config.id} {run} {stage.name}"[:MAX_STATEMENT_NAME],
+    } | connection(warehouse)
+
+
+def counts_of(records: Sequence[Sequence[Mapping[str, Any]]], stage: Stage) -> dict[str, int]:
+    """The load's counts from the rows of its last statement.
+
+    Raises
+    ------
+    LoadRefused
+        The guards of ``replace`` left the table as it was.
+    LoadLost
+        There is no row, or no ledger entry, and no guard explains it.
+    """
+    if not records:
+        raise LoadLost("the last statement gave no row", stage.name)
+    values = [int(next((v for k, v in cell.items() if k != "isNull"), 0)) for cell in records[0]]
+    row = dict(zip(RESULT_COLUMNS, values, strict=True))
+    if not row["loaded"]:
+        load = stage.load
+        if load is None or load.mode != "replace":
+            raise LoadLost("the ledger has no row of this load", stage.name)
+        raise LoadRefused(
+            f"replacing {row['existing']} rows by {row['fresh']} is against the guards: at least "
+            f"minRows = {load.min_rows}, and no more than maxShrink = {load.max_shrink:g} of the "
+            "rows may go",
+            f"{load.schema}.{load.table}",
+        )
+    names = ("deduplicated", "inserted", "updated", "stale", "deleted")
+    return {"rowsIn": row["rows_in"]} | {name: row[name] for name in names}
+
+
+def connection(warehouse: Warehouse) -> dict[str, str]:
+    """Where the state machine sends the statements."""
+    found = {"database": warehouse.database}
+    if warehouse.workgroup:
+        return found | {"workgroupName": warehouse.workgroup}
+    if not warehouse.cluster or not warehouse.db_user:
+        raise ConfigInvalid("names neither a workgroup nor a cluster with its user", "warehouse")
+    return found | {"clusterIdentifier": warehouse.cluster, "dbUser": warehouse.db_user}
+
+
+def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> set[str]:
+    """The target's columns, folded; empty where it does not exist or may not be described.
+
+    Where it may not be described, no column is added: a load that needs one fails and says so.
+    """
+    names = {"database": "Database", "workgroupName": "WorkgroupName"}
+    names |= {"clusterIdentifier": "ClusterIdentifier", "dbUser": "DbUser"}
+    place = {names[key]: value for key, value in connection(warehouse).items()}
+    try:
+        found = redshift.describe_table(
+            **place, Schema=load.schema.lower(), Table=load.table.lower()
+        )
+    except ClientError as error:
+        log("WARNING", "target not described", table=load.table, code=error_code(error))
+        return set()
+    return {str(column["name"]).lower() for column in found.get("ColumnList", [])}
+
+
+def _stage(config: PipelineConfig, name: str) -> Stage:
+    for stage in config.stages:
+        if stage.name == name:
+            return stage
+    raise ConfigInvalid(f"the pipeline has no stage {name!r}", config.id)
+
+
+def _contract_fields(config: PipelineConfig, table: Table) -> tuple[Field, ...]:
+    source = next((item for item in config.inputs if item.primary), None)
+    if source is None or source.contract.resolved:
+        return source.contract.fields if source else ()
+    frozen = read_contract(table, source.source)
+    return (frozen or source.contract).fields
+
+
+def _file_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    own = tuple(name for name in (RUN, SEQUENCE) if name not in {c.lower() for c in columns})
+    return (*columns, *own)
+
+
+def _sequences(plan: RunPlan) -> list[int]:
+    return [int(uri.rpartition("-")[2].removesuffix(".json")) for uri in plan.manifests]
+
+
+def _keep_from(config: PipelineConfig, plan: RunPlan) -> int:
+    """First landing that a replace keeps: of the one source that drives the pipeline."""
+    primary = [item.source for item in config.inputs if item.primary]
+    return int(plan.extraction_starts.get(primary[0], 0)) if len(primary) == 1 else 0
+
+
+def _copy_manifest(storage: Storage, result: RunResult, result_uri: str, stage: str) -> str:
+    """Write the COPY manifest beside the result; returns its URI.
+
+    ``meta.content_length`` is required for Parquet (Amazon Redshift Database Developer Guide,
+    *Using a manifest to specify data files*).
+    """
+    entries = [
+        {"url": item.uri, "mandatory": True, "meta": {"content_length": item.bytes}}
+        for item in result.files
+    ]
+    uri = f"{result_uri.removesuffix('result.json')}copy-{stage}.json"
+    bucket, key = split_uri(uri)
+    storage.put(bucket, key, json.dumps({"entries": entries}).encode(), "application/json")
+    return uri
