@@ -18,7 +18,7 @@ INGEST_MEMORY_MB = 512
 
 def names_of(source: DataSource, facts: PlatformFacts) -> pieces.Naming:
     """Physical names of a source's resources."""
-    return pieces.Naming(facts.cluster, source.namespace, source.name)
+    return pieces.Naming(facts.cluster, "DataSource", source.namespace, source.name)
 
 
 def ingest_machine_arn(source: DataSource, facts: PlatformFacts) -> str:

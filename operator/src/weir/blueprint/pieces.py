@@ -19,15 +19,21 @@ SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 
 @dataclass(frozen=True)
 class Naming:
-    """Physical names of one object's resources."""
+    """Physical names of one object's resources.
+
+    The kind is in the hash: a DataSource and its managed Pipeline have the same name.
+    """
 
     cluster: str
+    kind: str
     namespace: str
     name: str
 
     def __call__(self, kind: str, role: str) -> str:
         """The name of the thing of that kind (:data:`weir.blueprint.naming.ALPHABETS`)."""
-        return naming.physical(kind, self.cluster, self.namespace, self.name, role=role)
+        return naming.physical(
+            kind, self.cluster, self.namespace, self.name, role=role, salt=self.kind
+        )
 
 
 def role(

@@ -21,8 +21,8 @@ CONCURRENT_JOBS = 3
 
 
 def names_of(pipeline: Pipeline, facts: PlatformFacts) -> pieces.Naming:
-    """Physical names of a pipeline's resources. A source of the same name has other roles."""
-    return pieces.Naming(facts.cluster, pipeline.namespace, pipeline.name)
+    """Physical names of a pipeline's resources."""
+    return pieces.Naming(facts.cluster, "Pipeline", pipeline.namespace, pipeline.name)
 
 
 def pipeline_machine_arn(pipeline: Pipeline, facts: PlatformFacts) -> str:
@@ -80,7 +80,6 @@ def pipeline_resources(
             pipeline=pipeline.id,
             sources=source_ids,
             function=names("function", "control"),
-            machine=machine,
             config_key=config_key,
             runs_prefix=runs_prefix(pipeline),
         ),
@@ -158,7 +157,7 @@ def pipeline_resources(
         *control,
         *loader,
         *_job(facts, pipeline, names, plan, stored),
-        *_catalog(facts, pipeline, plan, contract),
+        *_catalog(pipeline, plan, contract),
         *_targets(facts, plan, contract, first),
         machine_role,
         states,
@@ -272,7 +271,7 @@ def _job(
 
 
 def _catalog(
-    facts: PlatformFacts, pipeline: Pipeline, plan: PipelineConfig, contract: RowContract
+    pipeline: Pipeline, plan: PipelineConfig, contract: RowContract
 ) -> tuple[Resource, ...]:
     targets = [("table-processed", plan.processed, _keeps_columns(plan.stages))]
     targets += [
@@ -282,7 +281,6 @@ def _catalog(
     ]
     return tuple(
         tables.catalog_table(
-            facts,
             logical_id,
             plan.glue_database,
             target,

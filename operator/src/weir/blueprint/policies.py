@@ -218,7 +218,6 @@ def run_control(
     pipeline: str,
     sources: Sequence[str],
     function: str,
-    machine: str,
     config_key: str,
     runs_prefix: str,
 ) -> Document:
@@ -228,8 +227,6 @@ def run_control(
     ----------
     pipeline, sources
         ``namespace/name`` of the pipeline and of what it reads.
-    machine
-        The state machine's name: a flight whose execution ended is taken over.
     runs_prefix
         Where plans and results of the pipeline's runs stand in the artifacts bucket.
     """
@@ -246,14 +243,12 @@ def run_control(
             ["s3:GetObject"],
             [facts.bucket_arn("raw", f"{manifest_prefix(source)}*") for source in sources],
         ),
-        lists_bucket(facts, "FindManifests", "raw", [f"{source}/" for source in sources]),
         lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix]),
         table_access(
             facts,
             "KeepState",
             [pipeline_pk(pipeline), *(source_pk(source) for source in sources), FEED],
         ),
-        allow("WatchRuns", ["states:DescribeExecution"], [facts.execution_arn(machine)]),
         uses_key(facts, "s3", "dynamodb", "lambda"),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.blueprint import naming
-from weir.blueprint.facts import PlatformFacts, WarehouseFacts
+from weir.blueprint.facts import WarehouseFacts
 from weir.resource import Deletion, Resource
 from weir_contract.compile import (
     SYSTEM_COLUMNS,
@@ -57,7 +57,6 @@ def partition_keys(target: Destination, contract: RowContract) -> list[dict[str,
 
 
 def catalog_table(
-    facts: PlatformFacts,
     logical_id: str,
     database: str,
     target: Destination,

@@ -1,0 +1,548 @@
+"""What a Platform wants on AWS, and what is known of it before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.platform import Platform, ZoneBucket
+from weir.blueprint import naming, pieces, policies, tables
+from weir.blueprint.dashboard import NamespaceUse, dashboard_body
+from weir.blueprint.facts import (
+    EVENT_CLASSES,
+    ZONES,
+    Artifact,
+    PlatformFacts,
+    WarehouseFacts,
+)
+from weir.resource import Deletion, Ref, Resource
+from weir_contract.compile import quoted
+from weir_contract.ledger import LEDGER_SCHEMA, ledger_ddl, ledger_name
+from weir_contract.state import EXPIRES, PK, SK
+
+TRIGGER_TIMEOUT_SECONDS = 60
+TRIGGER_MEMORY_MB = 256
+QUEUE_VISIBILITY_SECONDS = 6 * TRIGGER_TIMEOUT_SECONDS
+"""Lambda Developer Guide, *Using Lambda with Amazon SQS*: six times the function's timeout."""
+QUEUE_RETENTION_SECONDS = 4 * 86_400
+DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
+MAX_RECEIVES = 5
+SWEEP = "rate(5 minutes)"
+MANIFEST_KEYS = "*/_manifests/_manifest-*.json"
+ABORT_UPLOADS_DAYS = 7
+KMS_KEY, WAREHOUSE = "kms-key", "warehouse"
+
+
+def zone_buckets(platform: Platform) -> dict[str, ZoneBucket]:
+    """Zone -> what the spec says of its bucket."""
+    return {zone: getattr(platform.spec.buckets, zone) for zone in ZONES}
+
+
+def bucket_names(platform: Platform, cluster: str) -> dict[str, str]:
+    """Zone -> bucket. The whole world shares bucket names: account and region are in the hash."""
+    spec = platform.spec
+    return {
+        zone: bucket.name
+        or naming.physical(
+            "bucket", cluster, platform.name, role=zone, salt=f"{spec.account_id} {spec.region}"
+        )
+        for zone, bucket in zone_buckets(platform).items()
+    }
+
+
+def artifact_locations(
+    index: Mapping[str, Mapping[str, str]], bucket: str, folder: str
+) -> dict[str, Artifact]:
+    """Where our code goes, from the build's index (``artifacts.json``).
+
+    Parameters
+    ----------
+    index
+        Name -> ``{"file", "sha256" (hex), "codeSha256" (base64)}``.
+    bucket
+        The artifacts bucket.
+    folder
+        Local folder of the files.
+    """
+    return {
+        name: Artifact(
+            bucket=bucket,
+            key=f"code/{name}-{item['sha256'][:16]}.{item['file'].rpartition('.')[2]}",
+            sha256=item["sha256"],
+            code_sha256=item["codeSha256"],
+            file=f"{folder}/{item['file']}",
+        )
+        for name, item in sorted(index.items())
+    }
+
+
+def partition_of(region: str) -> str:
+    """The partition of a region (AWS General Reference: ``aws-cn``, ``aws-us-gov``)."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def platform_facts(
+    platform: Platform,
+    *,
+    cluster: str,
+    artifact_index: Mapping[str, Mapping[str, str]],
+    artifact_folder: str = "",
+    observed: Mapping[tuple[str, str], str] | None = None,
+    metrics_namespace: str = "Weir",
+    runtime: str = "python3.11",
+    architecture: str = "x86_64",
+) -> PlatformFacts:
+    """All that the blueprint of a Platform's users must know.
+
+    Parameters
+    ----------
+    cluster
+        The cluster's id, from the chart.
+    artifact_index, artifact_folder
+        The build's ``artifacts.json`` and where its files are.
+    observed
+        ``(logical id, attribute)`` -> value, of what the engine has observed of the Platform: the
+        created key's ARN (``kms-key``) and the workgroup's (``warehouse``). What is missing
+        becomes a :class:`~weir.resource.Ref`, which only the Platform's own resources may hold.
+    """
+    spec, seen = platform.spec, observed or {}
+    buckets = bucket_names(platform, cluster)
+
+    def attribute(logical_id: str) -> str | Ref:
+        return seen.get((logical_id, "arn")) or Ref(logical_id)
+
+    warehouse = None
+    if spec.redshift:
+        serverless = spec.redshift.workgroup is not None
+        warehouse = WarehouseFacts(
+            serverless=serverless,
+            name=spec.redshift.workgroup or spec.redshift.cluster_identifier or "",
+            database=spec.redshift.database,
+            copy_role_arn=spec.redshift.copy_role_arn,
+            admin_secret_arn=spec.redshift.admin_secret_arn,
+            arn=attribute(WAREHOUSE) if serverless else "",
+        )
+    facts = PlatformFacts(
+        cluster=cluster,
+        platform=platform.name,
+        region=spec.region,
+        account_id=spec.account_id,
+        partition=partition_of(spec.region),
+        buckets=buckets,
+        kms_key_arn=spec.kms.key_arn or attribute(KMS_KEY),
+        artifacts=artifact_locations(artifact_index, buckets["artifacts"], artifact_folder),
+        warehouse=warehouse,
+        secrets_prefix=spec.secrets.prefix,
+        permissions_boundary=spec.permissions_boundary_arn,
+        tags=spec.tags,
+        log_retention_days=spec.log_retention_days,
+        metrics_namespace=metrics_namespace,
+        runtime=runtime,
+        architecture=architecture,
+        tls=not (spec.endpoint_url or "").startswith("http://"),
+    )
+    return _with_topics(platform, facts)
+
+
+def _with_topics(platform: Platform, facts: PlatformFacts) -> PlatformFacts:
+    topics = {}
+    for event_class in EVENT_CLASSES:
+        targets = pieces.targets_of(platform.spec.notifications, event_class)
+        arns = {target.sns for target in targets if target.sns}
+        if _needs_topic(platform, event_class):
+            arns.add(facts.topic_arn(facts.own_topic(event_class)))
+        topics[event_class] = tuple(sorted(arns))
+    return replace(facts, topics=topics)
+
+
+def _needs_topic(platform: Platform, event_class: str) -> bool:
+    """A topic of the Platform's own: always for failures and quality, so that one can subscribe
+    to them by hand; for successes only where someone wants to hear."""
+    targets = pieces.targets_of(platform.spec.notifications, event_class)
+    return event_class != "success" or any(target.email for target in targets)
+
+
+def uses_of(
+    sources: Iterable[DataSource], pipelines: Iterable[Pipeline]
+) -> tuple[NamespaceUse, ...]:
+    """What each namespace claims of a Platform, in order of the namespaces' names.
+
+    Parameters
+    ----------
+    sources, pipelines
+        All objects that name the Platform and are granted it.
+    """
+    names: dict[str, tuple[set[str], set[str], set[str]]] = {}
+    for source in sources:
+        names.setdefault(source.namespace, (set(), set(), set()))[0].add(source.name)
+        if source.spec.redshift:
+            names[source.namespace][2].add(source.spec.redshift.schema_name.lower())
+    for pipeline in pipelines:
+        found = names.setdefault(pipeline.namespace, (set(), set(), set()))
+        found[1].add(pipeline.name)
+        found[2].update(
+            stage.load.redshift.schema_name.lower() for stage in pipeline.spec.stages if stage.load
+        )
+    return tuple(
+        NamespaceUse(namespace, *(tuple(sorted(part)) for part in parts))
+        for namespace, parts in sorted(names.items())
+    )
+
+
+def platform_resources(
+    platform: Platform, facts: PlatformFacts, uses: Sequence[NamespaceUse]
+) -> tuple[Resource, ...]:
+    """Every AWS resource of a Platform.
+
+    Parameters
+    ----------
+    facts
+        Of :func:`platform_facts`.
+    uses
+        What namespaces claim (:func:`uses_of`).
+    """
+    return (
+        *_key(platform, facts),
+        *_buckets(platform, facts),
+        *_code(facts),
+        _state_table(platform, facts),
+        *_topics(platform, facts),
+        *_queues(facts),
+        *_trigger(facts),
+        *_warehouse(facts, uses),
+        *_namespaces(facts, uses),
+    )
+
+
+def _deletion(platform: Platform) -> Deletion:
+    return pieces.data_deletion(platform.spec.deletion_policy == "Delete")
+
+
+def _key(platform: Platform, facts: PlatformFacts) -> tuple[Resource, ...]:
+    if platform.spec.kms.key_arn:
+        return (Resource("kms.Key", KMS_KEY, platform.spec.kms.key_arn, external=True),)
+    properties = {
+        "Description": f"Weir: everything of Platform {facts.platform} in cluster {facts.cluster}",
+        "KeyPolicy": policies.key_policy(facts, platform.spec.kms.admin_arns),
+        "EnableKeyRotation": True,
+    }
+    name = f"alias/{facts.name('alias', 'key')}"
+    return (Resource("kms.Key", KMS_KEY, name, properties, deletion=_deletion(platform)),)
+
+
+def _buckets(platform: Platform, facts: PlatformFacts) -> Iterable[Resource]:
+    for zone, spec in zone_buckets(platform).items():
+        name = facts.buckets[zone]
+        if spec.adopt:
+            yield Resource("s3.Bucket", f"bucket-{zone}", name, external=True)
+            continue
+        lifecycle: list[dict[str, Any]] = [
+            {
+                "ID": "weir-abort-uploads",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_UPLOADS_DAYS},
+            }
+        ]
+        if spec.retention_days:
+            lifecycle.append(
+                {
+                    "ID": "weir-retention",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": ""},
+                    "Expiration": {"Days": spec.retention_days},
+                }
+            )
+        properties: dict[str, Any] = {
+            "Encryption": {"KmsKeyArn": facts.kms_key_arn},
+            "Versioning": zone in ("raw", "artifacts"),
+            "PublicAccessBlock": True,
+            "EventBridge": zone == "raw",
+            "LifecycleRules": lifecycle,
+        }
+        if facts.tls:
+            properties["Policy"] = policies.bucket_policy(facts, zone)
+        deletion = (
+            Deletion.EMPTY_ONLY if platform.spec.deletion_policy == "Delete" else Deletion.RETAIN
+        )
+        yield Resource(
+            "s3.Bucket", f"bucket-{zone}", name, properties, (KMS_KEY,), deletion=deletion
+        )
+
+
+def _code(facts: PlatformFacts) -> Iterable[Resource]:
+    for name, artifact in facts.artifacts.items():
+        yield Resource(
+            "s3.Object",
+            f"code-{name.lower()}",
+            artifact.uri,
+            {
+                "File": artifact.file,
+                "ContentType": "text/x-python"
+                if artifact.key.endswith(".py")
+                else "application/zip",
+                "Sha256": artifact.sha256,
+                "KmsKeyArn": facts.kms_key_arn,
+            },
+            ("bucket-artifacts",),
+            tagged=False,
+        )
+
+
+def _state_table(platform: Platform, facts: PlatformFacts) -> Resource:
+    return Resource(
+        "dynamodb.Table",
+        "state",
+        facts.state_table,
+        {
+            "KeySchema": [
+                {"AttributeName": PK, "KeyType": "HASH"},
+                {"AttributeName": SK, "KeyType": "RANGE"},
+            ],
+            "AttributeDefinitions": [
+                {"AttributeName": PK, "AttributeType": "S"},
+                {"AttributeName": SK, "AttributeType": "S"},
+            ],
+            "BillingMode": "PAY_PER_REQUEST",
+            "SSEKmsKeyArn": facts.kms_key_arn,
+            "TtlAttribute": EXPIRES,
+            "PointInTimeRecovery": True,
+            "DeletionProtection": platform.spec.deletion_policy == "Retain",
+        },
+        deletion=_deletion(platform),
+    )
+
+
+def _topics(platform: Platform, facts: PlatformFacts) -> Iterable[Resource]:
+    for event_class in EVENT_CLASSES:
+        if not _needs_topic(platform, event_class):
+            continue
+        targets = pieces.targets_of(platform.spec.notifications, event_class)
+        emails = [target.email for target in targets if target.email]
+        name = facts.own_topic(event_class)
+        yield pieces.topic(facts, f"topic-{event_class}", name, emails)
+
+
+def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
+    queue, dead, rule = (
+        facts.manifests_queue,
+        facts.dead_letter_queue,
+        facts.name("rule", "manifests"),
+    )
+    pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": [facts.buckets["raw"]]},
+            "object": {"key": [{"wildcard": MANIFEST_KEYS}]},
+        },
+    }
+    return (
+        Resource(
+            "sqs.Queue",
+            "dead-letters",
+            dead,
+            {
+                "MessageRetentionPeriod": DEAD_LETTER_RETENTION_SECONDS,
+                "KmsMasterKeyId": facts.kms_key_arn,
+            },
+        ),
+        Resource(
+            "sqs.Queue",
+            "manifests",
+            queue,
+            {
+                "VisibilityTimeout": QUEUE_VISIBILITY_SECONDS,
+                "MessageRetentionPeriod": QUEUE_RETENTION_SECONDS,
+                "KmsMasterKeyId": facts.kms_key_arn,
+                "RedrivePolicy": {
+                    "deadLetterTargetArn": facts.queue_arn(dead),
+                    "maxReceiveCount": MAX_RECEIVES,
+                },
+                "Policy": policies.queue_policy(facts, queue, rule),
+            },
+            ("dead-letters",),
+        ),
+        Resource(
+            "events.Rule",
+            "manifests-rule",
+            rule,
+            {
+                "EventPattern": pattern,
+                "State": "ENABLED",
+                "Targets": [{"Id": "manifests", "Arn": facts.queue_arn(queue)}],
+            },
+            ("manifests", "bucket-raw"),
+        ),
+        Resource(
+            "cloudwatch.Alarm",
+            "alarm-dead-letters",
+            facts.name("alarm", "dead-letters"),
+            {
+                "AlarmDescription": "Events of landed data could not be handled. The sweep finds "
+                "the data itself; look at the messages and at the trigger's log.",
+                "Namespace": "AWS/SQS",
+                "MetricName": "ApproximateNumberOfMessagesVisible",
+                "Dimensions": [{"Name": "QueueName", "Value": dead}],
+                "Statistic": "Maximum",
+                "Period": 300,
+                "EvaluationPeriods": 1,
+                "Threshold": 1.0,
+                "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+                "TreatMissingData": "notBreaching",
+                "AlarmActions": sorted(facts.topics.get("failure", ())),
+                "ActionsEnabled": True,
+            },
+            ("topic-failure",),
+        ),
+    )
+
+
+def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:
+    trigger_role = pieces.role(
+        facts,
+        "trigger-role",
+        facts.name("role", "trigger"),
+        trust=policies.trust(facts, "lambda"),
+        policy=policies.trigger(facts),
+        description=f"Weir: starts the pipelines of Platform {facts.platform}",
+    )
+    scheduler_role = pieces.role(
+        facts,
+        "scheduler-role",
+        facts.scheduler_role,
+        trust=policies.trust(facts, "scheduler", facts.arn("scheduler", "schedule-group/default")),
+        policy=policies.scheduler(facts),
+        description=f"Weir: the schedules of Platform {facts.platform}",
+    )
+    code = pieces.function(
+        facts,
+        "trigger",
+        facts.trigger_function,
+        handler="trigger",
+        role_name=trigger_role.name,
+        role_id=trigger_role.logical_id,
+        environment={
+            "WEIR_STATE_TABLE": facts.state_table,
+            "WEIR_RAW_BUCKET": facts.buckets["raw"],
+            "WEIR_STATE_MACHINE_PREFIX": naming.prefix(facts.cluster),
+        },
+        timeout=TRIGGER_TIMEOUT_SECONDS,
+        memory=TRIGGER_MEMORY_MB,
+        depends_on=("code-functions", "state"),
+    )
+    mapping = Resource(
+        "lambda.EventSourceMapping",
+        "trigger-queue",
+        facts.name("mapping", "manifests"),
+        {
+            "FunctionName": facts.trigger_function,
+            "EventSourceArn": facts.queue_arn(facts.manifests_queue),
+            "BatchSize": 10,
+            "MaximumBatchingWindowInSeconds": 0,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "Enabled": True,
+        },
+        ("trigger", "manifests"),
+    )
+    sweep = pieces.schedule(
+        facts,
+        "sweep",
+        facts.name("schedule", "sweep"),
+        expression=SWEEP,
+        timezone="UTC",
+        target=facts.trigger_arn,
+        message={"sweep": True},
+        enabled=True,
+        depends_on=("trigger", "scheduler-role", "dead-letters"),
+    )
+    return (trigger_role, *code, mapping, scheduler_role, sweep)
+
+
+def _warehouse(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Resource]:
+    warehouse = facts.warehouse
+    if warehouse is None:
+        return
+    kind = "serverless" if warehouse.serverless else "provisioned"
+    yield Resource(
+        "redshift.Warehouse",
+        WAREHOUSE,
+        warehouse.name,
+        {"Kind": kind, "Database": warehouse.database},
+        tagged=False,
+        external=True,
+    )
+    if not warehouse.admin_secret_arn:
+        return
+    yield Resource(
+        "secretsmanager.Secret", "admin-secret", warehouse.admin_secret_arn, external=True
+    )
+    needs = (WAREHOUSE, "admin-secret")
+    namespaces = [use.namespace for use in uses if use.schemas]
+    schemas = {LEDGER_SCHEMA: namespaces}
+    for use in uses:
+        for schema in use.schemas:
+            schemas.setdefault(schema, [])
+            if use.namespace not in schemas[schema]:
+                schemas[schema] = [*schemas[schema], use.namespace]
+    for schema, users in sorted(schemas.items()):
+        if schema == LEDGER_SCHEMA:
+            found = tables.redshift_schema(warehouse, "schema-weir", schema, users)
+            yield replace(found, depends_on=needs, deletion=Deletion.RETAIN)
+            yield tables.ledger_table(warehouse, namespaces, ("schema-weir",))
+        else:
+            logical_id = f"schema-{naming.short_hash(schema)}"
+            found = tables.redshift_schema(warehouse, logical_id, schema, users)
+            yield replace(found, depends_on=needs)
+
+
+def _namespaces(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Resource]:
+    for use in uses:
+        database = naming.catalog_database(facts.cluster, use.namespace)
+        yield Resource(
+            "glue.Database",
+            f"database-{use.namespace}",
+            database,
+            {"Description": f"Weir: tables of namespace {use.namespace}"},
+            deletion=Deletion.EMPTY_ONLY,
+        )
+        yield Resource(
+            "cloudwatch.Dashboard",
+            f"dashboard-{use.namespace}",
+            naming.physical(
+                "dashboard", facts.cluster, facts.platform, use.namespace, role="dashboard"
+            ),
+            {"DashboardBody": dashboard_body(facts, use)},
+            tagged=False,
+        )
+
+
+def manual_sql(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> tuple[str, ...]:
+    """What an administrator runs by hand where the Platform names no admin secret.
+
+    Empty where there is no warehouse, or the operator does this itself.
+    """
+    if facts.warehouse is None or facts.warehouse.admin_secret_arn:
+        return ()
+    statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(LEDGER_SCHEMA)}", ledger_ddl()]
+    for use in uses:
+        if not use.schemas:
+            continue
+        role = quoted(naming.database_role(use.namespace))
+        statements.append(f"CREATE ROLE {role}")
+        if not facts.warehouse.serverless:
+            user = quoted(naming.loader_user(use.namespace))
+            statements += [f"CREATE USER {user} PASSWORD DISABLE", f"GRANT ROLE {role} TO {user}"]
+        statements.append(f"GRANT USAGE ON SCHEMA {quoted(LEDGER_SCHEMA)} TO ROLE {role}")
+        privileges = ", ".join(tables.LEDGER_PRIVILEGES)
+        statements.append(f"GRANT {privileges} ON {ledger_name()} TO ROLE {role}")
+        for schema in use.schemas:
+            statements.append(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            privileges = ", ".join(tables.SCHEMA_PRIVILEGES)
+            statements.append(f"GRANT {privileges} ON SCHEMA {quoted(schema)} TO ROLE {role}")
+    return tuple(statements)
