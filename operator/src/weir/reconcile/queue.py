@@ -138,10 +138,13 @@ class KeyedQueue(Generic[K]):
         """Forget the key's failures."""
         self._failures.pop(key, None)
 
-    def retry(self, key: K, now: float) -> float:
-        """Ask for work on a key that failed, later at each failure in a row. Returns the delay."""
+    def retry(self, key: K, now: float, least: float = 0.0) -> float:
+        """Ask for work on a key that failed, later at each failure in a row. Returns the delay.
+
+        ``least`` is the shortest delay in seconds, where the world asked for one.
+        """
         failures = self._failures.get(key, 0) + 1
-        delay = self._backoff.delay(failures, self._random.random())
+        delay = max(least, self._backoff.delay(failures, self._random.random()))
         self.add(key, Lane.RETRY, now, delay)
         self._failures[key] = failures
         return delay

@@ -1,0 +1,185 @@
+"""A DataSource, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.kube.client import Object
+from weir.kube.conditions import find
+from weir.kube.keys import Key, is_deleting
+from weir.reconcile import wanted as blueprints
+from weir.reconcile.look import SOON, Halt, Look
+from weir.reconcile.services import Result, Services
+from weir.reconcile.steps import (
+    converge,
+    deletion_time,
+    follow_runs,
+    need_platform,
+    not_flowing_yet,
+    owner_of,
+    paused,
+    platform_for_deletion,
+    take_down,
+    view_of,
+)
+from weir.reconcile.view import is_ready, parse
+
+SERVED = "rest_api"
+"""The source member whose ingestion exists."""
+
+
+def reconcile(services: Services, obj: Object) -> Result:
+    """One look at a DataSource."""
+    look = Look(services, obj)
+    source = parse(DataSource, obj)
+    if is_deleting(obj):
+        return _delete(look, source)
+    stopped = paused(look)
+    if stopped is not None:
+        return stopped
+    try:
+        halt = _converge(look, source)
+    except Halt as found:
+        halt = found
+    if look.flowing is None:
+        not_flowing_yet(look)
+    if source.spec.suspend:
+        look.suspended = "suspend is set: the source is not asked"
+    return look.close(halt)
+
+
+def _converge(look: Look, source: DataSource) -> Halt | None:
+    if getattr(source.spec.source, SERVED) is None:
+        member = next(iter(source.spec.source.model_dump(by_alias=True, exclude_none=True)))
+        raise Halt(
+            "NotImplemented",
+            f"sources of type {member} are not served by this version: nothing was created",
+        )
+    services, view = look.services, view_of(look.services)
+    platform, platform_obj = need_platform(view, source.spec.platform)
+    context = blueprints.context_of(services, view, platform, platform_obj, source.namespace)
+    wanted = blueprints.source_wanted(context, source, look.obj)
+    world = services.worlds.of(platform)
+    halt = converge(look, world, wanted, "adopt" in context.grant.allow)
+    _freeze_schema(look, source, context, world)
+    api = source.spec.source.rest_api
+    follow_runs(
+        look,
+        services.books.of(platform.name).last(look.key),
+        api.schedule if api else None,
+        source.spec.suspend,
+    )
+    look.status["links"] = blueprints.links(context, wanted.resources)
+    child = _child(look, source)
+    return halt or child
+
+
+def _freeze_schema(
+    look: Look, source: DataSource, context: blueprints.Context, world: Any
+) -> None:
+    """The contract that ingestion has frozen, once there is one, on the object for everybody."""
+    last = look.services.books.of(context.platform.name).last(look.key)
+    if (look.status.get("schema") or {}).get("fields") or last is None:
+        return
+    contract = world.ledger.contract(context.facts.state_table, source.id)
+    if contract is None:
+        return
+    look.status["schema"] = {
+        "fields": [
+            {"name": field.name, "type": field.type or "string", "path": field.path}
+            for field in contract.fields
+        ]
+    }
+
+
+def _child(look: Look, source: DataSource) -> Halt | None:
+    """The managed Pipeline: there, as the source says, and ready; or gone where it is not wanted."""
+    services = look.services
+    key = Key("Pipeline", source.namespace, source.name)
+    there = services.store.get(key)
+    manifest = blueprints.child_of(source)
+    mine = there is not None and _is_child(there, source)
+    look.status["pipeline"] = source.name if manifest is not None else None
+    if manifest is None:
+        if there is not None and mine and not is_deleting(there):
+            services.kube.delete(there)
+            services.events.say(look.obj, "PipelineDeleted", f"deleted the managed {key}")
+        return None
+    if there is not None and not mine:
+        return Halt(
+            "Conflict",
+            f"{key} exists and is not managed by this source: delete or rename it, or set "
+            "pipeline.managed to false and let it read the source",
+            stalled=True,
+            synced=True,
+        )
+    if there is not None and is_deleting(there):
+        return Halt("Waiting", f"waits until the former {key} is gone", after=SOON, synced=True)
+    if there is None:
+        services.store.put(services.kube.create(manifest))
+        services.events.say(look.obj, "PipelineCreated", f"created the managed {key}")
+        return Halt("PipelineNotReady", f"the managed {key} was just created", synced=True)
+    if not _covers(there["spec"], manifest["spec"]):
+        body = {**there, "spec": manifest["spec"]}
+        services.store.put(services.kube.replace(body))
+        return Halt("PipelineNotReady", f"the managed {key} was just changed", synced=True)
+    if not is_ready(there):
+        why = find(there.get("status") or {}, "Ready") or {}
+        message = f"the managed {key} is not ready: {why.get('message') or 'not looked at yet'}"
+        return Halt("PipelineNotReady", message, synced=True)
+    return None
+
+
+def _is_child(pipeline: Object, source: DataSource) -> bool:
+    owners = pipeline["metadata"].get("ownerReferences") or []
+    return any(one.get("uid") == source.uid for one in owners)
+
+
+def _covers(stored: Any, stated: Any) -> bool:
+    """Whether a stored spec is the stated one, but for the server's defaults."""
+    if isinstance(stated, dict):
+        return isinstance(stored, dict) and all(
+            name in stored and _covers(stored[name], value) for name, value in stated.items()
+        )
+    if isinstance(stated, list):
+        return (
+            isinstance(stored, list)
+            and len(stored) == len(stated)
+            and all(_covers(one, other) for one, other in zip(stored, stated, strict=True))
+        )
+    return bool(stored == stated)
+
+
+def _delete(look: Look, source: DataSource) -> Result:
+    try:
+        halt = _take_down(look, source)
+    except Halt as found:
+        halt = found
+    if halt is None:
+        look.release()
+        return Result("deleted")
+    return look.close(halt)
+
+
+def _take_down(look: Look, source: DataSource) -> Halt | None:
+    services, view = look.services, view_of(look.services)
+    key = Key("Pipeline", source.namespace, source.name)
+    child = services.kube.get(key)
+    if child is not None and _is_child(child, source):
+        if not is_deleting(child):
+            services.kube.delete(child)
+        return Halt("DeletingPipeline", f"waits until the managed {key} is gone", after=SOON)
+    if not look.entries:
+        return None
+    platform = platform_for_deletion(view, source.spec.platform, look.entries)
+    return take_down(
+        look,
+        services.worlds.of(platform),
+        owner_of(services.options.cluster, look.obj),
+        (),
+        source.spec.deletion_policy != "Delete",
+        deletion_time(look),
+    )
+
+

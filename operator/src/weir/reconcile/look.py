@@ -1,0 +1,266 @@
+"""One look at one object: its status as it becomes, its finalizer, and how the look ends."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from weir.aws.errors import AccessDenied, AwsError, Conflict, Invalid, NotYet, Throttled
+from weir.kube.client import Object
+from weir.kube.conditions import (
+    FLOWING,
+    READY,
+    RECONCILING,
+    STALLED,
+    SUSPENDED,
+    SYNCED,
+    Condition,
+    false,
+    find,
+    is_true,
+    merged,
+    true,
+)
+from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation
+from weir.reconcile.apply import Applied, Entry, NotConverging
+from weir.reconcile.plan import Action, Verb
+from weir.reconcile.runs import iso
+from weir.reconcile.services import Result, Services
+
+SOON = 2.0
+"""Seconds until the next look at what AWS is still working on."""
+TOLD_FIELDS = 8
+"""Fields that an event or a message names."""
+TOLD_PROBLEMS = 3
+
+TERMINAL = (Conflict, Invalid, AccessDenied)
+"""No retry helps until a person does something; tried again slowly all the same."""
+
+
+class Halt(Exception):
+    """The look ends here, and this is what is said of it.
+
+    Parameters
+    ----------
+    reason
+        CamelCase, for the conditions.
+    message
+        What is wrong, where, and what to do.
+    stalled
+        Whether it stays so until somebody does something.
+    after
+        Seconds to the next look; None where the change that is waited for asks for it.
+    synced
+        Whether AWS is as wanted all the same.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        stalled: bool = False,
+        after: float | None = None,
+        synced: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.stalled = stalled
+        self.after = after
+        self.synced = synced
+
+
+class Look:
+    """One look at one object.
+
+    ``status`` is a copy that the steps write into; :meth:`close` sends it if it has changed.
+    """
+
+    def __init__(self, services: Services, obj: Object) -> None:
+        self.services = services
+        self.obj = obj
+        self.key = Key.of(obj)
+        self.status: dict[str, Any] = copy.deepcopy(obj.get("status") or {})
+        self.flowing: Condition | None = None
+        self.suspended = ""
+
+    @property
+    def generation(self) -> int:
+        """``metadata.generation``."""
+        return int(self.obj["metadata"].get("generation", 0))
+
+    @property
+    def entries(self) -> list[Entry]:
+        """``status.resources``."""
+        return [Entry.from_status(line) for line in self.status.get("resources") or []]
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Set ``status.resources``."""
+        self.status["resources"] = [entry.to_status() for entry in entries]
+
+    def write_ahead(self, entries: Sequence[Entry]) -> None:
+        """Put the resources that are about to be created on the object, now."""
+        self.enter(entries)
+        self._send(self.status)
+
+    def hold(self) -> None:
+        """Put our finalizer on the object: from here on nothing is left behind."""
+        present = list(self.obj["metadata"].get("finalizers") or [])
+        if FINALIZER not in present:
+            self.obj = self.services.kube.set_finalizers(self.obj, [*present, FINALIZER])
+            self.services.store.put(self.obj)
+
+    def release(self) -> None:
+        """Take our finalizer off: nothing is left."""
+        present = list(self.obj["metadata"].get("finalizers") or [])
+        if FINALIZER in present:
+            present.remove(FINALIZER)
+            self.obj = self.services.kube.set_finalizers(self.obj, present)
+            self.services.store.put(self.obj)
+        self.services.metrics.forget(self.key)
+
+    def drift(self) -> float:
+        """Seconds to the next look where all is well."""
+        return self.services.options.drift_interval
+
+    def tell(self, done: Sequence[Action]) -> None:
+        """Events for what was done: what had changed behind our back, and what stays behind."""
+        known = {entry.key for entry in self.entries if entry.state == "Ready"}
+        synced = find(self.obj.get("status") or {}, SYNCED) or {}
+        settled = (
+            synced.get("status") == "True" and synced.get("observedGeneration") == self.generation
+        )
+        for action in done:
+            if action.verb is Verb.RETAIN:
+                note = f"{action.kind} {action.name} {action.reason}: it stays on AWS"
+                self.services.events.say(self.obj, "Retained", note)
+            elif settled and (action.kind, action.name) in known:
+                self.services.events.warn(self.obj, "DriftCorrected", drift_note(action))
+
+    def applied(self, result: Applied) -> Halt | None:
+        """Take over what an apply came to. Returns why the object is not synced, or None."""
+        self.tell(result.done)
+        self.enter(result.entries)
+        self.services.metrics.owns(self.key, result.entries)
+        if result.problems:
+            return halt_of([problem.error for problem in result.problems])
+        if result.waiting:
+            return Halt("Waiting", "; ".join(result.waiting[:TOLD_PROBLEMS]), after=SOON)
+        return None
+
+    def close(self, halt: Halt | None, *, ready: str = "", reason: str = "Ready") -> Result:
+        """Write the conditions, send the status if it has changed, and say when to look again.
+
+        Parameters
+        ----------
+        halt
+            Why the object is not ready; None says that it is.
+        ready
+            The message of Ready.
+        reason
+            The reason of Ready.
+        """
+        conditions = self._conditions(halt, ready, reason)
+        was_ready = is_true(self.obj, READY)
+        self.status["conditions"] = merged(
+            (self.obj.get("status") or {}).get("conditions") or [],
+            conditions,
+            self.generation,
+            iso(self.services.now()),
+        )
+        self.status["observedGeneration"] = self.generation
+        asked = annotation(self.obj, RECONCILE_AT)
+        if asked is not None:
+            self.status["reconcileAt"] = asked
+        status = {name: value for name, value in self.status.items() if value is not None}
+        if status != (self.obj.get("status") or {}):
+            self._send(status)
+        if halt is None:
+            if not was_ready:
+                self.services.events.say(self.obj, "Ready", ready or "everything is as wanted")
+            return Result("suspended" if self.suspended else "converged", self.drift())
+        if halt.stalled or (was_ready and not halt.synced):
+            self.services.events.warn(self.obj, halt.reason, halt.message)
+        outcome = halt.reason.lower() if halt.stalled else "progressing"
+        waits = halt.after is None and not halt.stalled
+        if halt.stalled or halt.reason in RETRIED:
+            return Result(outcome, halt.after, failed=True)
+        return Result(outcome, self.drift() if waits else halt.after)
+
+    def _conditions(self, halt: Halt | None, ready: str, reason: str) -> list[Condition]:
+        if halt is None:
+            count = len(self.status.get("resources") or [])
+            found = [
+                true(READY, reason, ready or "everything is as the spec says"),
+                true(SYNCED, "Synced", f"{count} AWS resources are as the spec says"),
+            ]
+        else:
+            synced = (
+                true(SYNCED, "Synced", "")
+                if halt.synced
+                else false(SYNCED, halt.reason, halt.message)
+            )
+            kind = STALLED if halt.stalled else RECONCILING
+            found = [
+                false(READY, halt.reason, halt.message),
+                synced,
+                true(kind, halt.reason, halt.message),
+            ]
+        if self.flowing is not None:
+            found.append(self.flowing)
+        if self.suspended:
+            found.append(true(SUSPENDED, "Suspended", self.suspended))
+        return found
+
+    def _send(self, status: dict[str, Any]) -> None:
+        clean = {name: value for name, value in status.items() if value is not None}
+        self.obj = self.services.kube.put_status(self.obj, clean)
+        self.services.store.put(self.obj)
+
+
+RETRIED = frozenset({"NotYet", "NotFound", "Throttled", "Transient", "AwsError"})
+"""Reasons of halts that come from AWS: tried again, later each time."""
+
+
+def halt_of(errors: Sequence[AwsError]) -> Halt:
+    """What several failures come to: the worst one's class, and what they say."""
+    worst = min(errors, key=_rank)
+    told = sorted({str(error) for error in errors})
+    message = "; ".join(told[:TOLD_PROBLEMS])
+    if len(told) > TOLD_PROBLEMS:
+        message += f"; and {len(told) - TOLD_PROBLEMS} more"
+    return Halt(
+        type(worst).__name__,
+        message,
+        stalled=isinstance(worst, TERMINAL),
+        after=worst.retry_after,
+    )
+
+
+_ORDER = (NotConverging, Conflict, Invalid, AccessDenied, NotYet, Throttled)
+
+
+def _rank(error: AwsError) -> int:
+    return next((i for i, one in enumerate(_ORDER) if isinstance(error, one)), len(_ORDER))
+
+
+def drift_note(action: Action) -> str:
+    """What had changed behind our back, and what was done about it."""
+    what = f"{action.kind} {action.name}"
+    if action.verb is Verb.CREATE:
+        return f"{what} was gone and has been created again"
+    paths = [change.path for change in (*action.changes, *action.tag_changes)]
+    fields = ", ".join(paths[:TOLD_FIELDS]) + (", …" if len(paths) > TOLD_FIELDS else "")
+    return f"{what} was changed from outside and has been put right: {fields}"
+
+
+def keep_flowing(look: Look) -> None:
+    """Where a look ends before it knows better, Flowing stays as it was."""
+    if look.flowing is None:
+        before = find(look.obj.get("status") or {}, FLOWING)
+        if before is not None:
+            look.flowing = Condition(
+                FLOWING, before["status"], before["reason"], before.get("message", "")
+            )

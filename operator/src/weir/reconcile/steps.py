@@ -1,0 +1,225 @@
+"""Steps that several kinds take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from weir.api.v1alpha1.platform import Platform
+from weir.aws.errors import AwsError
+from weir.kube.client import Object
+from weir.kube.conditions import FLOWING, is_true, unknown
+from weir.kube.keys import Key, is_paused, may_adopt
+from weir.reconcile.apply import NOT_OURS, Applied, Entry
+from weir.reconcile.look import SOON, Halt, Look, halt_of
+from weir.reconcile.runs import flowing, instant, run_status
+from weir.reconcile.services import Result, Services
+from weir.reconcile.view import View, parse
+from weir.reconcile.world import World
+from weir.resource import Owner, Resource
+from weir_contract.runs import RunRecord
+
+TRIGGERS = frozenset(
+    {"scheduler.Schedule", "events.Rule", "lambda.EventSourceMapping", "dynamodb.Item"}
+)
+"""What starts executions: goes first when something is deleted."""
+MACHINE = "states.StateMachine"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an object wants on AWS. ``tags`` are the owner's and the Platform's."""
+
+    owner: Owner
+    resources: Sequence[Resource]
+    tags: Mapping[str, str]
+
+
+def owner_of(cluster: str, obj: Object) -> Owner:
+    """Whom an object's AWS resources belong to."""
+    meta = obj["metadata"]
+    return Owner(cluster, obj["kind"], meta.get("namespace", ""), meta["name"], meta.get("uid", ""))
+
+
+def view_of(services: Services) -> View:
+    """The objects of the cluster, as the watches have them."""
+    return View(services.store.get, services.store.of_kind)
+
+
+def paused(look: Look) -> Result | None:
+    """Where the object says ``weir.dev/paused: "true"``, say so and do nothing else."""
+    if not is_paused(look.obj):
+        return None
+    look.suspended = "the annotation weir.dev/paused is set: AWS is neither looked at nor changed"
+    if is_true(look.obj, "Ready"):
+        return look.close(None)
+    return look.close(Halt("Paused", look.suspended))
+
+
+def need_platform(view: View, name: str) -> tuple[Platform, Object]:
+    """The object's Platform, which must be there and ready."""
+    found = view.platform(name)
+    if found is None:
+        raise Halt(
+            "PlatformNotFound",
+            f"there is no Platform {name}: create it, or set platform to one that exists",
+        )
+    if not is_true(found[1], "Ready"):
+        raise Halt("PlatformNotReady", f"Platform {name} is not ready yet: see its conditions")
+    return found
+
+
+def platform_entries(obj: Object) -> dict[str, Entry]:
+    """A Platform's AWS resources by logical id."""
+    lines = (obj.get("status") or {}).get("resources") or []
+    return {line["id"]: Entry.from_status(line) for line in lines}
+
+
+def converge(look: Look, world: World, wanted: Wanted, adopt_granted: bool) -> Halt | None:
+    """Bring AWS to what the object wants. Returns why it is not there yet, or None."""
+    look.hold()
+    try:
+        result = world.applier.apply(
+            wanted.owner,
+            wanted.resources,
+            wanted.tags,
+            look.entries,
+            adopt=adopt_granted and may_adopt(look.obj),
+            write_ahead=look.write_ahead,
+        )
+    except AwsError as error:
+        return halt_of([error])
+    return look.applied(result)
+
+
+def follow_runs(
+    look: Look, record: RunRecord | None, schedule: str | None, suspended: bool
+) -> None:
+    """``status.lastRun``, the condition Flowing, gauges and events, from the newest run."""
+    if record is not None:
+        before = look.status.get("lastRun") or {}
+        look.status["lastRun"] = run_status(record)
+        if record.state == "Succeeded":
+            look.status["lastSuccessTime"] = record.finished or record.started
+        _tell_run(look, before, record)
+        started = instant(record.scheduled_time) or instant(record.started)
+        ended = instant(record.finished)
+        begun = instant(record.started)
+        success = instant(look.status.get("lastSuccessTime"))
+        look.services.metrics.ran(
+            look.key,
+            record,
+            lag=(ended - started).total_seconds() if ended and started else 0.0,
+            seconds=(ended - begun).total_seconds() if ended and begun else 0.0,
+            success=success.timestamp() if success else 0.0,
+        )
+    created = instant(look.obj["metadata"].get("creationTimestamp"))
+    look.flowing = flowing(
+        look.status.get("lastRun"),
+        look.status.get("lastSuccessTime"),
+        created or look.services.now(),
+        schedule,
+        suspended,
+        look.services.now(),
+    )
+
+
+def _tell_run(look: Look, before: Mapping[str, object], record: RunRecord) -> None:
+    if before.get("run") == record.run and before.get("state") == record.state:
+        return
+    if record.state == "Failed":
+        message = str(look.status["lastRun"].get("message") or f"run {record.run} failed")
+        look.services.events.warn(look.obj, "RunFailed", message, "Run")
+    elif record.state == "Succeeded" and before.get("state") == "Failed":
+        look.services.events.say(
+            look.obj, "RunRecovered", f"run {record.run} succeeded: {record.rows} rows", "Run"
+        )
+
+
+def not_flowing_yet(look: Look) -> None:
+    """Flowing of an object whose data can't flow yet."""
+    look.flowing = unknown(FLOWING, "NotReady", "data flows once the object is ready")
+
+
+def take_down(
+    look: Look,
+    world: World,
+    owner: Owner,
+    resources: Sequence[Resource],
+    keep_data: bool,
+    deleted_at: datetime,
+) -> Halt | None:
+    """Take an object's AWS resources down: triggers, running executions, then the rest in reverse.
+
+    Returns
+    -------
+    Halt or None
+        What it waits for; None once nothing is left.
+    """
+    world.inventory.expect(entry.key for entry in look.entries)
+    first = world.applier.delete(
+        owner, look.entries, resources, keep_data, only=lambda entry: entry.kind in TRIGGERS
+    )
+    halt = _deleted(look, first)
+    if halt is not None:
+        return halt
+    halt = _drain(look, world, deleted_at)
+    if halt is not None:
+        return halt
+    rest = world.applier.delete(owner, look.entries, resources, keep_data)
+    return _deleted(look, rest)
+
+
+def _deleted(look: Look, result: Applied) -> Halt | None:
+    look.tell(result.done)
+    look.enter(result.entries)
+    look.services.metrics.owns(look.key, result.entries)
+    if result.problems:
+        return halt_of([problem.error for problem in result.problems])
+    return None
+
+
+def _drain(look: Look, world: World, deleted_at: datetime) -> Halt | None:
+    """Wait for running executions, as long as the options allow."""
+    running: list[str] = []
+    for entry in look.entries:
+        if entry.kind == MACHINE and entry.arn and entry.state not in NOT_OURS:
+            running += world.ledger.running(entry.arn)
+    if not running:
+        return None
+    waited = (look.services.now() - deleted_at).total_seconds()
+    limit = look.services.options.drain_seconds
+    if waited >= limit:
+        look.services.events.warn(
+            look.obj,
+            "NotDrained",
+            f"{len(running)} executions still ran after {limit:.0f} s and are given up: "
+            + ", ".join(running[:3]),
+            "Delete",
+        )
+        return None
+    names = ", ".join(arn.rpartition(":")[2] for arn in running[:3])
+    return Halt(
+        "Draining",
+        f"waits for {len(running)} running executions ({names}), for {limit - waited:.0f} s more "
+        "at most",
+        after=SOON,
+    )
+
+
+def deletion_time(look: Look) -> datetime:
+    """When the object's deletion was asked for."""
+    return instant(look.obj["metadata"].get("deletionTimestamp")) or look.services.now()
+
+
+def platform_for_deletion(view: View, name: str, entries: Sequence[Entry]) -> Platform:
+    """The Platform through which an object's resources are taken down."""
+    obj = view.get(Key("Platform", "", name))
+    if obj is None:
+        raise Halt(
+            "PlatformNotFound",
+            f"Platform {name} is gone, so that {len(entries)} AWS resources can't be reached: create "
+            "it again, or delete them by hand (status.resources) and then remove the finalizer",
+        )
+    return parse(Platform, obj)

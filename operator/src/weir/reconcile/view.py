@@ -1,0 +1,108 @@
+"""The objects that one reconcile reads, as models: its Platform, its sources, its schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from weir.api.v1alpha1.common import CustomResource
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.pipelinerun import PipelineRun
+from weir.api.v1alpha1.platform import Platform
+from weir.api.v1alpha1.schema import DataSchema
+from weir.kube.conditions import is_current
+from weir.kube.keys import Key, is_deleting
+
+Object = Mapping[str, Any]
+M = TypeVar("M", bound=CustomResource)
+
+MODELS: dict[str, type[CustomResource]] = {
+    "Platform": Platform,
+    "DataSource": DataSource,
+    "DataSchema": DataSchema,
+    "Pipeline": Pipeline,
+    "PipelineRun": PipelineRun,
+}
+
+
+class Unreadable(ValueError):
+    """An object does not fit its model: it was stored by another version of the definitions."""
+
+
+def parse(model: type[M], obj: Object) -> M:
+    """An object as its model.
+
+    Raises
+    ------
+    Unreadable
+        It does not fit; the text names the fields.
+    """
+    try:
+        return model.model_validate(dict(obj))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]
+        )
+        raise Unreadable(faults) from error
+
+
+@dataclass(frozen=True)
+class View:
+    """The objects around one object.
+
+    Parameters
+    ----------
+    get
+        An object by key, or None.
+    of_kind
+        All objects of a kind.
+    """
+
+    get: Callable[[Key], Object | None]
+    of_kind: Callable[[str], Iterable[Object]]
+
+    def platform(self, name: str) -> tuple[Platform, Object] | None:
+        """A Platform and its object, or None."""
+        obj = self.get(Key("Platform", "", name))
+        return None if obj is None else (parse(Platform, obj), obj)
+
+    def schemas(self, namespace: str) -> dict[str, DataSchema]:
+        """The namespace's DataSchemas by name."""
+        return {
+            str(obj["metadata"]["name"]): parse(DataSchema, obj)
+            for obj in self.of_kind("DataSchema")
+            if obj["metadata"]["namespace"] == namespace
+        }
+
+    def sources(self, namespace: str, names: Iterable[str]) -> dict[str, DataSource]:
+        """Those of these DataSources that exist, by name."""
+        found = {}
+        for name in names:
+            obj = self.get(Key("DataSource", namespace, name))
+            if obj is not None:
+                found[name] = parse(DataSource, obj)
+        return found
+
+    def users(self, platform: str) -> list[Object]:
+        """DataSources and Pipelines that use a Platform, the oldest first."""
+        found = [
+            obj
+            for kind in ("DataSource", "Pipeline")
+            for obj in self.of_kind(kind)
+            if obj["spec"].get("platform", "default") == platform
+        ]
+        return sorted(found, key=age)
+
+
+def age(obj: Object) -> tuple[str, Key]:
+    """Sorts objects by their creation, the oldest first; equal ones by key."""
+    return str(obj["metadata"].get("creationTimestamp", "")), Key.of(obj)
+
+
+def is_ready(obj: Object) -> bool:
+    """Whether an object is Ready for its present spec and stays."""
+    return is_current(obj, "Ready") and not is_deleting(obj)

@@ -1,0 +1,138 @@
+"""Threads around the queue: they take keys, reconcile them, and give them back."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from weir.kube.keys import Key
+from weir.reconcile.metrics import Metrics
+from weir.reconcile.queue import KeyedQueue, Lane
+from weir.reconcile.services import Result
+
+log = structlog.get_logger("weir.workers")
+
+JITTER = 0.1
+"""Part of a drift check's delay that is random, so that checks spread out."""
+
+
+class Workers:
+    """A pool of threads that works a queue off.
+
+    Parameters
+    ----------
+    reconcile
+        Called with a key, by one thread a key at a time.
+    count
+        Number of threads.
+    clock
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        reconcile: Callable[[Key], Result],
+        metrics: Metrics,
+        count: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._clock = clock
+        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._busy: dict[Key, float] = {}
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Start working."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Take no more keys, and wait for those in work. Returns whether all have ended."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        end = self._clock() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - self._clock()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def add(self, key: Key, lane: Lane, delay: float = 0.0) -> None:
+        """Ask for work on a key, ``delay`` seconds from now."""
+        with self._changed:
+            self._queue.add(key, lane, self._clock(), delay)
+            self._changed.notify()
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        with self._changed:
+            self._queue.forget(key)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread still works."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due and nothing is in work."""
+        with self._changed:
+            due = self._queue.next_due()
+            return not self._busy and (due is None or due > self._clock())
+
+    def longest(self) -> float:
+        """Seconds for which the longest reconcile under way has been running."""
+        with self._changed:
+            now = self._clock()
+            return max((now - since for since in self._busy.values()), default=0.0)
+
+    def _work(self) -> None:
+        while (key := self._take()) is not None:
+            try:
+                result = self._reconcile(key)
+            except Exception:
+                # A fault of this program must not end the thread: say it, try later.
+                log.exception("fault", kind=key.kind, object=key.id)
+                result = Result("fault", failed=True)
+            self._give_back(key, result)
+
+    def _take(self) -> Key | None:
+        with self._changed:
+            while not self._stopping:
+                now = self._clock()
+                key = self._queue.take(now)
+                self._metrics.depth({lane.name: n for lane, n in self._queue.depth().items()})
+                if key is not None:
+                    self._busy[key] = now
+                    return key
+                due = self._queue.next_due()
+                self._changed.wait(None if due is None else max(0.0, due - now))
+            return None
+
+    def _give_back(self, key: Key, result: Result) -> None:
+        with self._changed:
+            now = self._clock()
+            self._busy.pop(key, None)
+            self._queue.done(key, now)
+            if result.outcome in ("gone", "deleted"):
+                if result.requeue_after is None:
+                    self._queue.succeed(key)
+            elif result.failed:
+                self._queue.retry(key, now, result.requeue_after or 0.0)
+            else:
+                self._queue.succeed(key)
+                if result.requeue_after is not None:
+                    calm = result.outcome in ("converged", "suspended")
+                    spread = 1.0 + JITTER * random.random() if calm else 1.0
+                    lane = Lane.DRIFT if calm else Lane.RETRY
+                    self._queue.add(key, lane, now, result.requeue_after * spread)
+            self._changed.notify()

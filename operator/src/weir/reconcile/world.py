@@ -1,0 +1,106 @@
+"""One account and region as a Platform gives it: the way there, and what is known of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from weir.api.v1alpha1.platform import Platform
+from weir.aws.registry import adapters as registered_adapters
+from weir.aws.session import Assume, AwsSession, Observer, Target
+from weir.reconcile.apply import Applier
+from weir.reconcile.inventory import Inventory
+from weir.reconcile.ledger import Ledger
+from weir.resource import Adapter
+
+MakeAdapters = Callable[[AwsSession], Mapping[str, Adapter]]
+
+
+def target_of(platform: Platform) -> Target:
+    """Where a Platform's session leads."""
+    spec = platform.spec
+    roles: tuple[Assume, ...] = ()
+    if spec.assume_role is not None:
+        roles = (Assume(spec.assume_role.role_arn, spec.assume_role.external_id or ""),)
+    return Target(
+        region=spec.region,
+        account_id=spec.account_id,
+        roles=roles,
+        endpoint_url=spec.endpoint_url or "",
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """The account and region of one Platform."""
+
+    target: Target
+    session: AwsSession
+    inventory: Inventory
+    applier: Applier
+    ledger: Ledger
+
+
+class Worlds:
+    """One :class:`World` for each Platform, made anew when the Platform leads elsewhere.
+
+    Parameters
+    ----------
+    pool
+        Runs AWS calls side by side.
+    clock
+        Seconds that only grow.
+    ttl
+        Seconds for which an observation counts.
+    observer
+        Told of every AWS call.
+    dry_run
+        Refuse every write.
+    """
+
+    def __init__(
+        self,
+        pool: Executor,
+        clock: Callable[[], float],
+        ttl: float,
+        observer: Observer | None = None,
+        dry_run: bool = False,
+        make_adapters: MakeAdapters = registered_adapters,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._ttl = ttl
+        self._observer = observer
+        self._dry_run = dry_run
+        self._make_adapters = make_adapters
+        self._worlds: dict[str, World] = {}
+        self._lock = threading.Lock()
+
+    def of(self, platform: Platform) -> World:
+        """The world of a Platform."""
+        target = target_of(platform)
+        with self._lock:
+            world = self._worlds.get(platform.name)
+            if world is None or world.target != target:
+                world = self._make(target)
+                self._worlds[platform.name] = world
+            return world
+
+    def known(self) -> dict[str, World]:
+        """Platform name -> world, of those that were asked for."""
+        with self._lock:
+            return dict(self._worlds)
+
+    def forget(self, platform: str) -> None:
+        """The Platform is gone."""
+        with self._lock:
+            self._worlds.pop(platform, None)
+
+    def _make(self, target: Target) -> World:
+        session = AwsSession(target, observer=self._observer, dry_run=self._dry_run)
+        kinds = self._make_adapters(session)
+        inventory = Inventory(kinds, self._ttl, self._clock)
+        applier = Applier(kinds, inventory, self._pool)
+        return World(target, session, inventory, applier, Ledger(session))
