@@ -129,6 +129,7 @@ class PipelineConfig:
     workers: Workers = Workers()
     kms_key_arn: str | None = None
     pii_key_secret: str | None = None
+    allow_scripts: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
     min_interval_seconds: int = 0
     max_passes: int = 20

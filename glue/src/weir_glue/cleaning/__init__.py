@@ -1,0 +1,1 @@
+"""Tidy values, keep one row for each key, protect personal data."""

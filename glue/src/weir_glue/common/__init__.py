@@ -1,0 +1,1 @@
+"""What every stage stands on: plan, records, casts, account, quarantine, output."""

@@ -1,0 +1,56 @@
+"""Rows that broke the contract: kept with the reason, in a bucket of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from weir_glue.common.columns import REASON, RECORD, SEQUENCE, SOURCE, column, data_columns
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Where a run's quarantined rows go."""
+
+    bucket: str
+    pipeline: str
+    run: str
+    attempt: int
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/<ns>/<pipeline>/run=<run>/``."""
+        return f"s3://{self.bucket}/{self.pipeline}/run={self.run}/"
+
+    def write(self, rows: DataFrame, stage: str) -> None:
+        """Write rows that carry a reason, as gzip JSON lines; a retried attempt writes beside it."""
+        target = f"{self.uri}attempt={self.attempt}/stage={stage}/"
+        to_quarantine(rows, self.run, stage).write.mode("overwrite").option(
+            "compression", "gzip"
+        ).json(target)
+
+
+def to_quarantine(rows: DataFrame, run: str, stage: str) -> DataFrame:
+    """Quarantine's columns: run, stage, source, sequence, reason, record (the raw text).
+
+    Where SQL made rows anew and their raw record is not known, ``record`` is the row as JSON.
+    """
+    names = set(rows.columns)
+    record = F.to_json(F.struct(*[column(name) for name in data_columns(rows)]))
+    if RECORD in names:
+        record = F.coalesce(F.col(RECORD), record) if data_columns(rows) else F.col(RECORD)
+    return rows.select(
+        F.lit(run).alias("run"),
+        F.lit(stage).alias("stage"),
+        _or_null(names, SOURCE, "string").alias("source"),
+        _or_null(names, SEQUENCE, "long").alias("sequence"),
+        F.col(REASON).alias("reason"),
+        record.alias("record"),
+    )
+
+
+def _or_null(names: Collection[str], name: str, kind: str) -> Column:
+    return F.col(name) if name in names else F.lit(None).cast(kind)

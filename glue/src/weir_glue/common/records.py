@@ -1,0 +1,152 @@
+"""Landed records as a data frame: what the manifests name, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from urllib.parse import quote
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, StringType
+
+from weir_contract.manifest import Manifest
+from weir_contract.rows import Field, RowContract
+from weir_glue.common.casts import Cast, cast_text
+from weir_glue.common.columns import (
+    CARRIED,
+    LANDED,
+    PART,
+    REASON,
+    RECORD,
+    ROW,
+    SEQUENCE,
+    SOURCE,
+    STAGE,
+    column,
+)
+from weir_glue.common.errors import PlanInvalid
+from weir_glue.common.mapping import extractor
+
+LAND, CAST, FAIL = "land", "cast", "fail"
+_RAW = (
+    f"{RECORD} string, {SOURCE} string, {SEQUENCE} long, {PART} int, {ROW} long, {LANDED} timestamp"
+)
+_PATH_SAFE = "/_-!.~'()*,;:$&+=@"
+"""What ``java.net.URI`` leaves as it is in a path: Spark's file_path is such a URI."""
+_VALUES = "_weir_values"
+
+
+def read_records(spark: SparkSession, manifests: Sequence[Manifest]) -> DataFrame:
+    """The raw records of the manifests' parts, one row each, with :data:`CARRIED` columns.
+
+    Raises
+    ------
+    PlanInvalid
+        A part is no file of JSON lines.
+    """
+    places = []
+    number = 0
+    for manifest in manifests:
+        for part in manifest.parts:
+            if ".jsonl" not in part.key:
+                raise PlanInvalid(f"{manifest.id}: {part.key} is no file of JSON lines (.jsonl.gz)")
+            places.append((manifest, part, number))
+            number += 1
+    if not places:
+        return spark.createDataFrame([], _RAW)
+    text = spark.read.option("lineSep", "\n").text(
+        [f"s3://{manifest.bucket}/{part.key}" for manifest, part, _ in places]
+    )
+    return tag_records(
+        text.select(F.col("value"), F.col("_metadata.file_path").alias("_path")),
+        spark.createDataFrame(
+            [
+                (
+                    f"{manifest.bucket}/{quote(part.key, safe=_PATH_SAFE)}",
+                    manifest.source,
+                    manifest.sequence,
+                    index,
+                    manifest.landed_time,
+                )
+                for manifest, part, index in places
+            ],
+            f"_place string, {SOURCE} string, {SEQUENCE} long, {PART} int, _landed string",
+        ),
+    )
+
+
+def tag_records(text: DataFrame, places: DataFrame) -> DataFrame:
+    """Join each line (``value``, ``_path``) with what its part's manifest says of it."""
+    lines = text.select(
+        F.col("value").alias(RECORD),
+        F.regexp_replace("_path", "^[a-z0-9]+:/+", "").alias("_place"),
+        F.monotonically_increasing_id().alias(ROW),
+    )
+    tagged = lines.join(F.broadcast(places), "_place")
+    return tagged.withColumn(LANDED, F.to_timestamp("_landed")).select(*CARRIED)
+
+
+def map_records(records: DataFrame, contract: RowContract) -> DataFrame:
+    """Raw records as typed rows, in the contract's column order.
+
+    Adds :data:`REASON` (null: the row fits) and :data:`STAGE` (where it failed: ``land`` for text
+    that is no record, ``cast`` for a misfit, ``fail`` where the contract stops the run for it).
+    Reasons name columns and types, never values.
+    """
+    extract = F.udf(
+        extractor(contract.fields, contract.on_new_field == "quarantine"), ArrayType(StringType())
+    )
+    rows = records.withColumn(_VALUES, extract(F.col(RECORD)))
+    faults: list[Column] = []
+    fatal: Column = F.lit(False)
+    values: list[Column] = []
+    for index, item in enumerate(contract.fields):
+        text = F.element_at(F.col(_VALUES), index + 3)
+        cast = cast_text(text, item)
+        values.append(cast.value.alias(item.name))
+        fault, stops = _fault(item, cast)
+        faults.append(fault)
+        fatal = fatal | stops
+    problem = F.element_at(F.col(_VALUES), 1)
+    new_fields = F.element_at(F.col(_VALUES), 2)
+    misfit = F.concat_ws("; ", new_fields, *faults)
+    return rows.select(
+        *CARRIED,
+        *values,
+        F.coalesce(problem, F.when(misfit != "", misfit)).alias(REASON),
+        F.when(problem.isNotNull(), F.lit(LAND))
+        .when(fatal, F.lit(FAIL))
+        .when(misfit != "", F.lit(CAST))
+        .alias(STAGE),
+    )
+
+
+def _fault(item: Field, cast: Cast) -> tuple[Column, Column]:
+    """Why a field takes its row out (null: it does not), and whether that stops the run."""
+    kind = item.type or "string"
+    length = f" of {item.max_length} bytes" if item.max_length else ""
+    misfit = cast.misfit if item.on_misfit != "null" else F.lit(False)
+    fault = F.when(misfit, F.lit(f"{item.name}: does not fit {kind}{length}"))
+    broken = misfit
+    if not item.nullable:
+        fault = fault.when(cast.value.isNull(), F.lit(f"{item.name}: is missing"))
+        broken = broken | cast.value.isNull()
+    return fault, broken if item.on_misfit == "fail" else F.lit(False)
+
+
+def union_all(frames: Sequence[DataFrame]) -> DataFrame:
+    """All rows of several sources; a column that one lacks is null there."""
+    return reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
+
+
+def latest_rows(df: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """One row for each key, the last landed: a joined source as it is now."""
+    from weir_glue.cleaning.dedupe import deduplicate
+
+    return deduplicate(df, keys, None) if keys else df
+
+
+def without_carried(df: DataFrame) -> DataFrame:
+    """The user's columns alone."""
+    return df.select(*[column(name) for name in df.columns if not name.startswith("_weir_")])

@@ -1,0 +1,1 @@
+"""Change rows by steps, SQL and scripts."""

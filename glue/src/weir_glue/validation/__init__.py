@@ -1,0 +1,1 @@
+"""Check rows against DQDL rules in a single pass."""
