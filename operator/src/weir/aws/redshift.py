@@ -118,6 +118,9 @@ def _roles(roles: Iterable[str]) -> str:
 OURS = "weir"
 """Database roles and users that begin so are ours; other grants on a schema are others'."""
 
+USER = "User:"
+"""Users are the database's, not the schema's: each one of ``Users`` is compared on its own."""
+
 SCHEMA_PRIVILEGES = frozenset({"USAGE", "CREATE"})
 TABLE_PRIVILEGES = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "DROP", "REFERENCES", "ALTER", "TRUNCATE"}
@@ -145,8 +148,8 @@ class Schema(ServiceAdapter):
         form: dict[str, Any] = {}
         if "Roles" in properties:
             form["Roles"] = _grants(properties["Roles"], upper=True)
-        if "Users" in properties:
-            form["Users"] = _grants(properties["Users"], upper=False)
+        for user, roles in _grants(properties.get("Users"), upper=False).items():
+            form[USER + user] = roles
         return form
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
@@ -176,7 +179,8 @@ class Schema(ServiceAdapter):
             members = self._sql.query(
                 connection, "SELECT user_name, role_name FROM svv_user_grants"
             )
-            users = _grouped((row["user_name"], row["role_name"]) for row in members)
+            memberships = _grouped((row["user_name"], row["role_name"]) for row in members)
+            users = {USER + user: roles for user, roles in memberships.items()}
             for schema, name in schemas.items():
                 if schema.lower() in there:
                     roles = _grouped(
@@ -184,7 +188,7 @@ class Schema(ServiceAdapter):
                         for row in granted
                         if row["schema_name"] == schema.lower()
                     )
-                    found[name] = Observed(name, {"Roles": roles, "Users": users})
+                    found[name] = Observed(name, {"Roles": roles, **users})
         return found
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
@@ -192,7 +196,7 @@ class Schema(ServiceAdapter):
         self._sql.execute(
             connection, [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}"], resource.name
         )
-        self._grant(resource, {"Roles": {}, "Users": {}})
+        self._grant(resource, {"Roles": {}})
         return self.must_see(resource.name)
 
     def update(
@@ -229,7 +233,10 @@ class Schema(ServiceAdapter):
     def _grant(self, resource: Resource, seen: Mapping[str, Any]) -> None:
         connection, schema = Connection.parse(resource.name)
         wanted = self.canonical(resource.properties)
-        roles, users = wanted.get("Roles", seen["Roles"]), wanted.get("Users", {})
+        roles = wanted.get("Roles", seen["Roles"])
+        users = {
+            key.removeprefix(USER): value for key, value in wanted.items() if key.startswith(USER)
+        }
         needed = sorted({*roles, *(role for granted in users.values() for role in granted)})
         statements = [
             f"CREATE ROLE {quoted(role)}"
@@ -241,7 +248,7 @@ class Schema(ServiceAdapter):
         ]
         statements += grant_statements(schema, seen["Roles"], roles)
         for user, granted in users.items():
-            held = set(seen["Users"].get(user, ()))
+            held = set(seen.get(USER + user, ()))
             statements += [
                 f"GRANT ROLE {quoted(role)} TO {quoted(user)}"
                 for role in sorted(set(granted) - held)
