@@ -8,7 +8,8 @@ control plane of processes on loopback, from ``KUBEBUILDER_ASSETS`` or built onc
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from weir_local.cluster import kind
@@ -28,6 +29,7 @@ __all__ = [
     "choose",
     "environment",
     "run",
+    "temporary",
 ]
 
 
@@ -54,3 +56,20 @@ def choose(
     if kind.available(environ):
         return KindCluster(state.absolute(), environ)
     return ControlPlane(state, pods=pods, environ=environ)
+
+
+@contextmanager
+def temporary(
+    state: Path, *, pods: Sequence[Image] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[ControlPlane]:
+    """A control plane of its own for as long as the block runs: for tests.
+
+    Parameters are those of :func:`choose`; whatever else the machine has is not looked at.
+    """
+    cluster = ControlPlane(state, pods=pods, environ=os.environ if environ is None else environ)
+    try:
+        cluster.start()
+        cluster.wait_ready()
+        yield cluster
+    finally:
+        cluster.stop()
