@@ -124,7 +124,7 @@ def _publish(
     subject, message = paths
     key = "Subject.$" if subject.startswith("$.") else "Subject"
     names = [prefix if i == 0 else f"{prefix}{i + 1}" for i in range(len(topics))]
-    for name, topic, following in zip(names, topics, [*names[1:], then], strict=True):
+    for name, topic, following in zip(names, topics, [*names[1:], then], strict=False):
         states[name] = {
             "Type": "Task",
             "Resource": "arn:aws:states:::sns:publish",

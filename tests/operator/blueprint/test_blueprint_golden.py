@@ -1,0 +1,90 @@
+"""The reference example's AWS resources, whole: a change of ours shows as a diff of these files.
+
+Write them anew with ``WEIR_UPDATE_GOLDEN=1 pytest tests/operator/blueprint``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weir.resource import Ref, Resource
+
+GOLDEN = Path(__file__).parent / "golden"
+
+FULL_STAGES = {
+    "stages": [
+        {
+            "name": "tidy",
+            "clean": {
+                "trim": True,
+                "nullValues": ["", "N/A"],
+                "deduplicate": {"keys": ["customerId"]},
+                "pii": [{"column": "customerEmail", "action": "hash"}],
+            },
+        },
+        {"name": "enrich", "transform": [{"derive": {"domain": "split(customerEmail, '@')[1]"}}]},
+        {"name": "check", "validate": {"rules": ['IsComplete "customerId"']}},
+        {
+            "name": "publish",
+            "write": {"zone": "curated", "prefix": "customers/", "partitionBy": ["domain"]},
+        },
+        {
+            "name": "warehouse",
+            "load": {
+                "redshift": {
+                    "schema": "customers",
+                    "table": "customer_data",
+                    "mode": "merge",
+                    "keys": ["customerId"],
+                }
+            },
+        },
+        {
+            "name": "export",
+            "unload": {"query": "select 1", "to": "${BUCKET:curated}/exports/"},
+        },
+    ],
+    "trigger": {"schedule": {"expression": "cron(0 6 * * ? *)", "timezone": "Europe/Berlin"}},
+}
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"$ref": f"{value.logical_id}.{value.attribute}"}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def canonical(resources: tuple[Resource, ...]) -> str:
+    found = []
+    for resource in resources:
+        entry = dataclasses.asdict(dataclasses.replace(resource, properties={}))
+        entry["properties"] = plain(resource.properties)
+        entry["deletion"] = resource.deletion.value
+        found.append(entry)
+    return json.dumps(found, indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["platform", "source", "pipeline", "pipeline-full"])
+def test_the_reference_example_wants_exactly_the_golden_resources(worlds: Any, kind: str) -> None:
+    world = worlds(pipeline_spec=FULL_STAGES if kind == "pipeline-full" else None)
+    resources = {
+        "platform": world.platform_resources,
+        "source": world.source_resources,
+        "pipeline": world.pipeline_resources,
+        "pipeline-full": world.pipeline_resources,
+    }[kind]()
+    text = canonical(resources)
+    path = GOLDEN / f"{kind}.json"
+    if os.environ.get("WEIR_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text

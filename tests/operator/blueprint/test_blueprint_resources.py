@@ -1,0 +1,231 @@
+"""Resources hang together, and AWS would take their properties."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from weir.blueprint import datasource, platform
+from weir.resource import Resource, refs, resolve
+
+KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/0f0e0d0c-0b0a-4908-8706-050403020100"
+GROUPS = ("platform_resources", "source_resources", "pipeline_resources")
+
+
+def text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def drop(properties: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in properties.items() if key not in names}
+
+
+def role_call(name: str, p: dict[str, Any]) -> dict[str, Any]:
+    call = drop(p, "Policies", "Tags")
+    return call | {
+        "RoleName": name,
+        "AssumeRolePolicyDocument": text(p["AssumeRolePolicyDocument"]),
+    }
+
+
+def schedule_call(name: str, p: dict[str, Any]) -> dict[str, Any]:
+    target = p["Target"] | {"Input": text(p["Target"]["Input"])}
+    return p | {"Name": name, "Target": target}
+
+
+CALLS: dict[str, tuple[str, str, Any]] = {
+    "iam.Role": ("iam", "CreateRole", role_call),
+    "lambda.Function": (
+        "lambda",
+        "CreateFunction",
+        lambda n, p: drop(p, "CodeSha256") | {"FunctionName": n},
+    ),
+    "lambda.EventSourceMapping": ("lambda", "CreateEventSourceMapping", lambda n, p: p),
+    "scheduler.Schedule": ("scheduler", "CreateSchedule", schedule_call),
+    "states.StateMachine": (
+        "stepfunctions",
+        "CreateStateMachine",
+        lambda n, p: p | {"name": n, "definition": text(p["definition"])},
+    ),
+    "glue.Job": ("glue", "CreateJob", lambda n, p: p | {"Name": n}),
+    "glue.Table": (
+        "glue",
+        "CreateTable",
+        lambda n, p: {
+            "DatabaseName": n.split(".")[0],
+            "TableInput": p | {"Name": n.split(".")[1]},
+        },
+    ),
+    "glue.Database": ("glue", "CreateDatabase", lambda n, p: {"DatabaseInput": p | {"Name": n}}),
+    "cloudwatch.Alarm": ("cloudwatch", "PutMetricAlarm", lambda n, p: p | {"AlarmName": n}),
+    "cloudwatch.Dashboard": (
+        "cloudwatch",
+        "PutDashboard",
+        lambda n, p: {"DashboardName": n, "DashboardBody": text(p["DashboardBody"])},
+    ),
+    "dynamodb.Table": (
+        "dynamodb",
+        "CreateTable",
+        lambda n, p: (
+            drop(p, "SSEKmsKeyArn", "TtlAttribute", "PointInTimeRecovery", "DeletionProtection")
+            | {"TableName": n, "DeletionProtectionEnabled": p["DeletionProtection"]}
+        ),
+    ),
+    "events.Rule": (
+        "events",
+        "PutRule",
+        lambda n, p: {"Name": n, "EventPattern": text(p["EventPattern"]), "State": p["State"]},
+    ),
+    "kms.Key": (
+        "kms",
+        "CreateKey",
+        lambda n, p: {"Description": p["Description"], "Policy": text(p["KeyPolicy"])},
+    ),
+    "s3.Bucket": (
+        "s3",
+        "PutBucketLifecycleConfiguration",
+        lambda n, p: {"Bucket": n, "LifecycleConfiguration": {"Rules": p["LifecycleRules"]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_logical_ids_are_unique_and_every_dependency_is_of_the_same_owner(
+    world: Any, group: str
+) -> None:
+    found: tuple[Resource, ...] = getattr(world, group)()
+    ids = [item.logical_id for item in found]
+    assert len(ids) == len(set(ids))
+    for item in found:
+        needs = {*item.depends_on, *(ref.logical_id for ref in refs(item.properties))}
+        assert needs <= set(ids), item.logical_id
+
+
+def test_no_two_resources_have_the_same_kind_and_name(world: Any) -> None:
+    keys = [item.key for item in world.resources() if not item.external]
+    assert len(keys) == len(set(keys))
+
+
+def test_only_the_platforms_own_resources_refer_to_what_aws_alone_knows(worlds: Any) -> None:
+    world = worlds()
+    for item in (*world.source_resources(), *world.pipeline_resources()):
+        assert not list(refs(item.properties)), item.logical_id
+
+
+def test_a_platform_that_nothing_is_known_of_yet_still_has_a_complete_plan(world: Any) -> None:
+    index = {"functions": {"file": "functions.zip", "sha256": "ab" * 32, "codeSha256": "q6s="}}
+    facts = platform.platform_facts(world.platform, cluster="prod", artifact_index=index)
+    found = platform.platform_resources(world.platform, facts, ())
+    unknown = {ref.logical_id for item in found for ref in refs(item.properties)}
+    assert unknown == {"kms-key"}
+
+
+def test_boto_takes_the_properties_of_every_kind(world: Any) -> None:
+    session = botocore.session.Session()
+    checked = set()
+    for item in world.resources():
+        if item.external or item.kind not in CALLS:
+            continue
+        service, operation, call = CALLS[item.kind]
+        properties = resolve(item.properties, {("kms-key", "arn"): KEY_ARN})
+        shape = session.get_service_model(service).operation_model(operation).input_shape
+        report = ParamValidator().validate(call(item.name, properties), shape)
+        assert not report.has_errors(), f"{item.logical_id}: {report.generate_report()}"
+        checked.add(item.kind)
+    assert checked == set(CALLS)
+
+
+def test_the_example_merges_columns_into_the_table_once_types_are_frozen(worlds: Any) -> None:
+    status = {
+        "schema": {
+            "fields": [
+                {"name": "customerId", "type": "integer", "path": "id"},
+                {"name": "customerName", "type": "string", "path": "name"},
+                {"name": "customerEmail", "type": "string", "path": "email"},
+            ]
+        }
+    }
+    world = worlds(status=status)
+    by_kind = {item.kind: item for item in world.pipeline_resources()}
+    table = by_kind["redshift.Table"]
+    assert table.name == "analytics|dev|customers.customer_data"
+    assert [column["name"] for column in table.properties["Columns"]] == [
+        "customerid",
+        "customername",
+        "customeremail",
+        "_weir_run",
+        "_weir_sequence",
+    ]
+    assert table.properties["DistKey"] == "customerid"
+    assert table.properties["SortKey"] == ["customername"]
+    storage = by_kind["glue.Table"].properties["StorageDescriptor"]
+    assert storage["Location"].endswith("/customers/")
+    assert storage["Columns"][0] == {"Name": "customerid", "Type": "bigint"}
+
+
+def test_an_ingestion_functions_configuration_does_not_change_when_types_are_frozen(
+    worlds: Any,
+) -> None:
+    status = {"schema": {"fields": [{"name": "customerId", "type": "integer", "path": "id"}]}}
+    before = {item.name for item in worlds().source_resources()}
+    after = {item.name for item in worlds(status=status).source_resources()}
+    assert before == after
+
+
+def test_a_suspended_source_keeps_everything_and_stops_its_schedule(worlds: Any) -> None:
+    world = worlds(source_spec={"suspend": True})
+    schedule = next(i for i in world.source_resources() if i.kind == "scheduler.Schedule")
+    assert schedule.properties["State"] == "DISABLED"
+    item = next(i for i in world.pipeline_resources() if i.kind == "dynamodb.Item")
+    assert item.properties["Item"]["onArrival"] is False
+
+
+def test_members_that_are_not_served_yet_want_nothing(worlds: Any) -> None:
+    spec = {"source": {"files": {"bucket": "uploads"}}}
+    assert worlds(source_spec=spec).source_resources() == ()
+
+
+def test_addresses_of_an_object_get_a_topic_of_its_own(worlds: Any) -> None:
+    spec = {"notifications": {"onFailure": [{"email": "team@example.com"}]}}
+    world = worlds(source_spec=spec)
+    topic = next(i for i in world.source_resources() if i.kind == "sns.Topic")
+    assert topic.properties["Subscriptions"] == [
+        {"Protocol": "email", "Endpoint": "team@example.com"}
+    ]
+    alarm = next(i for i in world.source_resources() if i.kind == "cloudwatch.Alarm")
+    assert alarm.properties["AlarmActions"] == [world.facts.topic_arn(topic.name)]
+
+
+def test_a_plain_http_endpoint_gets_no_tls_only_bucket_policy(worlds: Any) -> None:
+    for url, present in (("http://127.0.0.1:4566", False), ("https://aws.internal", True)):
+        world = worlds({"endpointUrl": url})
+        buckets = [i for i in world.platform_resources() if i.kind == "s3.Bucket"]
+        assert all(("Policy" in item.properties) is present for item in buckets)
+
+
+def test_without_an_admin_secret_the_sql_to_run_by_hand_is_given(worlds: Any) -> None:
+    redshift = {
+        "workgroup": "analytics",
+        "copyRoleArn": "arn:aws:iam::111122223333:role/redshift-copy",
+    }
+    world = worlds({"redshift": redshift})
+    uses = platform.uses_of([world.source], [world.pipeline])
+    statements = platform.manual_sql(world.facts, uses)
+    assert 'CREATE SCHEMA IF NOT EXISTS "customers"' in statements
+    assert not [i for i in world.platform_resources() if i.kind == "redshift.Schema"]
+
+
+def test_a_source_without_redshift_or_with_a_pipeline_of_ones_own_has_no_child(
+    world: Any,
+) -> None:
+    manifest = world.source.model_dump(by_alias=True, exclude_none=True)
+    manifest["spec"]["pipeline"] = {"managed": False}
+    own = type(world.source).model_validate(manifest)
+    assert datasource.managed_pipeline(own) is None
+    del manifest["spec"]["redshift"]
+    manifest["spec"]["pipeline"] = {"managed": True}
+    assert datasource.managed_pipeline(type(own).model_validate(manifest)) is None
