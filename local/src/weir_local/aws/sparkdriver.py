@@ -5,9 +5,11 @@ line of JSON from its standard input, the run, and runs the script as ``__main__
 Runs under Glue's packages only, so it imports nothing of Weir.
 """
 
+import contextlib
 import json
 import os
 import runpy
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -26,6 +28,35 @@ def message(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())}"[:2000]
 
 
+def warm_up(jvm, conf, directory) -> None:
+    """Load what every job uses: a session, Parquet both ways, S3A up to its first (refused) call.
+
+    The session is stopped again; the classes stay loaded for the run's own session.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("warm-up")
+    for name, value in conf.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    rows = spark.range(8).selectExpr("id", "cast(id as string) as name", "current_date() as day")
+    rows.write.mode("overwrite").partitionBy("day").parquet(directory)
+    spark.read.parquet(directory).groupBy("name").count().collect()
+    settings = spark.sparkContext._jsc.hadoopConfiguration()
+    for name in ("access.key", "secret.key", "session.token"):
+        settings.set(f"fs.s3a.{name}", "warm-up")
+    settings.set("fs.s3a.bucket.probe", "0")
+    hadoop = jvm.org.apache.hadoop.fs
+    system = hadoop.FileSystem.newInstance(jvm.java.net.URI.create("s3a://warm-up/"), settings)
+    # No such credentials: the call is refused, which is all that it is made for.
+    with contextlib.suppress(Py4JJavaError):
+        system.exists(hadoop.Path("s3a://warm-up/object"))
+    system.close()
+    spark.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def main() -> int:
     """Run one job; the exit code is 0 when its script ended well."""
     from pyspark import SparkContext
@@ -34,9 +65,8 @@ def main() -> int:
     gateway = launch_gateway()
     SparkContext._gateway = gateway
     SparkContext._jvm = gateway.jvm
-    # Loads and initialises the classes that every session needs, before a run asks for them.
-    gateway.jvm.org.apache.spark.sql.SparkSession.builder()
-    gateway.jvm.java.lang.Class.forName("org.apache.hadoop.fs.s3a.S3AFileSystem")
+    settings = json.loads(sys.argv[1])
+    warm_up(gateway.jvm, settings["conf"], settings["directory"])
     line = sys.stdin.readline()
     if not line:
         return 0

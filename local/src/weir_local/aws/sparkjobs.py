@@ -106,8 +106,15 @@ class Driver:
             "PYTHONUNBUFFERED": "1",
             "TZ": "UTC",
         }
+        endpoint = os.environ["AWS_ENDPOINT_URL"]
+        conf = {**SPARK_CONF, "spark.hadoop.fs.s3a.endpoint": endpoint}
+        directory = state / "spark" / f"warm-up-{os.urandom(4).hex()}"
         self.process = subprocess.Popen(
-            [str(python), str(Path(__file__).with_name("sparkdriver.py"))],
+            [
+                str(python),
+                str(Path(__file__).with_name("sparkdriver.py")),
+                json.dumps({"conf": conf, "directory": str(directory)}),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
