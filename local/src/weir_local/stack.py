@@ -1,0 +1,301 @@
+"""Everything that ``make up`` starts: a cluster, a local AWS, the operator by Helm, a Platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from weir_local.aws import bootstrap, process, sparkjars
+from weir_local.aws.server import EndpointSession
+from weir_local.cluster import Cluster, Image, choose, environment, run
+
+ROOT = Path(__file__).resolve().parents[3]
+CLUSTER_ID = "local"
+REGION = "us-east-1"
+NAMESPACE = "weir-system"
+PLATFORM = "default"
+ARTIFACTS = ROOT / "dist" / "artifacts"
+BOUNDARY = "weir-boundary"
+READY_SECONDS = 180
+
+Report = Callable[[str, float], None]
+
+
+class StackError(RuntimeError):
+    """The stack does not come up; the text says what failed and where its log is."""
+
+
+@dataclass
+class Stack:
+    """The local default in one state directory.
+
+    Parameters
+    ----------
+    state
+        Directory of everything it writes.
+    report
+        Told each step's name and seconds.
+    """
+
+    state: Path
+    report: Report = lambda _step, _seconds: None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state = self.state.absolute()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster: given, kind, or processes on loopback."""
+        image = Image(
+            "*weir*",
+            (str(Path(sys.executable).parent),),
+            {"WEIR_ARTIFACTS": str(ARTIFACTS)},
+        )
+        return choose(self.state / "cluster", pods=(image,))
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        """What bootstrap wrote: endpoint, region, account, users, warehouse.
+
+        Raises
+        ------
+        StackError
+            Nothing was started.
+        """
+        try:
+            found: dict[str, Any] = json.loads(
+                (self.state / "aws" / "credentials.json").read_text()
+            )
+        except OSError as error:
+            raise StackError("nothing is up: run make up") from error
+        return found
+
+    def session(self) -> EndpointSession:
+        """A boto3 session of the person's user."""
+        found = self.credentials
+        keys = {key.lower(): value for key, value in found["person"].items()}
+        return EndpointSession(found["endpoint"], region_name=found["region"], **keys)
+
+    def environment(self) -> dict[str, str]:
+        """The variables of ``env.sh`` over this process's own."""
+        return environment(self.cluster, {**os.environ, **self._variables()})
+
+    def up(self) -> None:
+        """Start what does not run; a second call changes nothing.
+
+        Raises
+        ------
+        StackError
+            A part did not come up.
+        """
+        with self._step("artifacts"):
+            build_artifacts()
+        with ThreadPoolExecutor() as pool:
+            cluster = pool.submit(self._timed, "cluster", self._start_cluster)
+            aws = pool.submit(self._timed, "local AWS", self._start_aws)
+            cluster.result()
+            aws.result()
+        self._write_environment()
+        with self._step("operator"):
+            self._install()
+        with self._step("platform"):
+            self._apply_platform()
+
+    def down(self) -> None:
+        """End what :meth:`up` started, and only that."""
+        with self._step("cluster"):
+            self.cluster.stop()
+        with self._step("local AWS"):
+            process.down(self.state / "aws")
+
+    def status(self) -> dict[str, bool]:
+        """What runs."""
+        return {
+            self.cluster.name: self.cluster.running(),
+            "local AWS": process.read(self.state / "aws") is not None,
+        }
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """Run kubectl and give what it prints."""
+        return run(self.cluster, "kubectl", *arguments, text=text).stdout
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+        self.report(name, self.seconds[name])
+
+    def _timed(self, name: str, work: Callable[[], None]) -> None:
+        with self._step(name):
+            work()
+
+    def _start_cluster(self) -> None:
+        self.cluster.start()
+        self.cluster.wait_ready()
+
+    def _start_aws(self) -> None:
+        for line in sparkjars.warm():
+            self.report(line, 0)
+        directory = self.state / "aws"
+        running = process.read(directory)
+        if running is not None and (directory / "credentials.json").exists():
+            return
+        record = process.up(directory, region=REGION)
+        policies = published_policies(record.account, record.region)
+        bootstrap.bootstrap(record.endpoint, record.region, directory, policies)
+
+    def _install(self) -> None:
+        found = self.credentials
+        self._apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": NAMESPACE,
+                    "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+                },
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "weir-aws", "namespace": NAMESPACE},
+                "stringData": found["operator"],
+            },
+        )
+        values = {
+            "clusterId": CLUSTER_ID,
+            "driftInterval": "1m",
+            "aws": {
+                "region": found["region"],
+                "endpointUrl": found["endpoint"],
+                "credentialsSecret": "weir-aws",
+            },
+        }
+        run(
+            self.cluster,
+            "helm", "upgrade", "--install", "weir", str(ROOT / "charts" / "weir"),
+            "--namespace", NAMESPACE, "--values", "-", "--wait", "--timeout", f"{READY_SECONDS}s",
+            text=json.dumps(values),
+        )  # fmt: skip
+
+    def _apply_platform(self) -> None:
+        self._apply(platform(self.credentials))
+        self.kubectl(
+            "wait", "--for=condition=Ready", f"plat/{PLATFORM}", f"--timeout={READY_SECONDS}s"
+        )
+
+    def _apply(self, *objects: Mapping[str, Any]) -> None:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        self.kubectl("apply", "-f", "-", text=text)
+
+    def _variables(self) -> dict[str, str]:
+        found = self.credentials
+        return {
+            "AWS_ENDPOINT_URL": found["endpoint"],
+            "AWS_REGION": found["region"],
+            "AWS_DEFAULT_REGION": found["region"],
+            **found["person"],
+            "WEIR_QUERY_SECRET": found["redshift"]["adminSecretArn"],
+        }
+
+    def _write_environment(self) -> None:
+        path = self.state / "env.sh"
+        tools = f"{Path(sys.executable).parent}:{self.cluster.bin_dir}"
+        lines = [
+            f"export {name}={shlex.quote(value)}"
+            for name, value in {
+                "KUBECONFIG": str(self.cluster.kubeconfig),
+                **self._variables(),
+            }.items()
+        ]
+        path.touch(mode=0o600)
+        path.write_text("\n".join([*lines, f"export PATH={shlex.quote(tools)}:$PATH", ""]))
+
+
+def build_artifacts() -> None:
+    """Build the Lambda and Glue artifacts for this machine.
+
+    Raises
+    ------
+    StackError
+        The build failed; the text is what it printed.
+    """
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "lambdas" / "build_artifacts.py"), "--out", str(ARTIFACTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    if result.returncode:
+        raise StackError(f"the artifacts were not built: {result.stderr.strip()}")
+
+
+def published_policies(account: str, region: str) -> dict[str, dict[str, Any]]:
+    """The policies of docs/iam with their placeholders filled in, by name.
+
+    The very files that a user attaches: where one lacks an action, this stack fails too.
+    """
+    values = {
+        "ACCOUNT_ID": account,
+        "REGION": region,
+        "CLUSTER_ID": CLUSTER_ID,
+        "WEIR_BOUNDARY": BOUNDARY,
+        "REDSHIFT_ADMIN_SECRET": f"{bootstrap.ADMIN_SECRET}-??????",
+    }
+    documents = {}
+    for file in sorted((ROOT / "docs" / "iam").glob("*.json")):
+        text = file.read_text()
+        for name, value in values.items():
+            text = text.replace(name, value)
+        documents[file.stem] = json.loads(text)
+    return documents
+
+
+def platform(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The Platform ``default``: everything made by the operator, ready for namespace default."""
+    redshift = found["redshift"]
+    account = found["account"]
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "Platform",
+        "metadata": {"name": PLATFORM},
+        "spec": {
+            "region": found["region"],
+            "accountId": account,
+            "endpointUrl": found["endpoint"],
+            "permissionsBoundaryArn": f"arn:aws:iam::{account}:policy/{BOUNDARY}",
+            "driftInterval": "1m",
+            "redshift": {
+                "workgroup": redshift["workgroupName"],
+                "database": redshift["database"],
+                "adminSecretArn": redshift["adminSecretArn"],
+                "copyRoleArn": redshift["copyRoleArn"],
+            },
+            "grants": [
+                {
+                    "namespaces": {"names": ["default"]},
+                    "egress": {"allowLoopback": True},
+                    "allow": ["adopt", "scripts", "delete"],
+                }
+            ],
+        },
+    }
+
+
+def new_key() -> str:
+    """A fresh API key for an example's server."""
+    return secrets.token_urlsafe(24)
