@@ -27,6 +27,7 @@ NAMESPACE = "weir-system"
 PLATFORM = "default"
 ARTIFACTS = ROOT / "dist" / "artifacts"
 BOUNDARY = "weir-boundary"
+BOUNDARY_FILE = "boundary"
 READY_SECONDS = 180
 
 Report = Callable[[str, float], None]
@@ -155,7 +156,10 @@ class Stack:
             return
         record = process.up(directory, region=REGION)
         policies = published_policies(record.account, record.region)
-        bootstrap.bootstrap(record.endpoint, record.region, directory, policies)
+        boundary = policies.pop(BOUNDARY_FILE)
+        bootstrap.bootstrap(
+            record.endpoint, record.region, directory, policies, {BOUNDARY: boundary}
+        )
 
     def _install(self) -> None:
         found = self.credentials

@@ -449,6 +449,31 @@ def documents(
     }
 
 
+def boundary() -> Document:
+    """The permissions boundary: the most that any role of the operator's may ever do.
+
+    A role's policies are exact; the boundary is what stays true were they not. No IAM, no role
+    assumption, no account or organisation administration.
+    """
+    used = (
+        "cloudwatch:PutMetricData", "dynamodb:*Item", "dynamodb:BatchGetItem",
+        "dynamodb:ConditionCheckItem", "dynamodb:Query", "dynamodb:Scan", "ec2:*NetworkInterface*",
+        "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:BatchStopJobRun",
+        "glue:Get*", "glue:StartJobRun", "glue:UpdatePartition", "kms:Decrypt",
+        "kms:GenerateDataKey", "lambda:InvokeFunction", "logs:CreateLogGroup",
+        "logs:CreateLogStream", "logs:PutLogEvents", "redshift-data:*",
+        "redshift-serverless:GetCredentials", "redshift:GetClusterCredentials", "s3:*Object*",
+        "s3:AbortMultipartUpload", "s3:GetBucketLocation", "s3:ListBucket",
+        "secretsmanager:GetSecretValue", "sns:Publish", "sqs:*Message*", "sqs:GetQueueAttributes",
+        "states:DescribeExecution", "states:StartExecution", "states:StopExecution",
+        "events:DescribeRule", "events:PutRule", "events:PutTargets", "xray:Put*",
+    )  # fmt: skip
+    return {
+        "Version": "2012-10-17",
+        "Statement": [_allow("WhatPipelinesDo", used, ["*"])],
+    }
+
+
 def _allow(
     sid: str,
     actions: Sequence[str],
@@ -475,10 +500,11 @@ def files() -> dict[str, str]:
         boundary="arn:aws:iam::ACCOUNT_ID:policy/WEIR_BOUNDARY",
         admin_secrets=["arn:aws:secretsmanager:REGION:ACCOUNT_ID:secret:REDSHIFT_ADMIN_SECRET"],
     )
-    return {
+    texts = {
         f"operator-{name}.json": _with_placeholder(json.dumps(document, indent=2)) + "\n"
         for name, document in published.items()
     }
+    return {**texts, "boundary.json": json.dumps(boundary(), indent=2) + "\n"}
 
 
 def _with_placeholder(text: str) -> str:
