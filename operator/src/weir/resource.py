@@ -12,7 +12,7 @@ from what it observed, and a plan shows what it can't resolve yet as ``(known af
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol
@@ -193,6 +193,9 @@ class Traits:
     eventually_consistent
         Whether a read right after a write may be stale (IAM): the engine trusts its own write for
         a while.
+    canonical
+        Brings wanted properties into the form in which ``observe`` gives them (AWS reorders
+        policies, fills in defaults, folds names); what is compared is this form.
     """
 
     immutable: frozenset[str] = frozenset()
@@ -200,6 +203,7 @@ class Traits:
     unordered: frozenset[str] = frozenset()
     holds_data: bool = False
     eventually_consistent: bool = False
+    canonical: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 class Adapter(Protocol):
@@ -215,13 +219,6 @@ class Adapter(Protocol):
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What exists of these names. A name that is absent from the answer does not exist."""
 
-    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Wanted properties in the form in which ``observe`` gives them, to be compared with that.
-
-        AWS reorders policies, drops defaults and folds names: this does the same.
-        """
-        return dict(properties)
-
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         """Create it with these tags, idempotently where the API has tokens, and say what is there.
 
@@ -229,7 +226,10 @@ class Adapter(Protocol):
         """
 
     def update(
-        self, resource: Resource, observed: Observed, changes: Sequence[Change],
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
         tags: Mapping[str, str],
     ) -> Observed:
         """Change what differs (``changes``, and tags where they differ) and say what is there."""

@@ -32,14 +32,14 @@ def zipped(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def trust(service: str) -> dict[str, Any]:
+def trust(*services: str) -> dict[str, Any]:
     """A trust policy as the blueprint writes them."""
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
-                "Principal": {"Service": service},
+                "Principal": {"Service": list(services)},
                 "Action": "sts:AssumeRole",
                 "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
             }
@@ -70,8 +70,26 @@ class World:
         role = iam(
             "CreateRole",
             RoleName="world-role",
-            AssumeRolePolicyDocument=json.dumps(trust("lambda.amazonaws.com")),
+            AssumeRolePolicyDocument=json.dumps(
+                trust(
+                    "lambda.amazonaws.com",
+                    "states.amazonaws.com",
+                    "scheduler.amazonaws.com",
+                    "glue.amazonaws.com",
+                )
+            ),
         )["Role"]["Arn"]
+        iam(
+            "PutRolePolicy",
+            RoleName="world-role",
+            PolicyName="all",
+            PolicyDocument=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+                }
+            ),
+        )
         place = {"LocationConstraint": session.region}
         s3("CreateBucket", Bucket="world-bucket", CreateBucketConfiguration=place)
         code = zipped("def handler(event, context):\n    return event\n")
@@ -104,7 +122,12 @@ class World:
             Role=role,
             Code={"ZipFile": code},
         )
-        key = Calls(session, "kms")("CreateKey")["KeyMetadata"]["Arn"]
+        users = {"Service": [f"logs.{session.region}.amazonaws.com"]}
+        policy = key_policy()
+        policy["Statement"].append(
+            {"Effect": "Allow", "Principal": users, "Action": "kms:*", "Resource": "*"}
+        )
+        key = Calls(session, "kms")("CreateKey", Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
         return cls(
             session, role, "world-bucket", code, queues["world-queue"], queues["world-dead"], key
         )
@@ -131,7 +154,7 @@ class Case:
         return f"{self.name}{index}".replace("QUEUE", f"arn:aws:sqs:eu-central-1:{ACCOUNT}:none")
 
 
-def key_policy(world: World) -> dict[str, Any]:
+def key_policy() -> dict[str, Any]:
     """A key policy."""
     return {
         "Version": "2012-10-17",
@@ -147,7 +170,7 @@ def key_policy(world: World) -> dict[str, Any]:
     }
 
 
-def queue_policy(world: World) -> dict[str, Any]:
+def queue_policy() -> dict[str, Any]:
     """A queue policy that lets EventBridge send."""
     return {
         "Version": "2012-10-17",
@@ -163,7 +186,7 @@ def queue_policy(world: World) -> dict[str, Any]:
     }
 
 
-def bucket_policy(world: World) -> dict[str, Any]:
+def bucket_policy() -> dict[str, Any]:
     """A bucket policy of ours."""
     return {
         "Version": "2012-10-17",
@@ -202,7 +225,7 @@ CASES = (
         "alias/weir-case",
         lambda world: {
             "Description": "the platform's",
-            "KeyPolicy": key_policy(world),
+            "KeyPolicy": key_policy(),
             "EnableKeyRotation": True,
         },
         lambda world, seen: world.calls("kms")(
@@ -218,7 +241,7 @@ CASES = (
             "Versioning": True,
             "PublicAccessBlock": True,
             "EventBridge": True,
-            "Policy": bucket_policy(world),
+            "Policy": bucket_policy(),
             "LifecycleRules": [
                 {
                     "ID": "weir-uploads",
@@ -397,7 +420,7 @@ CASES = (
             "MessageRetentionPeriod": 1_209_600,
             "KmsMasterKeyId": world.key,
             "RedrivePolicy": {"deadLetterTargetArn": world.dead, "maxReceiveCount": 5},
-            "Policy": queue_policy(world),
+            "Policy": queue_policy(),
         },
         lambda world, seen: world.calls("sqs")(
             "SetQueueAttributes",
@@ -471,7 +494,11 @@ CASES = (
         lambda world, seen: world.calls("glue")(
             "UpdateDatabase",
             Name=seen.name,
-            DatabaseInput={"Name": seen.name, "LocationUri": "s3://world-bucket/db/"},
+            DatabaseInput={
+                "Name": seen.name,
+                "Description": "mine",
+                "LocationUri": "s3://world-bucket/db/",
+            },
         ),
         "Description",
     ),
@@ -586,7 +613,7 @@ def every(session: AwsSession) -> dict[str, Adapter]:
 
 def difference(adapter: Adapter, resource: Resource, seen: Observed) -> tuple[Change, ...]:
     """What the engine would say differs."""
-    wanted = replace(resource, properties=adapter.canonical(resource.properties))
+    wanted = replace(resource, properties=adapter.traits.canonical(resource.properties))
     return changes(wanted, seen, replace(adapter.traits, write_only=frozenset()))
 
 

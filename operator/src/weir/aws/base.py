@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from weir.aws.calls import Calls
 from weir.aws.session import AwsSession
-from weir.resource import Adapter, Change, Observed, Traits
+from weir.resource import Adapter, Change, Observed, Traits, Unknown
 
 FEW = 3
 """Up to so many names are asked for one by one; more are worth a listing."""
@@ -26,6 +27,17 @@ class ServiceAdapter(Adapter):
     def __init__(self, session: AwsSession) -> None:
         self.session = session
         self.calls = Calls(session, self.service)
+        self.traits = replace(self.traits, canonical=self._canonical)
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Wanted properties in the form in which ``observe`` gives them; see ``Traits``."""
+        return dict(properties)
+
+    def _canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        # In a plan a whole property may be unknown yet: it differs, whatever its form.
+        unknown = {key: value for key, value in properties.items() if isinstance(value, Unknown)}
+        known = {key: value for key, value in properties.items() if key not in unknown}
+        return {**self.canonical(known), **unknown}
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What exists of these names, asked one by one; a kind with a listing does better."""

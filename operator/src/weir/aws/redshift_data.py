@@ -168,7 +168,11 @@ class Statements:
 def failure(connection: Connection, text: str, about: str) -> AwsError:
     """The outcome that a failed statement's message stands for."""
     where = f"{connection.warehouse}, database {connection.database}: {text}"
-    context: dict[str, Any] = {"service": "redshift-data", "operation": "ExecuteStatement", "resource": about}
+    context: dict[str, Any] = {
+        "service": "redshift-data",
+        "operation": "ExecuteStatement",
+        "resource": about,
+    }
     if re.search(
         r"permission denied|must be (owner|superuser)|not authorized", text, re.IGNORECASE
     ):
