@@ -57,7 +57,7 @@ class Operator:
         return result
 
     def delete(self, **more) -> Applied:
-        result = self.applier.delete(OWNER, self.status, wanted(), **more)
+        result = self.applier.delete(OWNER, self.status, **more)
         self.status = result.entries
         return result
 

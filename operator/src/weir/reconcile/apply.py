@@ -281,7 +281,8 @@ class Applier:
         resources
             What would be wanted, where that is known still: it says what holds data.
         keep_data
-            Whether resources that hold data stay (``deletionPolicy: Retain``).
+            Whether resources that hold data stay (``deletionPolicy: Retain``), of which ``resources``
+            says nothing.
         only
             Which of them to take down in this pass; the others stay on the list.
 
@@ -466,15 +467,22 @@ class Applier:
         seen = self._inventory.fresh(*entry.key)
         if seen is None:
             return None
-        data = adapter.traits.holds_data or (
-            resource is not None and resource.deletion is not Deletion.DELETE
-        )
-        orphan = Orphan(entry.kind, entry.id, entry.name, seen, keep=data and keep_data)
-        traits = adapter.traits if keep_data else replace(adapter.traits, holds_data=False)
-        action = decide_orphan(owner, orphan, traits)
-        if action.verb is Verb.DELETE:
+        traits = replace(adapter.traits, holds_data=False)
+        policy = resource.deletion if resource is not None else None
+        if policy is None:
+            data = adapter.traits.holds_data and keep_data
+            policy = Deletion.RETAIN if data else Deletion.DELETE
+        keep = policy is Deletion.RETAIN
+        action = decide_orphan(owner, Orphan(entry.kind, entry.id, entry.name, seen, keep), traits)
+        if action.verb is not Verb.DELETE:
+            return action
+        try:
             adapter.delete(seen)
-            self._inventory.wrote(*entry.key, None)
+        except Conflict as error:
+            if policy is not Deletion.EMPTY_ONLY:
+                raise
+            return replace(action, verb=Verb.RETAIN, reason=f"is not empty ({error})")
+        self._inventory.wrote(*entry.key, None)
         return action
 
 

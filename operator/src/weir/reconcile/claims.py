@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile.view import age
-
-Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

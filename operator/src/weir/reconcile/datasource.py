@@ -75,9 +75,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     return halt or child
 
 
-def _freeze_schema(
-    look: Look, source: DataSource, context: blueprints.Context, world: Any
-) -> None:
+def _freeze_schema(look: Look, source: DataSource, context: blueprints.Context, world: Any) -> None:
     """The contract that ingestion has frozen, once there is one, on the object for everybody."""
     last = look.services.books.of(context.platform.name).last(look.key)
     if (look.status.get("schema") or {}).get("fields") or last is None:
@@ -117,12 +115,12 @@ def _child(look: Look, source: DataSource) -> Halt | None:
     if there is not None and is_deleting(there):
         return Halt("Waiting", f"waits until the former {key} is gone", after=SOON, synced=True)
     if there is None:
-        services.store.put(services.kube.create(manifest))
+        services.saved(services.kube.create(manifest))
         services.events.say(look.obj, "PipelineCreated", f"created the managed {key}")
         return Halt("PipelineNotReady", f"the managed {key} was just created", synced=True)
     if not _covers(there["spec"], manifest["spec"]):
         body = {**there, "spec": manifest["spec"]}
-        services.store.put(services.kube.replace(body))
+        services.saved(services.kube.replace(body))
         return Halt("PipelineNotReady", f"the managed {key} was just changed", synced=True)
     if not is_ready(there):
         why = find(there.get("status") or {}, "Ready") or {}
@@ -177,9 +175,7 @@ def _take_down(look: Look, source: DataSource) -> Halt | None:
         look,
         services.worlds.of(platform),
         owner_of(services.options.cluster, look.obj),
-        (),
+        blueprints.known_resources(services, view, platform, look.obj),
         source.spec.deletion_policy != "Delete",
         deletion_time(look),
     )
-
-

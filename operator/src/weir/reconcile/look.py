@@ -110,7 +110,7 @@ class Look:
         present = list(self.obj["metadata"].get("finalizers") or [])
         if FINALIZER not in present:
             self.obj = self.services.kube.set_finalizers(self.obj, [*present, FINALIZER])
-            self.services.store.put(self.obj)
+            self.services.saved(self.obj)
 
     def release(self) -> None:
         """Take our finalizer off: nothing is left."""
@@ -118,7 +118,7 @@ class Look:
         if FINALIZER in present:
             present.remove(FINALIZER)
             self.obj = self.services.kube.set_finalizers(self.obj, present)
-            self.services.store.put(self.obj)
+            self.services.saved(self.obj)
         self.services.metrics.forget(self.key)
 
     def drift(self) -> float:
@@ -217,7 +217,7 @@ class Look:
     def _send(self, status: dict[str, Any]) -> None:
         clean = {name: value for name, value in status.items() if value is not None}
         self.obj = self.services.kube.put_status(self.obj, clean)
-        self.services.store.put(self.obj)
+        self.services.saved(self.obj)
 
 
 RETRIED = frozenset({"NotYet", "NotFound", "Throttled", "Transient", "AwsError"})

@@ -135,7 +135,7 @@ def _take_down(look: Look, pipeline: Pipeline) -> Halt | None:
         look,
         services.worlds.of(platform),
         owner_of(services.options.cluster, look.obj),
-        (),
+        blueprints.known_resources(services, view, platform, look.obj),
         policy != "Delete",
         deletion_time(look),
     )

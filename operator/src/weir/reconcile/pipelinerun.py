@@ -107,9 +107,7 @@ def _request(
 ) -> Result | None:
     """Write the request down. A Result says that it has been answered already."""
     body = {"uid": run.uid, "requested": iso(look.services.now())}
-    there = world.ledger.request(
-        context.facts.state_table, pipeline.id, request_hash(run), body
-    )
+    there = world.ledger.request(context.facts.state_table, pipeline.id, request_hash(run), body)
     if there.get("uid") == run.uid or not there.get("finished"):
         return None
     look.status["started"] = there["requested"]
@@ -262,9 +260,7 @@ def _settle(
     }
     if look.status.get("lastRun"):
         body["lastRun"] = look.status["lastRun"]
-    world.ledger.settle_request(
-        context.facts.state_table, pipeline.id, request_hash(run), body
-    )
+    world.ledger.settle_request(context.facts.state_table, pipeline.id, request_hash(run), body)
 
 
 def _end(

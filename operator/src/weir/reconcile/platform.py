@@ -49,7 +49,7 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     users = view.users(platform.name)
     look.status["users"] = len(users)
     context = blueprints.context_of(services, view, platform, look.obj, "")
-    wanted = blueprints.platform_wanted(context, view, look.obj)
+    wanted = blueprints.platform_wanted(context, look.obj)
     halt = converge(look, world, wanted, adopt_granted=True)
     look.status["links"] = blueprints.links(context, wanted.resources)
     return halt
@@ -70,7 +70,7 @@ def _take_down(look: Look, platform: Platform) -> Halt | None:
         look,
         services.worlds.of(platform),
         owner_of(services.options.cluster, look.obj),
-        (),
+        blueprints.known_resources(services, view, platform, look.obj),
         platform.spec.deletion_policy != "Delete",
         deletion_time(look),
     )

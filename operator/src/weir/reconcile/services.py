@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,7 +11,6 @@ from weir.kube.client import Object
 from weir.kube.keys import Key
 from weir.kube.store import Store
 from weir.reconcile.metrics import Metrics
-from weir.reconcile.queue import Lane
 from weir.reconcile.runs import RunBooks
 from weir.reconcile.world import Worlds
 
@@ -65,12 +64,16 @@ class Options:
         Seconds between two looks at an object for which nothing happened.
     drain_seconds
         The longest wait for running executions when something is deleted.
+    runtime, architecture
+        What the functions' code was built for.
     """
 
     cluster: str
     artifacts: str
     drift_interval: float = 600.0
     drain_seconds: float = 900.0
+    runtime: str = "python3.11"
+    architecture: str = "x86_64"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Result:
 class Services:
     """What every step of a reconcile may use.
 
-    ``now`` is the wall clock in UTC; ``enqueue`` asks for work on another object.
+    ``now`` is the wall clock in UTC. ``saved`` takes what the server answered to a write of ours: it
+    enters the store, and those who read it are woken, before the watch brings it.
     """
 
     kube: ObjectsApi
@@ -109,4 +113,4 @@ class Services:
     metrics: Metrics
     options: Options
     now: Callable[[], datetime]
-    enqueue: Callable[[Key, Lane], None] = field(default=lambda _key, _lane: None)
+    saved: Callable[[Object], None]

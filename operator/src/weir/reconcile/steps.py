@@ -58,14 +58,14 @@ def paused(look: Look) -> Result | None:
 
 
 def need_platform(view: View, name: str) -> tuple[Platform, Object]:
-    """The object's Platform, which must be there and ready."""
+    """The object's Platform, which must be there and have been looked at once."""
     found = view.platform(name)
     if found is None:
         raise Halt(
             "PlatformNotFound",
             f"there is no Platform {name}: create it, or set platform to one that exists",
         )
-    if not is_true(found[1], "Ready"):
+    if not (found[1].get("status") or {}).get("resources"):
         raise Halt("PlatformNotReady", f"Platform {name} is not ready yet: see its conditions")
     return found
 

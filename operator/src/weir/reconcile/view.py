@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -14,10 +14,10 @@ from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import PipelineRun
 from weir.api.v1alpha1.platform import Platform
 from weir.api.v1alpha1.schema import DataSchema
+from weir.kube.client import Object
 from weir.kube.conditions import is_current
 from weir.kube.keys import Key, is_deleting
 
-Object = Mapping[str, Any]
 M = TypeVar("M", bound=CustomResource)
 
 MODELS: dict[str, type[CustomResource]] = {
@@ -42,7 +42,7 @@ def parse(model: type[M], obj: Object) -> M:
         It does not fit; the text names the fields.
     """
     try:
-        return model.model_validate(dict(obj))
+        return model.model_validate(obj)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]

@@ -1,0 +1,194 @@
+"""The operator process: ``python -m weir``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import kopf
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from weir import handlers
+from weir import settings as configuration
+from weir.health import HealthServer, Heartbeat
+from weir.kube.client import Kube, KubeError, load_config
+from weir.kube.events import Events
+from weir.kube.keys import PLURALS, VERSION, Key
+from weir.kube.store import Store
+from weir.reconcile.controller import Controller
+from weir.reconcile.engine import Reconciler
+from weir.reconcile.feed import FeedWatcher, make_books
+from weir.reconcile.metrics import Metrics
+from weir.reconcile.queue import Lane
+from weir.reconcile.services import Options, Services
+from weir.reconcile.workers import Workers
+from weir.reconcile.world import Worlds
+
+log = structlog.get_logger("weir")
+
+CRD_WAIT = 2.0
+"""Seconds between two looks for our definitions."""
+STUCK_SECONDS = 600.0
+"""A reconcile that takes longer hangs: every call in it has a time limit."""
+LOOP_SECONDS = 30.0
+"""Seconds for which the event loop, and with it every watch, may be silent."""
+STOP_SECONDS = 25.0
+"""Seconds that reconciles under way get to end: less than a pod's grace of 30 s."""
+
+
+class Operator:
+    """Everything of one process, put together."""
+
+    def __init__(self, settings: configuration.Settings) -> None:
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        for collector in (GCCollector, PlatformCollector, ProcessCollector):
+            collector(registry=self._registry)
+        self._metrics = Metrics(self._registry, settings.per_object_metrics)
+        self._kube = Kube(load_config(settings.kubeconfig))
+        self._store = Store()
+        self._pool = ThreadPoolExecutor(settings.aws_workers, thread_name_prefix="aws")
+        self._loop_beat = Heartbeat(LOOP_SECONDS)
+        self._stopping = threading.Event()
+        self._watching = threading.Event()
+        books = make_books(lambda: self._services)
+        events = Events(
+            self._kube,
+            settings.instance,
+            time.time,
+            lambda text: log.warning("event", error=text),
+        )
+        worlds = Worlds(
+            self._pool, time.monotonic, settings.drift_interval, observer=self._metrics.called
+        )
+        self._services = Services(
+            kube=self._kube,
+            store=self._store,
+            worlds=worlds,
+            books=books,
+            events=events,
+            metrics=self._metrics,
+            options=Options(
+                settings.cluster,
+                settings.artifacts,
+                settings.drift_interval,
+                settings.drain_seconds,
+                settings.runtime,
+                settings.architecture,
+            ),
+            now=lambda: datetime.now(UTC),
+            saved=lambda obj: self._controller.saved(obj),
+        )
+        reconciler = Reconciler(self._services)
+        self._workers = Workers(
+            reconciler.reconcile, self._metrics, settings.workers, time.monotonic
+        )
+        self._controller = Controller(self._store, self._workers)
+        self._feed = FeedWatcher(self._services, self._wake, settings.feed_interval)
+        self._health = HealthServer(
+            settings.bind,
+            settings.port,
+            self._registry,
+            live={
+                "event loop": lambda: "silent" if self._loop_beat.late() else "",
+                "workers": self._workers_fault,
+                "run feed": lambda: (
+                    "" if self._feed.alive or not self._watching.is_set() else "dead"
+                ),
+            },
+            ready={"watches": lambda: "" if self._watching.is_set() else "not started yet"},
+        )
+
+    def run(self) -> int:
+        """Run until a signal asks to stop. Returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        self._health.start()
+        log.info("started", cluster=self._settings.cluster, port=self._health.port)
+        if not self._await_definitions():
+            self._health.stop()
+            return 0
+        self._workers.start()
+        self._feed.start()
+        try:
+            asyncio.run(self._watch())
+        finally:
+            self._watching.clear()
+            self._feed.stop()
+            ended = self._workers.stop(STOP_SECONDS)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._health.stop()
+            log.info("stopped", clean=ended)
+        return 0
+
+    async def _watch(self) -> None:
+        """Kopf's watches, until it is time to stop."""
+        registry = kopf.OperatorRegistry()
+        handlers.register(registry, self._controller)
+        stop = asyncio.Event()
+        ready = asyncio.Event()
+        namespaces = list(self._settings.namespaces)
+        watches = asyncio.ensure_future(
+            kopf.operator(
+                registry=registry,
+                settings=configuration.kopf_settings(),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stop,
+                ready_flag=ready,
+            )
+        )
+        try:
+            while not watches.done() and not self._stopping.is_set():
+                self._loop_beat.beat()
+                if ready.is_set():
+                    self._watching.set()
+                await asyncio.sleep(0.2)
+        finally:
+            stop.set()
+        await watches
+
+    def _await_definitions(self) -> bool:
+        """Wait until every kind is served: one that comes later would never be watched."""
+        while not self._stopping.is_set():
+            try:
+                missing = [
+                    kind for kind in PLURALS if VERSION not in self._kube.served_versions(kind)
+                ]
+            except KubeError as error:
+                log.warning("definitions", error=str(error))
+            else:
+                if not missing:
+                    return True
+                log.info("waiting", missing=", ".join(missing), version=VERSION)
+            self._stopping.wait(CRD_WAIT)
+        return False
+
+    def _wake(self, key: Key, lane: Lane) -> None:
+        self._workers.add(key, lane)
+
+    def _workers_fault(self) -> str:
+        if not self._watching.is_set():
+            return ""
+        if not self._workers.alive:
+            return "a worker thread has died"
+        longest = self._workers.longest()
+        return f"a reconcile hangs for {longest:.0f} s" if longest > STUCK_SECONDS else ""
+
+
+def main() -> int:
+    """Read the settings and run."""
+    settings = configuration.read(sys.argv[1:])
+    configuration.set_up_logs(settings)
+    return Operator(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

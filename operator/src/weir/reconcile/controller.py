@@ -1,0 +1,121 @@
+"""What an event means: who has to be looked at, and how soon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir.kube.client import Object
+from weir.kube.conditions import READY, find
+from weir.kube.keys import CLUSTER_SCOPED, Key
+from weir.kube.store import Store
+from weir.reconcile.queue import Lane
+from weir.reconcile.workers import Workers
+
+
+class Controller:
+    """Takes what the watches see, keeps the store, and feeds the queue."""
+
+    def __init__(self, store: Store, workers: Workers) -> None:
+        self._store = store
+        self._workers = workers
+
+    def seen(self, obj: Object, *, gone: bool, listed: bool = False) -> None:
+        """An object was listed, added, changed or removed.
+
+        Parameters
+        ----------
+        gone
+            It was removed.
+        listed
+            It comes from a listing: whoever starts anew looks at it, but edits go first.
+        """
+        key = Key.of(obj)
+        if gone:
+            around = self._around(key)
+            self._store.remove(obj)
+            if self._store.get(key) is None:
+                self._workers.forget(key)
+                self._workers.add(key, Lane.EDIT)
+            self._wake(around)
+            return
+        before = self._store.get(key)
+        here = self._store.put(obj)
+        if here is not None and here is self._store.get(key):
+            return  # An older sight than the one that is here: our own write was faster.
+        born = before is None
+        if born:
+            self._workers.add(key, Lane.DRIFT if listed and _settled(obj) else Lane.EDIT)
+        elif _asked(before) != _asked(obj):
+            self._workers.add(key, Lane.EDIT)
+        if born or _shown(before) != _shown(obj):
+            self._wake(self._around(key))
+
+    def saved(self, obj: Object) -> None:
+        """The server's answer to a write of ours."""
+        self.seen(obj, gone=False)
+
+    def _around(self, key: Key) -> list[Key]:
+        """Who refers to an object, and who holds claims for it or owns it."""
+        around = list(self._store.dependents(key))
+        if key.kind not in CLUSTER_SCOPED:
+            obj = self._store.get(key)
+            owners = (obj["metadata"].get("ownerReferences") or []) if obj else []
+            names = {owner["name"] for owner in owners}
+            around += [
+                target
+                for target in self._store.targets(key)
+                if target.kind == "Platform" or target.name in names
+            ]
+        return around
+
+    def _wake(self, keys: list[Key]) -> None:
+        for key in keys:
+            if self._store.get(key) is not None:
+                self._workers.add(key, Lane.DEPENDENT)
+
+
+def _asked(obj: Object | None) -> tuple[Any, ...]:
+    """What a person, or another tool, asks of an object."""
+    if obj is None:
+        return ()
+    meta = obj["metadata"]
+    return (
+        meta["uid"],
+        meta.get("generation"),
+        meta.get("annotations"),
+        meta.get("deletionTimestamp"),
+        meta.get("labels"),
+    )
+
+
+def _shown(obj: Object | None) -> tuple[Any, ...]:
+    """What others read of an object."""
+    if obj is None:
+        return ()
+    status = obj.get("status") or {}
+    ready = find(status, READY) or {}
+    last = status.get("lastRun") or {}
+    lines = [
+        (line["id"], line.get("arn"), line.get("state")) for line in status.get("resources") or []
+    ]
+    return (
+        obj["metadata"]["uid"],
+        obj["metadata"].get("generation"),
+        bool(obj["metadata"].get("deletionTimestamp")),
+        ready.get("status"),
+        ready.get("observedGeneration"),
+        lines,
+        status.get("schema"),
+        last.get("run"),
+        last.get("state"),
+    )
+
+
+def _settled(obj: Object) -> bool:
+    """Whether an object was as it should be when it was last looked at."""
+    found = find(obj.get("status") or {}, READY) or {}
+    return (
+        found.get("status") == "True"
+        and found.get("observedGeneration") == obj["metadata"].get("generation")
+        and not obj["metadata"].get("deletionTimestamp")
+    )

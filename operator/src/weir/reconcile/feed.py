@@ -1,0 +1,112 @@
+"""The thread that asks each Platform's run ledger what is new."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from weir.aws.errors import AwsError
+from weir.kube.keys import Key
+from weir.reconcile.queue import Lane
+from weir.reconcile.runs import HISTORY, OVERLAP, RunBooks, instant
+from weir.reconcile.services import Services
+
+log = structlog.get_logger("weir.feed")
+
+TABLE_ID = "state"
+"""Logical id of a Platform's state table."""
+
+
+class FeedWatcher:
+    """Asks each Platform's feed every few seconds and wakes the objects whose runs are new.
+
+    Parameters
+    ----------
+    seconds
+        Between two questions.
+    """
+
+    def __init__(
+        self, services: Services, wake: Callable[[Key, Lane], None], seconds: float
+    ) -> None:
+        self._services = services
+        self._wake = wake
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="run-feed", daemon=True)
+
+    def start(self) -> None:
+        """Start asking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            for platform, world in self._services.worlds.known().items():
+                table = self._table(platform)
+                if table is None:
+                    continue
+                try:
+                    news = self._services.books.look(platform, world.ledger, table)
+                except AwsError as error:
+                    log.warning("feed", platform=platform, error=str(error))
+                    continue
+                except Exception:
+                    log.exception("fault", platform=platform)
+                    continue
+                for key in dict.fromkeys(key for key, _ in news):
+                    self._tell(key)
+
+    def _tell(self, key: Key) -> None:
+        store = self._services.store
+        if store.get(key) is not None:
+            self._wake(key, Lane.DEPENDENT)
+        for dependent in store.dependents(key):
+            runs = [dependent] if dependent.kind == "PipelineRun" else store.dependents(dependent)
+            for run in runs:
+                if run.kind == "PipelineRun":
+                    self._wake(run, Lane.DEPENDENT)
+
+    def _table(self, platform: str) -> str | None:
+        """The state table, once it is there."""
+        obj = self._services.store.get(Key("Platform", "", platform))
+        lines = ((obj or {}).get("status") or {}).get("resources") or []
+        for line in lines:
+            if line["id"] == TABLE_ID and line.get("state") == "Ready":
+                return str(line["name"])
+        return None
+
+
+def make_books(store_of: Callable[[], Services]) -> RunBooks:
+    """Run books that begin where the objects' statuses end."""
+
+    def floor(platform: str) -> datetime:
+        services = store_of()
+        times = []
+        for kind in ("DataSource", "Pipeline", "PipelineRun"):
+            for obj in services.store.of_kind(kind):
+                status = obj.get("status") or {}
+                if kind == "PipelineRun":
+                    if status.get("started") and not status.get("finished"):
+                        times.append(instant(status["started"]))
+                elif obj["spec"].get("platform", "default") == platform:
+                    last = status.get("lastRun") or {}
+                    times.append(instant(last.get("finished") or last.get("started")))
+        oldest = services.now() - HISTORY
+        known = [time for time in times if time is not None]
+        if not known or len(known) < len(times):
+            return oldest
+        return max(oldest, min(known) - OVERLAP)
+
+    return RunBooks(floor)

@@ -1,0 +1,261 @@
+"""What an object wants on AWS: the blueprint, given all that the cluster and the Platform know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.platform import Platform
+from weir.blueprint import config, datasource, naming, pipeline, platform
+from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.grants import NamespaceGrant, namespace_grant
+from weir.kube.client import Object
+from weir.reconcile.apply import EXTERNAL, READY, SETTLING, Entry
+from weir.reconcile.look import Halt
+from weir.reconcile.services import Services
+from weir.reconcile.steps import Wanted, owner_of, platform_entries
+from weir.reconcile.view import View, parse
+from weir.resource import Owner, Resource
+
+USABLE = frozenset({READY, SETTLING, EXTERNAL})
+OF_NAMESPACES = ("database-", "dashboard-", "schema-", "ledger")
+"""Prefixes of a Platform's logical ids that belong to single namespaces or to the warehouse."""
+
+seconds = config.seconds
+child_of = datasource.managed_pipeline
+primaries_of = config.primary_names
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that is known around an object of a namespace on a Platform."""
+
+    cluster: str
+    platform: Platform
+    facts: PlatformFacts
+    grant: NamespaceGrant
+    view: View
+    entries: Mapping[str, Entry]
+    labels_of: Callable[[str], Mapping[str, str]]
+
+
+@lru_cache(maxsize=4)
+def artifact_index(folder: str) -> dict[str, dict[str, str]]:
+    """The build's index of code artifacts.
+
+    Raises
+    ------
+    Halt
+        It is not there: the operator was installed without its artifacts.
+    """
+    path = Path(folder) / "artifacts.json"
+    try:
+        return dict(json.loads(path.read_text()))
+    except OSError as error:
+        raise Halt(
+            "NoArtifacts",
+            f"{path} can't be read ({error.strerror}): the operator was started without the code of "
+            "its functions; set WEIR_ARTIFACTS to the folder that the build wrote",
+            stalled=True,
+        ) from error
+
+
+def context_of(
+    services: Services, view: View, found: Platform, obj: Object, namespace: str
+) -> Context:
+    """The context of an object.
+
+    Parameters
+    ----------
+    obj
+        The Platform's object, whose status says what AWS gave it.
+    namespace
+        Empty for the Platform itself.
+
+    Raises
+    ------
+    Halt
+        The namespace is not granted the Platform, or the Platform is not as far yet.
+    """
+    options = services.options
+    entries = platform_entries(obj)
+    observed = {(one.id, "arn"): one.arn for one in entries.values() if one.arn}
+    facts = platform.platform_facts(
+        found,
+        cluster=options.cluster,
+        artifact_index=artifact_index(options.artifacts),
+        artifact_folder=options.artifacts,
+        observed=observed if namespace else None,
+        architecture=options.architecture,
+        runtime=options.runtime,
+    )
+    selects = any(grant.namespaces.match_labels for grant in found.spec.grants)
+
+    def labels_of(name: str) -> Mapping[str, str]:
+        return services.kube.namespace_labels(name) if selects else {}
+
+    grant = namespace_grant(found, namespace, labels_of(namespace) if namespace else {})
+    if namespace and not grant.granted:
+        raise Halt(
+            "NotGranted",
+            f"Platform {found.name} is not granted to namespace {namespace}: ask its owner for a "
+            "grant (spec.grants)",
+            stalled=True,
+        )
+    return Context(options.cluster, found, facts, grant, view, entries, labels_of)
+
+
+def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> None:
+    """The Platform's own resources, and those that it holds for the namespace, must be there."""
+    needed = [name for name in context.entries if not name.startswith(OF_NAMESPACES)]
+    needed.append(f"database-{namespace}")
+    warehouse = context.facts.warehouse
+    if warehouse is not None and warehouse.admin_secret_arn:
+        needed += [f"schema-{naming.short_hash(schema.lower())}" for schema in schemas]
+    missing = [
+        name
+        for name in needed
+        if name not in context.entries or context.entries[name].state not in USABLE
+    ]
+    if missing:
+        raise Halt(
+            "WaitingForPlatform",
+            f"waits until Platform {context.platform.name} has {', '.join(missing[:5])}",
+        )
+
+
+def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
+    """What a DataSource wants."""
+    namespace = source.namespace
+    schemas = context.view.schemas(namespace)
+    target = source.spec.redshift
+    need_claims(context, namespace, [target.schema_name] if target else [])
+    reference = source.spec.schema_ref
+    if reference is not None and reference.name not in schemas:
+        raise Halt(
+            "SchemaNotFound",
+            f"there is no DataSchema {reference.name} in namespace {namespace}",
+        )
+    resources = _drawn(
+        lambda: datasource.datasource_resources(source, context.facts, context.grant, schemas)
+    )
+    return _wanted(context, obj, resources)
+
+
+def pipeline_wanted(
+    context: Context, found: Pipeline, sources: Mapping[str, DataSource], obj: Object
+) -> Wanted:
+    """What a Pipeline wants."""
+    targets = [stage.load.redshift for stage in found.spec.stages if stage.load]
+    need_claims(context, found.namespace, [target.schema_name for target in targets])
+    schemas = context.view.schemas(found.namespace)
+    resources = _drawn(lambda: pipeline.pipeline_resources(found, context.facts, sources, schemas))
+    return _wanted(context, obj, resources)
+
+
+def platform_wanted(context: Context, obj: Object) -> Wanted:
+    """What a Platform wants, for itself and for those that use it."""
+    found = context.platform
+    sources: list[DataSource] = []
+    pipelines: list[Pipeline] = []
+    for user in context.view.users(found.name):
+        namespace = user["metadata"]["namespace"]
+        if not namespace_grant(found, namespace, context.labels_of(namespace)).granted:
+            continue
+        if user["kind"] == "DataSource":
+            sources.append(parse(DataSource, user))
+        else:
+            pipelines.append(parse(Pipeline, user))
+    uses = platform.uses_of(sources, pipelines)
+    resources = _drawn(lambda: platform.platform_resources(found, context.facts, uses))
+    return _wanted(context, obj, resources)
+
+
+def known_resources(
+    services: Services, view: View, found: Platform, obj: Object
+) -> Sequence[Resource]:
+    """What an object that is being deleted would want: it says what holds data.
+
+    Empty where that can't be told any more.
+    """
+    namespace = obj["metadata"].get("namespace", "")
+    platform_obj = view.platform(found.name)
+    assert platform_obj is not None
+    try:
+        context = context_of(services, view, found, platform_obj[1], namespace)
+        if obj["kind"] == "Platform":
+            return platform_wanted(context, obj).resources
+        if obj["kind"] == "DataSource":
+            return source_wanted(context, parse(DataSource, obj), obj).resources
+        model = parse(Pipeline, obj)
+        sources = view.sources(namespace, source_names(model))
+        return pipeline_wanted(context, model, sources, obj).resources
+    except Halt:
+        return ()
+
+
+def source_names(found: Pipeline) -> list[str]:
+    """The DataSources that a Pipeline names."""
+    return [ref.name for ref in found.spec.sources]
+
+
+def ingest_machine(context: Context, source: DataSource) -> str:
+    """The ARN of the state machine that lands a source."""
+    return datasource.ingest_machine_arn(source, context.facts)
+
+
+def needs_asking(found: Pipeline) -> bool:
+    """Whether landed data does not start the pipeline by itself."""
+    trigger = found.spec.trigger
+    return trigger is not None and trigger.on_arrival is None
+
+
+LINKS = {
+    "states.StateMachine": (
+        "stateMachine",
+        "states/home?region={region}#/statemachines/view/{arn}",
+    ),
+    "lambda.Function": ("function", "lambda/home?region={region}#/functions/{name}"),
+    "glue.Job": ("job", "gluestudio/home?region={region}#/editor/job/{name}/runs"),
+    "cloudwatch.Dashboard": (
+        "dashboard",
+        "cloudwatch/home?region={region}#dashboards/dashboard/{name}",
+    ),
+}
+"""Kind -> name in ``status.links``, and where the console shows it."""
+
+
+def links(context: Context, resources: Sequence[Resource]) -> dict[str, str]:
+    """AWS console pages of an object: the first resource of each kind that has one."""
+    facts = context.facts
+    domain = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
+        facts.partition, "console.aws.amazon.com"
+    )
+    found: dict[str, str] = {}
+    for resource in resources:
+        if resource.kind not in LINKS:
+            continue
+        title, page = LINKS[resource.kind]
+        arn = facts.machine_arn(resource.name)
+        path = page.format(region=facts.region, name=resource.name, arn=arn)
+        found.setdefault(title, f"https://{facts.region}.{domain}/{path}")
+    return found
+
+
+def _wanted(context: Context, obj: Object, resources: Sequence[Resource]) -> Wanted:
+    owner: Owner = owner_of(context.cluster, obj)
+    return Wanted(owner, resources, {**context.facts.tags, **owner.tags})
+
+
+def _drawn(draw: Callable[[], Sequence[Resource]]) -> Sequence[Resource]:
+    """A blueprint's resources; what it can't draw is said on the object."""
+    try:
+        return tuple(draw())
+    except (KeyError, ValueError) as error:
+        text = error.args[0] if error.args else error
+        raise Halt("Invalid", f"the spec can't be built: {text}", stalled=True) from error

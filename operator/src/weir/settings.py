@@ -1,0 +1,185 @@
+"""What the operator is told at its start: by flags, and by the environment where a flag is left out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+import structlog
+
+from weir.blueprint.naming import CLUSTER_ID
+
+SECRET_WORDS = ("secret", "password", "token", "authorization", "credential", "apikey", "api_key")
+"""Keys of a log line whose values are not written."""
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one operator process. Times are seconds.
+
+    Parameters
+    ----------
+    cluster
+        The cluster's id, part of every AWS name; never changes.
+    artifacts
+        Folder with ``artifacts.json`` and the code that it lists.
+    namespaces
+        Namespaces to watch; empty for all.
+    bind
+        Address of metrics and health: loopback, unless the pod says otherwise.
+    """
+
+    cluster: str
+    artifacts: str
+    namespaces: tuple[str, ...] = ()
+    workers: int = 8
+    aws_workers: int = 16
+    drift_interval: float = 600.0
+    feed_interval: float = 3.0
+    drain_seconds: float = 900.0
+    bind: str = "127.0.0.1"
+    port: int = 8080
+    log_format: str = "json"
+    log_level: str = "info"
+    kubeconfig: str | None = None
+    per_object_metrics: bool = True
+    instance: str = "weir-operator"
+    runtime: str = "python3.11"
+    architecture: str = "x86_64"
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings from flags and environment. Exits with a message where one is wrong."""
+
+    def env(name: str, default: str) -> str:
+        return environment.get(f"WEIR_{name}", default)
+
+    parser = argparse.ArgumentParser(
+        prog="python -m weir", description="The Weir operator.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--cluster-id", default=env("CLUSTER_ID", ""), help="the cluster's id ($WEIR_CLUSTER_ID)")
+    add("--artifacts", default=env("ARTIFACTS", "dist/artifacts"), help="folder of the code")
+    add("--namespaces", default=env("NAMESPACES", ""), help="with commas; none means all")
+    add("--workers", type=int, default=int(env("WORKERS", "8")), help="objects at a time")
+    add("--aws-workers", type=int, default=int(env("AWS_WORKERS", "16")), help="calls at a time")
+    add("--drift-interval", type=float, default=float(env("DRIFT_INTERVAL", "600")), help="seconds")
+    add("--feed-interval", type=float, default=float(env("FEED_INTERVAL", "3")), help="seconds")
+    add("--drain-seconds", type=float, default=float(env("DRAIN_SECONDS", "900")), help="seconds")
+    add("--bind", default=env("BIND", "127.0.0.1"), help="address of metrics and health")
+    add("--port", type=int, default=int(env("PORT", "8080")), help="port of metrics and health")
+    add("--log-format", choices=("json", "text"), default=env("LOG_FORMAT", "json"))
+    add("--log-level", default=env("LOG_LEVEL", "info"))
+    add("--kubeconfig", default=None, help="default: the pod's account, else $KUBECONFIG")
+    add("--function-runtime", default=env("FUNCTION_RUNTIME", "python3.11"))
+    add(
+        "--function-architecture",
+        choices=("x86_64", "arm64"),
+        default=env("FUNCTION_ARCHITECTURE", "x86_64"),
+    )
+    add(
+        "--per-object-metrics",
+        action=argparse.BooleanOptionalAction,
+        default=env("PER_OBJECT_METRICS", "true") == "true",
+    )
+    found = parser.parse_args(arguments)
+    if not CLUSTER_ID.match(found.cluster_id):
+        parser.error(
+            "--cluster-id (or WEIR_CLUSTER_ID) is needed: 1 to 16 of a-z, 0-9 and -. It is part of "
+            "every AWS name, so choose it once and keep it"
+        )
+    return Settings(
+        cluster=found.cluster_id,
+        artifacts=found.artifacts,
+        namespaces=tuple(filter(None, found.namespaces.split(","))),
+        workers=found.workers,
+        aws_workers=found.aws_workers,
+        drift_interval=found.drift_interval,
+        feed_interval=found.feed_interval,
+        drain_seconds=found.drain_seconds,
+        bind=found.bind,
+        port=found.port,
+        log_format=found.log_format,
+        log_level=found.log_level,
+        kubeconfig=found.kubeconfig,
+        per_object_metrics=found.per_object_metrics,
+        instance=env("POD_NAME", environment.get("HOSTNAME", "weir-operator")),
+        runtime=found.function_runtime,
+        architecture=found.function_architecture,
+    )
+
+
+def redact(_logger: Any, _method: str, event: Any) -> Any:
+    """A structlog processor: values under keys that speak of secrets are not written."""
+    return _redacted(event)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN
+            if any(word in str(key).lower() for word in SECRET_WORDS)
+            else _redacted(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_redacted(item) for item in value]
+    return value
+
+
+def set_up_logs(settings: Settings) -> None:
+    """One line an event on standard error, of ours and of the libraries."""
+    level = logging.getLevelName(settings.log_level.upper())
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("botocore", "boto3", "urllib3", "kopf", "aiohttp", "asyncio", "kubernetes"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Kopf as a watcher only: nothing is posted, scanned or throttled."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.watching.server_timeout = 600
+    settings.watching.client_timeout = 660
+    settings.networking.request_timeout = 30
+    return settings
