@@ -221,6 +221,8 @@ class Session:
         The database user, which has to exist.
     assume
         (role ARN or ``default``) -> S3 with that role's rights; raises SqlError.
+    create
+        Makes another database of the warehouse, for CREATE DATABASE.
     """
 
     def __init__(
@@ -229,7 +231,9 @@ class Session:
         directory: Directory,
         user: str,
         assume: Callable[[str], ObjectStore],
+        create: Callable[[str], None] | None = None,
     ) -> None:
+        self._create_database = create
         self.id = next(_sessions)
         self.database = database
         self.directory = directory
@@ -1003,10 +1007,13 @@ class Session:
             self.catalog.require_owner(table)
 
     def create_database(self, command: c.CreateDatabase) -> None:
-        """CREATE DATABASE: only where the warehouse opens databases (:mod:`.warehouses`)."""
-        raise SqlError(
-            f"the local Redshift makes database {command.name} when it is first connected to"
-        )
+        """CREATE DATABASE."""
+        if self.block:
+            raise in_transaction_block("CREATE DATABASE")
+        self._require_superuser("CREATE DATABASE")
+        if self._create_database is None:
+            raise SqlError("this session can't create databases")
+        self._create_database(command.name)
 
 
 def _place(names: Sequence[str], name: str) -> int:

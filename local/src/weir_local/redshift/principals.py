@@ -13,7 +13,8 @@ from weir_local.redshift.errors import SqlError
 
 @dataclass
 class User:
-    """A database user. ``digest`` is empty where the password is disabled."""
+    """A database user. ``digest`` is empty where the password is disabled; ``federated`` are the
+    roles that an IAM identity brings in its tag, beside those granted to it."""
 
     name: str
     id: int
@@ -21,6 +22,7 @@ class User:
     salt: str = ""
     digest: str = field(default="", repr=False)
     roles: list[str] = field(default_factory=list)
+    federated: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -105,7 +107,8 @@ class Principals:
     def roles_of(self, user: str) -> set[str]:
         """The roles that a user has, directly or through another role."""
         found: set[str] = set()
-        todo = list(self.users[user].roles) if user in self.users else []
+        known = self.users.get(user)
+        todo = [*known.roles, *known.federated] if known else []
         while todo:
             role = todo.pop()
             if role in self.roles and role not in found:
