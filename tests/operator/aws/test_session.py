@@ -1,0 +1,170 @@
+"""What a session counts, refuses and shares."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from weir import __version__
+from weir.aws.calls import Calls
+from weir.aws.errors import AccessDenied, Invalid, NotFound, Transient, WriteRefused
+from weir.aws.registry import adapter_classes
+from weir.aws.session import Assume, AwsSession, Call, Sessions, Target, is_write, reading_sql
+from weir_local.aws.server import LocalAws
+
+pytestmark = pytest.mark.aws
+
+REGION = "eu-central-1"
+ACCOUNT = "000000000000"
+
+
+@pytest.fixture
+def target(adapters_aws: LocalAws) -> Target:
+    """Where the local AWS is."""
+    return Target(region=REGION, endpoint_url=adapters_aws.endpoint)
+
+
+def test_every_call_is_counted_with_its_outcome(target: Target) -> None:
+    seen: list[Call] = []
+    calls = Calls(AwsSession(target, observer=seen.append), "sqs")
+    calls("ListQueues")
+    assert calls.find("GetQueueUrl", QueueName="none-such") is None
+    assert [(call.service, call.operation, call.outcome) for call in seen] == [
+        ("sqs", "ListQueues", "ok"),
+        ("sqs", "GetQueueUrl", "NotFound"),
+    ]
+    assert all(call.seconds > 0 and call.retries == 0 for call in seen)
+
+
+def test_a_call_without_an_answer_is_counted_too(credentials: None) -> None:
+    seen: list[Call] = []
+    nowhere = Target(region=REGION, endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(Transient, match="did not answer"):
+        Calls(AwsSession(nowhere, observer=seen.append), "sqs")("ListQueues")
+    assert [(call.operation, call.outcome) for call in seen] == [("ListQueues", "Transient")]
+
+
+def test_a_dry_run_reads_and_refuses_to_write(target: Target) -> None:
+    calls = Calls(AwsSession(target, dry_run=True), "sqs")
+    calls("ListQueues")
+    with pytest.raises(WriteRefused, match="CreateQueue"):
+        calls("CreateQueue", QueueName="never")
+    assert calls.find("GetQueueUrl", QueueName="never") is None
+
+
+def test_a_statement_counts_as_a_write_unless_it_is_said_to_read() -> None:
+    assert is_write("ExecuteStatement")
+    with reading_sql():
+        assert not is_write("ExecuteStatement")
+    assert is_write("ExecuteStatement")
+
+
+def test_another_account_is_refused(target: Target) -> None:
+    assert AwsSession(target).verify_account() == ACCOUNT
+    other = Target(REGION, account_id="111122223333", endpoint_url=target.endpoint_url)
+    with pytest.raises(Invalid, match="111122223333"):
+        AwsSession(other).verify_account()
+
+
+def test_threads_share_one_client(target: Target) -> None:
+    session = AwsSession(target)
+    found: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(session.client("sqs"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({id(client) for client in found}) == 1
+
+
+def test_one_target_has_one_session(target: Target) -> None:
+    sessions = Sessions()
+    assert sessions.get(target) is sessions.get(Target(REGION, endpoint_url=target.endpoint_url))
+
+
+def test_clients_say_who_they_are_and_give_up_in_time(target: Target) -> None:
+    config = AwsSession(target).client("sqs").meta.config
+    assert f"weir/{__version__}" in config.user_agent_extra
+    assert (config.connect_timeout, config.read_timeout) == (5.0, 30.0)
+    assert config.retries["mode"] == "adaptive"
+
+
+def trust(external_id: str) -> str:
+    """A trust policy that asks for an external id."""
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+                    "Action": "sts:AssumeRole",
+                    "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+                }
+            ],
+        }
+    )
+
+
+def test_a_chain_of_roles_is_assumed_and_has_what_they_allow(
+    target: Target, session: AwsSession
+) -> None:
+    iam = Calls(session, "iam")
+    statements = {
+        "chain-first": {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"},
+        "chain-second": {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"},
+    }
+    arns = {}
+    for name, statement in statements.items():
+        arns[name] = iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=trust(f"{name}-id"))[
+            "Role"
+        ]["Arn"]
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam("PutRolePolicy", RoleName=name, PolicyName="own", PolicyDocument=document)
+    chain = tuple(Assume(arns[name], f"{name}-id") for name in statements)
+    assumed = AwsSession(Target(REGION, roles=chain, endpoint_url=target.endpoint_url))
+    identity = Calls(assumed, "sts")("GetCallerIdentity")["Arn"]
+    assert "assumed-role/chain-second" in identity
+    Calls(assumed, "sqs")("ListQueues")
+    with pytest.raises(AccessDenied) as denied:
+        Calls(assumed, "lambda")("ListFunctions")
+    assert denied.value.action == "lambda:ListFunctions"
+    assert "chain-second" in str(denied.value)
+
+
+def test_what_is_not_there_says_what_was_asked_for(session: AwsSession) -> None:
+    with pytest.raises(NotFound, match="sqs GetQueueUrl none-such"):
+        Calls(session, "sqs")("GetQueueUrl", "none-such", QueueName="none-such")
+
+
+def test_every_kind_of_the_table_has_an_adapter() -> None:
+    assert set(adapter_classes()) == {
+        "kms.Key",
+        "s3.Bucket",
+        "s3.Object",
+        "dynamodb.Table",
+        "dynamodb.Item",
+        "iam.Role",
+        "lambda.Function",
+        "lambda.EventSourceMapping",
+        "logs.LogGroup",
+        "sns.Topic",
+        "sqs.Queue",
+        "events.Rule",
+        "scheduler.Schedule",
+        "states.StateMachine",
+        "glue.Database",
+        "glue.Table",
+        "glue.Job",
+        "cloudwatch.Alarm",
+        "cloudwatch.Dashboard",
+        "secretsmanager.Secret",
+        "redshift.Warehouse",
+        "redshift.Schema",
+        "redshift.Table",
+    }
