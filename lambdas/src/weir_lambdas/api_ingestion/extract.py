@@ -108,6 +108,9 @@ class Extraction:
             digest.update(line)
         guard.see(digest.hexdigest(), len(rows), answer.url)
         following = self._style.following(self._api.paginator, position, Page(answer, len(rows)))
+        if following is not None and "${" in json.dumps(following):
+            # Else a source could make us send a secret of its choice to a host of its choice.
+            raise SourceBadAnswer("the next page's address or token has a ${...} in it", where)
         return (rows, lines), following
 
     def _stored(self, position: Position, done: int) -> Position:

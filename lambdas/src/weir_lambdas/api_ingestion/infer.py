@@ -12,7 +12,7 @@ from typing import Any
 
 from weir_contract.rows import RowContract
 from weir_lambdas.api_ingestion.records import RawNumber
-from weir_lambdas.api_ingestion.select import lookup
+from weir_lambdas.api_ingestion.select import SelectorError, lookup
 
 INT64 = range(-(2**63), 2**63)
 DOUBLE_DIGITS = 15
@@ -118,9 +118,17 @@ def column_name(key: str, taken: Iterable[str]) -> str:
     return candidate
 
 
-def path_of(key: str) -> str:
-    """The path that leads to a top-level key, quoted where the key has a dot, bracket or quote."""
-    return key if re.fullmatch(r"[^.\[\]'\"*$]+", key) else f"['{key}']"
+def value_at(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a path; a top-level key that is spelled like the whole path goes first.
+
+    A path that is none leads to nothing: the job, which reads by it, says what is wrong with it.
+    """
+    if path in row:
+        return row[path]
+    try:
+        return lookup(row, path)
+    except SelectorError:
+        return None
 
 
 class Inference:
@@ -142,12 +150,12 @@ class Inference:
             if self._open and key not in self._names and len(self._names) < MAX_COLUMNS:
                 self._names[key] = column_name(key, self._columns)
                 self._columns[self._names[key]] = Column()
-                self._paths[self._names[key]] = path_of(key)
+                self._paths[self._names[key]] = key
             if self._open and key in self._names:
                 self._columns[self._names[key]].see(value)
         if not self._open:
             for name, path in self._paths.items():
-                self._columns[name].see(lookup(row, path))
+                self._columns[name].see(value_at(row, path))
 
     @property
     def types(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ COMMON_KEYS = ("data", "results", "items", "records", "value")
 _STEP = re.compile(
     r"""\.?(?P<name>[^.\[\]'"*$]+) | \[(?P<index>-?\d+)\] | \[(?P<all>\*)\] | \.(?P<star>\*)
       | \[(?P<q>['"])(?P<quoted>.*?)(?P=q)\]""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 
 ALL = object()
@@ -38,7 +38,7 @@ def steps(selector: str) -> tuple[Any, ...]:
     SelectorError
         It is none of these.
     """
-    text = selector.strip()
+    text = selector.strip(" ")
     position = 1 if text.startswith("$") else 0
     found: list[Any] = []
     while position < len(text):

@@ -469,11 +469,15 @@ def _passed(record: RunRecord) -> bool:
 
 def _load_account(stage: str, counts: Mapping[str, Any]) -> StageAccount:
     rows = int(counts["rowsIn"])
+    inserted, updated, stale, deleted = (int(counts.get(name, 0)) for name in LOAD_COUNTS)
     return StageAccount(
         stage,
         "load",
         rows,
         rows,
         deduplicated=int(counts.get("deduplicated", 0)),
-        **{name: int(counts.get(name, 0)) for name in LOAD_COUNTS},
+        inserted=inserted,
+        updated=updated,
+        stale=stale,
+        deleted=deleted,
     )

@@ -211,7 +211,7 @@ def iam_role(arn: str | None) -> str:
 
 def _staging(plan: LoadPlan) -> str:
     types = {item.name.lower(): staging_type(item) for item in plan.fields}
-    types |= {name: kind for name, kind in SYSTEM_COLUMNS}
+    types |= dict(SYSTEM_COLUMNS)
     lines = [f"  {quoted(name)} {types[name.lower()]}" for name in plan.file_columns]
     return f"CREATE TEMP TABLE {STAGE} (\n" + ",\n".join(lines) + "\n)"
 

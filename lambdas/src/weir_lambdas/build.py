@@ -1,0 +1,180 @@
+"""Builds the artifacts that run on AWS: reproducibly, so that equal code has an equal name.
+
+``python -m weir_lambdas.build --out dist/artifacts`` writes ``functions.zip``, ``glue.zip``,
+``process.py`` and their index ``artifacts.json``. This module itself is in none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip entry can have: every entry's time."""
+
+MODE = 0o644 << 16
+SKIPPED_DIRECTORIES = {"__pycache__", "bin"}
+SKIPPED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", ".lock", "uv_cache.json"}
+"""What an installer writes of itself, which differs from machine to machine."""
+
+PLATFORMS = ("host", "x86_64-manylinux2014", "aarch64-manylinux2014")
+
+FUNCTION_DEPENDENCIES = ("urllib3",)
+"""Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
+
+GLUE_DEPENDENCIES = ("sqlglot",)
+BUILD_ONLY = {"weir_lambdas/build.py"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an artifact is built for."""
+
+    platform: str = "host"
+    python: str = "3.11"
+
+    def pip_options(self) -> list[str]:
+        """Options of ``uv pip install``."""
+        options = ["--python-version", self.python, "--only-binary", ":all:"]
+        if self.platform != "host":
+            options += ["--python-platform", self.platform]
+        return options
+
+
+def package_root(name: str) -> Path:
+    """The folder of an importable package.
+
+    Raises
+    ------
+    SystemExit
+        It is not installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"the package {name} is not installed in this environment")
+    return Path(spec.submodule_search_locations[0])
+
+
+def files_under(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """``(name in the archive, file)`` of what belongs into an archive."""
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if not path.is_file() or SKIPPED_DIRECTORIES & set(inside.parts):
+            continue
+        if path.name in SKIPPED_FILES or path.suffix in (".pyc", ".pyi"):
+            continue
+        yield f"{prefix}{inside.as_posix()}", path
+
+
+def write_zip(target: Path, files: Sequence[tuple[str, Path]]) -> None:
+    """Write an archive whose bytes depend on names and contents alone."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, path in sorted(files):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type, entry.external_attr, entry.create_system = (
+                zipfile.ZIP_DEFLATED,
+                MODE,
+                3,
+            )
+            archive.writestr(entry, path.read_bytes(), compresslevel=9)
+
+
+def install(packages: Sequence[str], target: Target, into: Path) -> None:
+    """Install third-party packages, without their dependencies, in the locked versions.
+
+    Raises
+    ------
+    SystemExit
+        uv is missing or failed.
+    """
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        raise SystemExit("uv is not on the PATH; install it, or set UV to its path")
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(into)]
+    command += target.pip_options() + [pinned(name) for name in packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+
+
+def pinned(name: str) -> str:
+    """``name==version`` of what this environment, made from the lock, has installed."""
+    return f"{name}=={version(name)}"
+
+
+def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
+    """Build every artifact.
+
+    Parameters
+    ----------
+    out
+        The folder, made where it is missing.
+
+    Returns
+    -------
+    dict
+        The index: artifact -> ``file``, ``sha256`` (hex), ``codeSha256`` (base64, as Lambda's
+        CodeSha256).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    own = {
+        name: list(files_under(package_root(name), f"{name}/"))
+        for name in ("weir_contract", "weir_lambdas", "weir_glue")
+    }
+    archives = {
+        "functions": (("weir_contract", "weir_lambdas"), FUNCTION_DEPENDENCIES, "functions.zip"),
+        "glue": (("weir_contract", "weir_glue"), GLUE_DEPENDENCIES, "glue.zip"),
+    }
+    index = {}
+    for artifact, (packages, dependencies, name) in archives.items():
+        with tempfile.TemporaryDirectory() as folder:
+            install(dependencies, target, Path(folder))
+            files = [item for package in packages for item in own[package]]
+            files = [item for item in files if item[0] not in BUILD_ONLY]
+            files += list(files_under(Path(folder)))
+            write_zip(out / name, files)
+        index[artifact] = describe(out / name)
+    script = package_root("weir_glue") / "jobs" / "process.py"
+    shutil.copyfile(script, out / "process.py")
+    index["glueScript"] = describe(out / "process.py")
+    (out / "artifacts.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+    return index
+
+
+def describe(path: Path) -> dict[str, str]:
+    """A file's entry in the index."""
+    digest = hashlib.sha256(path.read_bytes())
+    return {
+        "file": path.name,
+        "sha256": digest.hexdigest(),
+        "codeSha256": base64.b64encode(digest.digest()).decode(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m weir_lambdas.build", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("dist/artifacts"))
+    parser.add_argument("--platform", choices=PLATFORMS, default="host")
+    parser.add_argument("--python", default="3.11", help="Python version of the runtime")
+    chosen = parser.parse_args(arguments)
+    index = build(chosen.out, Target(chosen.platform, chosen.python))
+    sys.stdout.write(json.dumps(index, indent=2, sort_keys=True) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""A local AWS of the functions' own tests, and an HTTP server that a test scripts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from weir_contract.rows import RowContract
+from weir_contract.sources import Egress, RestApi, SourceConfig
+from weir_lambdas.api_ingestion.land import Lander
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.common.state import Table
+from weir_lambdas.common.storage import Storage
+
+REGION = "us-east-1"
+
+
+class FakeClock:
+    """Time that moves by ``sleep`` and ``pass_time`` alone."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Endpoint of a MiniStack process that ends with the session."""
+    port, folder = _free_port(), tmp_path_factory.mktemp("ministack")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    environment |= {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "TMPDIR": str(folder)}
+    with Path(folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"], env=environment, stdout=log, stderr=log, cwd=folder
+        )
+    try:
+        until = time.monotonic() + 60
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"MiniStack did not start:\n{(folder / 'log').read_text()}")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def aws(ministack: str) -> Callable[[str], Any]:
+    """Clients of the local AWS by service name."""
+
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=ministack,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
+        )
+
+    return client
+
+
+@pytest.fixture
+def bucket(aws: Callable[[str], Any]) -> str:
+    """A new bucket."""
+    name = f"raw-{uuid.uuid4().hex[:12]}"
+    aws("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def table(aws: Callable[[str], Any]) -> Table:
+    """A new state table."""
+    name = f"state-{uuid.uuid4().hex[:12]}"
+    db = aws("dynamodb")
+    db.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+    )
+    return Table(db, name)
+
+
+@pytest.fixture
+def storage(aws: Callable[[str], Any]) -> Storage:
+    return Storage(aws("s3"))
+
+
+@dataclass
+class Call:
+    """One request that the server saw."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Api:
+    """A real HTTP server; ``answer`` gives (status, headers, body) or writes to the handler itself."""
+
+    answer: Callable[[Call, BaseHTTPRequestHandler], Any] = lambda call, http: (200, {}, b"[]")
+    calls: list[Call] = field(default_factory=list)
+    url: str = ""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is part of the tests."""
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    yield from _serve()
+
+
+@pytest.fixture
+def other_api() -> Iterator[Api]:
+    yield from _serve()
+
+
+def _serve() -> Iterator[Api]:
+    state = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _do(self) -> None:
+            parts = urlsplit(self.path)
+            query = {k: v[-1] for k, v in parse_qs(parts.query, keep_blank_values=True).items()}
+            size = int(self.headers.get("Content-Length", 0))
+            call = Call(
+                self.command, parts.path, query, dict(self.headers.items()), self.rfile.read(size)
+            )
+            state.calls.append(call)
+            answer = state.answer(call, self)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, body = answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = _do
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def source(bucket: str, table: Table) -> Callable[..., SourceConfig]:
+    """Makes a source's configuration around a REST API."""
+
+    def make(api: RestApi, **more: Any) -> SourceConfig:
+        return SourceConfig(
+            platform="default",
+            namespace="shop",
+            name="orders",
+            raw_bucket=bucket,
+            state_table=table.name,
+            rest_api=api,
+            **({"egress": Egress(allow_loopback=True), "contract": RowContract()} | more),
+        )
+
+    return make
+
+
+@pytest.fixture
+def lander(
+    aws: Callable[[str], Any], table: Table, storage: Storage, clock: FakeClock
+) -> Callable[..., Lander]:
+    """Makes a Lander; ``remaining`` defaults to a quarter of an hour."""
+
+    def make(
+        config: SourceConfig, remaining: Callable[[], float] = lambda: 900.0, **more: Any
+    ) -> Lander:
+        secrets = Secrets(aws("secretsmanager"), config.secrets, clock)
+        return Lander(config, table, storage, secrets, clock, remaining, **more)
+
+    return make

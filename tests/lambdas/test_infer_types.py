@@ -1,0 +1,76 @@
+"""Types told from rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir_contract.compile import quoted
+from weir_contract.rows import Field, RowContract
+from weir_lambdas.api_ingestion.infer import Inference, value_at
+from weir_lambdas.api_ingestion.records import parse
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("[1,2,null]", "integer"),
+        ("[9007199254740993]", "integer"),
+        ("[9223372036854775808]", "decimal(38,0)"),
+        ("[1,2.5]", "number"),
+        ("[1.10]", "number"),
+        ("[9007199254740993,2.5]", "decimal(38,1)"),
+        ("[0.1234567890123456789]", "decimal(38,19)"),
+        ("[1e400,0.1234567890123456789]", "string"),
+        ("[true,false]", "boolean"),
+        ("[true,1]", "string"),
+        ('["2026-02-01","2026-02-28"]', "date"),
+        ('["2026-02-01","2026-02-30"]', "string"),
+        ('["2026-02-01T10:00:00","2026-02-01 10:00:00.5"]', "timestamp"),
+        ('["2026-02-01T10:00:00Z","2026-02-01T10:00:00+02:00"]', "timestamptz"),
+        ('["2026-02-01T10:00:00Z","2026-02-01T10:00:00"]', "string"),
+        ('["2026-02-01","soon"]', "string"),
+        ('[{"a":1},[2]]', "json"),
+        ('[{"a":1},"x"]', "string"),
+        ("[null]", "string"),
+    ],
+)
+def test_the_narrowest_type_that_holds_every_value(values: str, expected: str) -> None:
+    inference = Inference(RowContract())
+    for value in parse(values.encode()):
+        inference.see({"c": value})
+    assert inference.types == {"c": expected}
+
+
+def test_only_columns_without_a_stated_type_are_inferred_by_their_path() -> None:
+    contract = RowContract(fields=(Field("id", "id", "integer"), Field("city", "address.city")))
+    inference = Inference(contract)
+    inference.see({"id": 1, "address": {"city": "Ulm"}})
+    assert inference.types == {"city": "string"}
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=12))
+def test_any_keys_become_distinct_columns_that_lead_back_to_their_values(keys: list[str]) -> None:
+    row: dict[str, Any] = {key: index for index, key in enumerate(keys)}
+    inference = Inference(RowContract())
+    inference.see(row)
+    names = list(inference.types)
+    assert len({quoted(name) for name in names}) == len(keys)
+    for name, key in zip(names, keys, strict=True):
+        assert value_at(row, inference.paths[name]) == row[key]
+
+
+def test_the_fingerprint_changes_with_keys_and_types_alone() -> None:
+    def fingerprint(*rows: dict[str, Any]) -> str:
+        inference = Inference(RowContract())
+        for row in rows:
+            inference.see(row)
+        return inference.fingerprint
+
+    base = fingerprint({"a": 1, "b": "x"})
+    assert fingerprint({"b": "y", "a": 2}, {"a": None, "b": "z"}) == base
+    assert fingerprint({"a": "1", "b": "x"}) != base
+    assert fingerprint({"a": 1}) != base
