@@ -44,6 +44,11 @@ MENDS: tuple[Mend, ...] = (
         "IAM User Guide: Grant a user permissions to pass a role to an AWS service",
     ),
     Mend(
+        "warehouse",
+        "Redshift, Redshift Serverless and the Redshift Data API exist",
+        "Amazon Redshift Management Guide: Using the Amazon Redshift Data API",
+    ),
+    Mend(
         "stepfunctions",
         "Tasks run under the machine's role; 256 KiB of payload, 25,000 events; .sync waits",
         "Step Functions Developer Guide: Integrating services; Quotas",
