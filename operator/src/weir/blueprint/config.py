@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget, RestApi
@@ -60,7 +61,7 @@ def schema_of(source: DataSource, schemas: Mapping[str, DataSchema]) -> SchemaSp
 def row_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
     """The contract of a source: what was stated, with the types that its status has frozen."""
     schema = schema_of(source, schemas)
-    contract = _stated(schema) if schema else RowContract()
+    contract = stated(schema) if schema else RowContract()
     frozen = source.status.schema_spec
     if frozen is None or not frozen.fields or contract.resolved:
         return contract
@@ -75,10 +76,11 @@ def stated_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> Ro
     An ingestion function gets this one: what it infers must not change its own configuration.
     """
     schema = schema_of(source, schemas)
-    return _stated(schema) if schema else RowContract()
+    return stated(schema) if schema else RowContract()
 
 
-def _stated(schema: SchemaSpec) -> RowContract:
+def stated(schema: SchemaSpec) -> RowContract:
+    """A schema as a row contract: the mapping's columns, then those that only ``fields`` has."""
     named = {item.name: item for item in schema.fields}
     columns = [
         _field(named.get(name) or FieldSpec(name=name), path)
@@ -413,3 +415,12 @@ def _dump(models: Sequence[Any]) -> list[dict[str, Any]]:
 def column_names(fields: Iterable[Field]) -> list[str]:
     """Names of columns, as the user spells them."""
     return [item.name for item in fields]
+
+
+def columns(names: Sequence[str], known: Mapping[str, Field]) -> RowContract:
+    """A contract of these columns; ``known`` has what is known of them, by lower-case name."""
+    fields = (
+        replace(known.get(name.lower()) or Field(name, name), name=name)
+        for name in dict.fromkeys(names)
+    )
+    return RowContract(fields=tuple(fields))

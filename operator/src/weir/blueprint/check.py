@@ -1,0 +1,657 @@
+"""What is wrong with an object that the API server could not see?
+
+CEL bounds single objects within a budget; these checks fold cases, follow columns through stages and
+look at the Platform's grants. ``weir validate`` runs the same ones offline, without a Platform.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from weir.api.v1alpha1.common import ADOPT
+from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
+from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
+from weir.api.v1alpha1.schema import DataSchema
+from weir.blueprint import config
+from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.grants import NamespaceGrant
+from weir.blueprint.schedules import schedule_fault, timezone_fault
+from weir_contract.codec import ContractError
+from weir_contract.compile import SYSTEM_COLUMNS
+from weir_contract.dqdl import parse_rule
+from weir_contract.expressions import check_expression, check_query
+from weir_contract.ledger import LEDGER_SCHEMA
+from weir_contract.rows import ColumnType, RowContract
+from weir_contract.secrets import BUCKET, SECRET, malformed_refs, secret_refs
+
+RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema", "pg_catalog", "pg_internal")
+TIME_TYPES = ("date", "timestamp", "timestamptz")
+OUTPUT_ZONES = ("processed", "curated")
+NEW_COLUMNS = ("join", "union", "explode", "flatten", "sql", "script")
+"""Steps after which only the job knows the columns."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    ``reason`` is CamelCase, for a condition; ``path`` is where in the manifest (``spec.redshift.
+    distkey``); ``message`` says what is wrong and what to do.
+    """
+
+    reason: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known around an object. Without a Platform (offline) its limits are not checked."""
+
+    namespace: str
+    schemas: Mapping[str, DataSchema]
+    sources: Mapping[str, DataSource]
+    facts: PlatformFacts | None = None
+    grant: NamespaceGrant | None = None
+
+
+Problems = Iterator[Problem]
+
+
+def datasource_problems(source: DataSource, known: Known) -> tuple[Problem, ...]:
+    """Everything that is wrong with a DataSource; empty where it may be built."""
+    checks: tuple[Callable[[DataSource, Known], Problems], ...] = (
+        _schema,
+        _references,
+        _egress,
+        _schedule,
+        _source_load,
+        _source_destination,
+        _source_grants,
+    )
+    return tuple(problem for check in checks for problem in check(source, known))
+
+
+def pipeline_problems(pipeline: Pipeline, known: Known) -> tuple[Problem, ...]:
+    """Everything that is wrong with a Pipeline; empty where it may be built."""
+    missing = tuple(_sources(pipeline, known))
+    if missing:
+        return missing
+    return (
+        *_trigger(pipeline),
+        *_stages(pipeline, known),
+        *_targets(pipeline),
+        *_adoption(pipeline.annotations, known),
+    )
+
+
+def schema_problems(schema: DataSchema) -> tuple[Problem, ...]:
+    """Everything that is wrong with a DataSchema."""
+    return tuple(_contract(config.stated(schema.spec), "spec"))
+
+
+def _schema(source: DataSource, known: Known) -> Problems:
+    reference = source.spec.schema_ref
+    if reference and reference.name not in known.schemas:
+        yield Problem(
+            "UnknownSchema",
+            "spec.schemaRef",
+            f"there is no DataSchema {reference.name!r} in namespace {known.namespace}; "
+            f"create it, or state spec.schema",
+        )
+        return
+    path = f"DataSchema {reference.name}" if reference else "spec.schema"
+    yield from _contract(config.stated_contract(source, known.schemas), path)
+
+
+def _contract(contract: RowContract, path: str) -> Problems:
+    seen: dict[str, str] = {}
+    reserved = {name for name, _ in SYSTEM_COLUMNS}
+    for item in contract.fields:
+        folded = item.name.lower()
+        if folded in seen:
+            yield Problem(
+                "DuplicateColumn",
+                path,
+                f"columns {seen[folded]!r} and {item.name!r} are the same for Redshift and the Glue "
+                "catalog, which fold names to lower case; rename one",
+            )
+        seen[folded] = item.name
+        if folded in reserved:
+            yield Problem(
+                "ReservedColumn", path, f"{item.name!r} is a column of Weir's own; rename it"
+            )
+        try:
+            kind = ColumnType.parse(item.type) if item.type else None
+        except ContractError as error:
+            yield Problem("InvalidType", path, f"column {item.name}: {error}")
+            continue
+        if item.timezone and (fault := timezone_fault(item.timezone)):
+            yield Problem("InvalidTimezone", path, f"column {item.name}: {fault}")
+        if item.max_length and kind and kind.name != "string":
+            yield Problem(
+                "InvalidType", path, f"column {item.name}: maxLength is for strings, not for {kind}"
+            )
+    for key in contract.keys:
+        yield from _column("key", key, contract, f"{path}.keys")
+    yield from _rules(contract.rules, f"{path}.rules")
+
+
+def _rules(rules: Iterable[str], path: str) -> Problems:
+    for index, rule in enumerate(rules):
+        try:
+            parse_rule(rule)
+        except ContractError as error:
+            yield Problem("InvalidRule", f"{path}[{index}]", str(error))
+
+
+def _column(
+    role: str, name: str, contract: RowContract, path: str, orders: bool = False
+) -> Problems:
+    """A named column must be one of the contract's; ``orders``: and be comparable."""
+    if not contract.fields:
+        return
+    found = next((item for item in contract.fields if item.name.lower() == name.lower()), None)
+    if found is None:
+        names = ", ".join(item.name for item in contract.fields)
+        yield Problem(
+            "UnknownColumn",
+            path,
+            f"{role} {name!r} is no column that the mapping produces; there are {names}",
+        )
+    elif orders and found.type in ("json", "binary"):
+        yield Problem(
+            "InvalidKeyColumn",
+            path,
+            f"{role} {name!r} is of type {found.type}, which Redshift can't distribute, sort or "
+            "compare by; choose another column",
+        )
+
+
+def _references(source: DataSource, known: Known) -> Problems:
+    api = source.spec.source.rest_api
+    if api is None:
+        return
+    path = "spec.source.restApi"
+    if "${" in api.endpoint:
+        yield Problem(
+            "MalformedReference",
+            f"{path}.endpoint",
+            "references stand in headers, params and body only; write the URL out",
+        )
+    for where, text in _texts(api.headers, api.params, api.body, path):
+        for found in malformed_refs(text):
+            yield Problem(
+                "MalformedReference",
+                where,
+                f"{found!r} is no reference; write ${{SECRET:name}} or ${{SECRET:name#jsonKey}}",
+            )
+        if BUCKET.search(text):
+            yield Problem("MalformedReference", where, "a bucket has no place in a request")
+        for ref in secret_refs(text):
+            yield from _secret(ref.name, where, known)
+
+
+def _texts(
+    headers: Mapping[str, str], params: Mapping[str, str], body: Any, path: str
+) -> Iterator[tuple[str, str]]:
+    yield from ((f"{path}.headers.{key}", value) for key, value in headers.items())
+    yield from ((f"{path}.params.{key}", value) for key, value in params.items())
+    yield from _leaves(body, f"{path}.body")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+
+
+def _secret(name: str, where: str, known: Known) -> Problems:
+    if known.facts is None or known.grant is None:
+        return
+    own = f"{known.facts.secrets_prefix}{known.namespace}/"
+    secret = config.secret_id(name, known.namespace, known.facts.secrets_prefix)
+    if secret.startswith((own, *known.grant.secret_prefixes)):
+        return
+    yield Problem(
+        "SecretNotGranted",
+        where,
+        f"secret {name!r} is outside of {own}, which is what namespace {known.namespace} may read; "
+        f"store it as {own}{name.rpartition('/')[2]}, or ask the Platform's owner to grant its prefix",
+    )
+
+
+def _egress(source: DataSource, known: Known) -> Problems:
+    api = source.spec.source.rest_api
+    if api is None:
+        return
+    host = urlsplit(api.endpoint).hostname
+    path = "spec.source.restApi.endpoint"
+    if not host:
+        yield Problem("InvalidEndpoint", path, "the URL has no host")
+        return
+    if urlsplit(api.endpoint).scheme == "http" and any(
+        SECRET.search(text) for _, text in _texts(api.headers, api.params, api.body, path)
+    ):
+        yield from _plain_secret(host, path)
+    if known.grant is None:
+        return
+    refused = _address_fault(host, known.grant)
+    if refused:
+        yield Problem(
+            "EgressNotGranted",
+            path,
+            f"{refused}; ask the Platform's owner to grant it (grants[].egress)",
+        )
+        return
+    for name, where in [(host, path), *((h, "allowedHosts") for h in api.allowed_hosts)]:
+        if _address(name) is None and name != "localhost" and not known.grant.may_call(name):
+            yield Problem(
+                "EgressNotGranted",
+                where,
+                f"host {name} is not among those that namespace {known.namespace} may call "
+                f"({', '.join(known.grant.hosts or ())}); ask the Platform's owner to grant it",
+            )
+
+
+def _plain_secret(host: str, path: str) -> Problems:
+    """A secret over plain HTTP is readable on its way, but on this machine or a granted network."""
+    address = _address(host)
+    inside = host == "localhost" or (
+        address is not None and (address.is_loopback or address.is_private)
+    )
+    if not inside:
+        yield Problem(
+            "InsecureEndpoint",
+            path,
+            f"a secret would cross the net in the clear to {host}; use https",
+        )
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return mapped or found
+
+
+def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
+    """Why a literal address may not be called. Names are checked when they are resolved."""
+    address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return None if grant.allow_loopback else f"{host} is loopback"
+    if address is None:
+        return None
+    if address.is_link_local or address == ipaddress.ip_address("fd00:ec2::254"):
+        return f"{host} is link-local or an instance's metadata, which is never allowed"
+    if not address.is_global and not grant.allow_private:
+        return f"{host} is a private address"
+    return None
+
+
+def _schedule(source: DataSource, _: Known) -> Problems:
+    api = source.spec.source.rest_api
+    if api is None:
+        return
+    path = "spec.source.restApi"
+    if fault := schedule_fault(api.schedule):
+        yield Problem("InvalidSchedule", f"{path}.schedule", fault)
+    if fault := timezone_fault(api.timezone):
+        yield Problem("InvalidTimezone", f"{path}.timezone", fault)
+    if config.seconds(api.limits.timeout) == 0:
+        yield Problem("InvalidDuration", f"{path}.limits.timeout", "a request needs more than 0s")
+
+
+def _source_load(source: DataSource, known: Known) -> Problems:
+    target = source.spec.redshift
+    if target is None or _schema_missing(source, known):
+        return
+    contract = config.row_contract(source, known.schemas)
+    yield from _load(target, contract, "spec.redshift", known)
+    api = source.spec.source.rest_api
+    if target.mode == "replace" and api and api.incremental:
+        yield Problem(
+            "InvalidMode",
+            "spec.redshift.mode",
+            "replace with incremental would leave only the newest rows in the table; use merge "
+            "with keys, or append",
+        )
+
+
+def _schema_missing(source: DataSource, known: Known) -> bool:
+    return source.spec.schema_ref is not None and source.spec.schema_ref.name not in known.schemas
+
+
+def _load(target: RedshiftTarget, contract: RowContract, path: str, known: Known) -> Problems:
+    schema = target.schema_name.lower()
+    if schema in RESERVED_SCHEMAS or schema.startswith("pg_"):
+        yield Problem("ReservedSchema", f"{path}.schema", f"schema {schema!r} is not for loads")
+    if known.facts is not None and known.facts.warehouse is None:
+        yield Problem(
+            "NoWarehouse",
+            path,
+            f"Platform {known.facts.platform} has no Redshift; ask its owner for spec.redshift",
+        )
+    if known.grant is not None and not known.grant.may_load(schema):
+        yield Problem(
+            "SchemaNotGranted",
+            f"{path}.schema",
+            f"namespace {known.namespace} may not load schema {schema!r}; it may load "
+            f"{', '.join(known.grant.schemas or ())}",
+        )
+    plan = config.load(target, contract, incremental=False)
+    named = [("distkey", name) for name in ([plan.distkey] if plan.distkey else [])]
+    named += [("sortkey", name) for name in plan.sortkey]
+    named += [("keys", name) for name in target.keys or ()]
+    named += [("orderBy", name) for name in ([plan.order_by] if plan.order_by else [])]
+    for role, name in named:
+        yield from _column(role, name, contract, f"{path}.{role}", orders=True)
+
+
+def _source_destination(source: DataSource, known: Known) -> Problems:
+    spec = source.spec.destination
+    if spec is None or _schema_missing(source, known):
+        return
+    contract = config.row_contract(source, known.schemas)
+    yield from _destination(spec, contract, "spec.destination", known)
+
+
+def _destination(spec: Destination, contract: RowContract, path: str, known: Known) -> Problems:
+    if spec.format == "iceberg":
+        yield Problem("NotSupported", f"{path}.format", "iceberg is not served yet; use parquet")
+    if known.facts is not None and config.bucket_zone(spec.bucket, known.facts) not in OUTPUT_ZONES:
+        yield Problem(
+            "BucketNotAllowed",
+            f"{path}.bucket",
+            f"{spec.bucket} is not the Platform's processed or curated bucket; write "
+            "${BUCKET:processed} or ${BUCKET:curated}",
+        )
+    yield from _prefix(spec.prefix, f"{path}.prefix", known)
+    yield from _partitions(spec.partition_by, contract, f"{path}.partitionBy")
+
+
+def _prefix(prefix: str, path: str, known: Known) -> Problems:
+    if known.grant is not None and not known.grant.may_write(prefix):
+        yield Problem(
+            "PrefixNotGranted",
+            path,
+            f"namespace {known.namespace} may not write {prefix!r}; it may write "
+            f"{', '.join(known.grant.bucket_prefixes or ())}",
+        )
+
+
+def _partitions(items: Sequence[str], contract: RowContract, path: str) -> Problems:
+    names: set[str] = set()
+    for index, item in enumerate(items):
+        where = f"{path}[{index}]"
+        part = config.partition_field(item)
+        if part.name.lower() in names:
+            yield Problem(
+                "DuplicatePartition", where, f"partition {part.name!r} stands there twice"
+            )
+        names.add(part.name.lower())
+        if part.field is None:
+            continue
+        yield from _column("partition", part.field, contract, where)
+        if fault := timezone_fault(part.timezone):
+            yield Problem("InvalidTimezone", where, fault)
+        found = next((f for f in contract.fields if f.name.lower() == part.field.lower()), None)
+        if part.transform != "identity" and found and found.type and found.type not in TIME_TYPES:
+            yield Problem(
+                "InvalidPartition",
+                where,
+                f"{part.transform} needs a date or timestamp, but {found.name} is {found.type}",
+            )
+
+
+def _source_grants(source: DataSource, known: Known) -> Problems:
+    if known.grant is None:
+        return
+    if source.spec.deletion_policy == "Delete" and "delete" not in known.grant.allow:
+        yield Problem(
+            "DeleteNotGranted",
+            "spec.deletionPolicy",
+            f"namespace {known.namespace} may not let data be deleted; write Retain, or ask the "
+            "Platform's owner to allow delete",
+        )
+    yield from _adoption(source.annotations, known)
+
+
+def _adoption(annotations: Mapping[str, str], known: Known) -> Problems:
+    wants = annotations.get(ADOPT) == "true"
+    if wants and known.grant is not None and "adopt" not in known.grant.allow:
+        yield Problem(
+            "AdoptNotGranted",
+            f"metadata.annotations.{ADOPT}",
+            f"namespace {known.namespace} may not take over AWS resources; remove the annotation, "
+            "or ask the Platform's owner to allow adopt",
+        )
+
+
+def _sources(pipeline: Pipeline, known: Known) -> Problems:
+    for index, ref in enumerate(pipeline.spec.sources):
+        path = f"spec.sources[{index}]"
+        source = known.sources.get(ref.name)
+        if source is None:
+            names = ", ".join(sorted(known.sources)) or "none"
+            yield Problem(
+                "UnknownSource",
+                path,
+                f"there is no DataSource {ref.name!r} in namespace {known.namespace}; there are {names}",
+            )
+            continue
+        if source.spec.platform != pipeline.spec.platform:
+            yield Problem(
+                "PlatformMismatch",
+                path,
+                f"DataSource {ref.name} is on Platform {source.spec.platform}, the pipeline on "
+                f"{pipeline.spec.platform}; use one",
+            )
+        yield from _schema(source, known) if _schema_missing(source, known) else ()
+
+
+def _trigger(pipeline: Pipeline) -> Problems:
+    schedule = pipeline.spec.trigger.schedule if pipeline.spec.trigger else None
+    if schedule is not None:
+        if fault := schedule_fault(schedule.expression):
+            yield Problem("InvalidSchedule", "spec.trigger.schedule.expression", fault)
+        if fault := timezone_fault(schedule.timezone):
+            yield Problem("InvalidTimezone", "spec.trigger.schedule.timezone", fault)
+    if config.seconds(pipeline.spec.resources.timeout) < 60:
+        yield Problem("InvalidDuration", "spec.resources.timeout", "a job needs at least 1m")
+
+
+def _stages(pipeline: Pipeline, known: Known) -> Problems:
+    """Every stage, against the columns that reach it."""
+    first = known.sources[config.primary_names(pipeline)[0]]
+    contract = config.row_contract(first, known.schemas)
+    if pipeline.spec.destination:
+        after = contract
+        for stage in pipeline.spec.stages:
+            after = _after(stage, after)
+        yield from _destination(pipeline.spec.destination, after, "spec.destination", known)
+    names = [ref.name for ref in pipeline.spec.sources]
+    for index, stage in enumerate(pipeline.spec.stages):
+        path = f"spec.stages[{index}]"
+        if stage.transform is not None:
+            for number, step in enumerate(stage.transform):
+                where = f"{path}.transform[{number}]"
+                yield from _step(step, contract, names, where, known)
+                contract = _after_step(step, contract)
+        elif stage.clean is not None:
+            yield from _clean(stage.clean, contract, f"{path}.clean")
+            contract = _after(stage, contract)
+        elif stage.validate_ is not None:
+            yield from _rules(stage.validate_.rules, f"{path}.validate.rules")
+        elif stage.write is not None:
+            yield from _prefix(stage.write.prefix, f"{path}.write.prefix", known)
+            yield from _partitions(stage.write.partition_by, contract, f"{path}.write.partitionBy")
+        elif stage.load is not None:
+            yield from _load(stage.load.redshift, contract, f"{path}.load.redshift", known)
+        elif stage.unload is not None:
+            yield from _unload(stage, f"{path}.unload", known)
+
+
+def _clean(clean: Clean, contract: RowContract, path: str) -> Problems:
+    if clean.deduplicate:
+        where = f"{path}.deduplicate"
+        for key in clean.deduplicate.keys:
+            yield from _column("key", key, contract, f"{where}.keys")
+        if clean.deduplicate.keep_latest_by:
+            latest = clean.deduplicate.keep_latest_by
+            yield from _column("keepLatestBy", latest, contract, f"{where}.keepLatestBy")
+    for item in clean.pii:
+        yield from _column("pii column", item.column, contract, f"{path}.pii")
+
+
+def _step(
+    step: TransformStep, contract: RowContract, sources: Sequence[str], path: str, known: Known
+) -> Problems:
+    for column in step.select or ():
+        yield from _column("select", column, contract, f"{path}.select")
+    for column in step.rename or {}:
+        yield from _column("rename", column, contract, f"{path}.rename")
+    for column, kind in (step.cast or {}).items():
+        yield from _column("cast", column, contract, f"{path}.cast")
+        try:
+            ColumnType.parse(kind)
+        except ContractError as error:
+            yield Problem("InvalidType", f"{path}.cast.{column}", str(error))
+    expressions = [(f"{path}.derive.{name}", text) for name, text in (step.derive or {}).items()]
+    if step.filter:
+        expressions.append((f"{path}.filter", step.filter))
+    if step.aggregate:
+        for column in step.aggregate.group_by:
+            yield from _column("groupBy", column, contract, f"{path}.aggregate.groupBy")
+        expressions += [
+            (f"{path}.aggregate.measures.{name}", text)
+            for name, text in step.aggregate.measures.items()
+        ]
+    for where, text in expressions:
+        yield from (Problem("InvalidExpression", where, fault) for fault in check_expression(text))
+    if step.sql:
+        tables = ["input", *sources]
+        yield from (
+            Problem("InvalidExpression", f"{path}.sql", fault)
+            for fault in check_query(step.sql, tables)
+        )
+    for kind, other in (("join", step.join), ("union", step.union)):
+        if other is not None and other.source not in sources:
+            yield Problem(
+                "UnknownSource",
+                f"{path}.{kind}.source",
+                f"{other.source!r} is none of the pipeline's sources ({', '.join(sources)}); add it "
+                "to spec.sources",
+            )
+    if step.script and known.grant is not None and "scripts" not in known.grant.allow:
+        yield Problem(
+            "ScriptsNotGranted",
+            f"{path}.script",
+            f"namespace {known.namespace} may not run Python of its own; use the other steps, or "
+            "ask the Platform's owner to allow scripts",
+        )
+
+
+def _after(stage: Stage, contract: RowContract) -> RowContract:
+    """The columns after a stage; none known is the empty contract, which checks nothing."""
+    if stage.clean is not None:
+        actions = {item.column.lower(): item.action for item in stage.clean.pii}
+        kept = [f for f in contract.fields if actions.get(f.name.lower()) != "drop"]
+        changed = {name: None for name, action in actions.items() if action != "drop"}
+        return _with(contract, config.column_names(kept), changed)
+    for step in stage.transform or ():
+        contract = _after_step(step, contract)
+    return contract
+
+
+def _after_step(step: TransformStep, contract: RowContract) -> RowContract:
+    if not contract.fields or any(getattr(step, kind) is not None for kind in NEW_COLUMNS):
+        return RowContract()
+    names = config.column_names(contract.fields)
+    if step.select is not None:
+        return _with(contract, step.select)
+    if step.rename is not None:
+        renamed = {old.lower(): new for old, new in step.rename.items()}
+        return _with(contract, [renamed.get(name.lower(), name) for name in names])
+    if step.aggregate is not None:
+        return _with(contract, [*step.aggregate.group_by, *step.aggregate.measures])
+    types: dict[str, str | None] = {name.lower(): kind for name, kind in (step.cast or {}).items()}
+    types |= {name.lower(): None for name in step.derive or {}}
+    return _with(contract, [*names, *(step.derive or {})], types)
+
+
+def _with(
+    contract: RowContract, names: Sequence[str], types: Mapping[str, str | None] | None = None
+) -> RowContract:
+    """The contract with these columns; ``types`` has those that changed, by lower-case name."""
+    known = {
+        item.name.lower(): replace(item, type=(types or {}).get(item.name.lower(), item.type))
+        for item in contract.fields
+    }
+    return config.columns(names, known)
+
+
+def _unload(stage: Stage, path: str, known: Known) -> Problems:
+    assert stage.unload is not None
+    if known.facts is not None:
+        bucket, _, prefix = stage.unload.to.removeprefix("s3://").partition("/")
+        if config.bucket_zone(bucket, known.facts) not in OUTPUT_ZONES:
+            yield Problem(
+                "BucketNotAllowed",
+                f"{path}.to",
+                f"{bucket} is not the Platform's processed or curated bucket",
+            )
+        yield from _prefix(prefix, f"{path}.to", known)
+        if known.facts.warehouse is None:
+            yield Problem("NoWarehouse", path, f"Platform {known.facts.platform} has no Redshift")
+    if fault := _query_fault(stage.unload.query):
+        yield Problem("InvalidExpression", f"{path}.query", fault)
+
+
+def _query_fault(text: str) -> str | None:
+    """Why a text is no single SELECT in Redshift's SQL. What it may read, its grants say."""
+    import sqlglot
+    from sqlglot import errors, exp
+
+    try:
+        found = sqlglot.parse(text, read="redshift")
+    except errors.SqlglotError as error:
+        return f"not SQL that Redshift takes: {str(error).splitlines()[0]}"
+    if len(found) != 1 or not isinstance(found[0], exp.Query):
+        return "write one SELECT"
+    if found[0].find(exp.Into):
+        return "INTO is not allowed: an unload only reads"
+    return None
+
+
+def _targets(pipeline: Pipeline) -> Problems:
+    seen: dict[str, str] = {}
+    for index, stage in enumerate(pipeline.spec.stages):
+        if stage.load:
+            target = stage.load.redshift
+            name = f"table {target.schema_name.lower()}.{target.table.lower()}"
+        elif stage.write:
+            name = f"prefix {stage.write.prefix} in {stage.write.zone}"
+        else:
+            continue
+        if name in seen:
+            yield Problem(
+                "DuplicateTarget",
+                f"spec.stages[{index}]",
+                f"stages {seen[name]} and {stage.name} both write {name}; give one another target",
+            )
+        seen[name] = stage.name
