@@ -45,7 +45,7 @@ def test_bootstrap_gives_the_operator_its_policy_and_no_more(
 ) -> None:
     state, record = running
     document = policy(allow("s3:ListAllMyBuckets"))
-    path = bootstrap.bootstrap(record.endpoint, record.region, state, document)
+    path = bootstrap.bootstrap(record.endpoint, record.region, state, {"weir-operator": document})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     written = json.loads(path.read_text())
     keys = {name.lower(): value for name, value in written["operator"].items()}
@@ -59,7 +59,7 @@ def test_bootstrap_gives_the_operator_its_policy_and_no_more(
     serverless = person.client("redshift-serverless", endpoint_url=record.endpoint)
     name = written["redshift"]["workgroupName"]
     assert serverless.get_workgroup(workgroupName=name)["workgroup"]["status"] == "AVAILABLE"
-    again = bootstrap.bootstrap(record.endpoint, record.region, state, document)
+    again = bootstrap.bootstrap(record.endpoint, record.region, state, {"weir-operator": document})
     assert json.loads(again.read_text())["redshift"] == written["redshift"]
 
 

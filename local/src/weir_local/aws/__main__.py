@@ -27,7 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, default=Path(".local/aws"))
     parser.add_argument("--account", default=server.ACCOUNT)
     parser.add_argument("--region", default=server.REGION)
-    parser.add_argument("--policy", type=Path, help="bootstrap: the operator's policy document")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        help="bootstrap: a policy document of the operator's; may be repeated",
+    )
     options = parser.parse_args(arguments)
     state = options.state.resolve()
     if options.command == "serve":
@@ -52,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         if running is None:
             print(f"no local AWS runs for {state}: start it with `up`", file=sys.stderr)
             return 3
-        policy = json.loads(options.policy.read_text()) if options.policy else None
-        credentials = bootstrap.bootstrap(running.endpoint, running.region, state, policy)
+        policies = {path.stem: json.loads(path.read_text()) for path in options.policy}
+        credentials = bootstrap.bootstrap(running.endpoint, running.region, state, policies)
         print(f"credentials in {credentials}")
     else:
         from weir_local.aws import sparkjars

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,33 @@ REDSHIFT_TRUST = {
 }
 
 
-def user(iam: Any, name: str, policy: dict[str, Any]) -> dict[str, str]:
-    """A user with one policy and a new access key; an existing one's policy is replaced.
+def managed_policies(iam: Any, documents: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Customer managed policies of these names and documents; their ARNs.
+
+    :param documents: name -> policy document; an existing policy gets a new version
+    """
+    arns = []
+    for name, document in documents.items():
+        text = json.dumps(document)
+        try:
+            arns.append(iam.create_policy(PolicyName=name, PolicyDocument=text)["Policy"]["Arn"])
+        except iam.exceptions.EntityAlreadyExistsException:
+            (arn,) = (
+                item["Arn"]
+                for page in iam.get_paginator("list_policies").paginate(Scope="Local")
+                for item in page["Policies"]
+                if item["PolicyName"] == name
+            )
+            for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+                if not version["IsDefaultVersion"]:
+                    iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+            iam.create_policy_version(PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
+            arns.append(arn)
+    return arns
+
+
+def user(iam: Any, name: str, policies: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """A user with these managed policies and a new access key.
 
     :returns: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
     """
@@ -58,7 +84,8 @@ def user(iam: Any, name: str, policy: dict[str, Any]) -> dict[str, str]:
     except iam.exceptions.EntityAlreadyExistsException:
         for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+    for arn in managed_policies(iam, policies):
+        iam.attach_user_policy(UserName=name, PolicyArn=arn)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return {
         "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
@@ -123,7 +150,11 @@ def warehouse(session: EndpointSession) -> dict[str, str]:
 
 
 def bootstrap(
-    endpoint: str, region: str, state: Path, policy: dict[str, Any] | None = None
+    endpoint: str,
+    region: str,
+    state: Path,
+    policies: Mapping[str, dict[str, Any]] | None = None,
+    unattached: Mapping[str, dict[str, Any]] | None = None,
 ) -> Path:
     """Make the operator's user, a person's user and the warehouse, and write them down.
 
@@ -132,19 +163,21 @@ def bootstrap(
     :param endpoint: the local AWS
     :param region: where the warehouse is
     :param state: the directory for ``credentials.json``, readable by its owner alone
-    :param policy: the operator's policy document; all of AWS when there is none
+    :param policies: the operator's policies by name; all of AWS when there are none
+    :param unattached: policies that only have to exist, such as a permissions boundary
     :returns: the file written
     """
     session = EndpointSession(
         endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name=region
     )
     iam = session.client("iam")
+    managed_policies(iam, unattached or {})
     content: dict[str, Any] = {
         "endpoint": endpoint,
         "region": region,
         "account": session.client("sts").get_caller_identity()["Account"],
-        "operator": user(iam, OPERATOR, policy or ADMIN_POLICY),
-        "person": user(iam, PERSON, ADMIN_POLICY),
+        "operator": user(iam, OPERATOR, policies or {OPERATOR: ADMIN_POLICY}),
+        "person": user(iam, PERSON, {PERSON: ADMIN_POLICY}),
     }
     try:
         content["redshift"] = warehouse(session)
