@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 import structlog
 
+from weir.blueprint.config import seconds
 from weir.blueprint.naming import CLUSTER_ID
 
 SECRET_WORDS = ("secret", "password", "token", "authorization", "credential", "apikey", "api_key")
@@ -70,11 +71,15 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     add("--namespaces", default=env("NAMESPACES", ""), help="with commas; none means all")
     add("--workers", type=int, default=int(env("WORKERS", "8")), help="objects at a time")
     add("--aws-workers", type=int, default=int(env("AWS_WORKERS", "16")), help="calls at a time")
-    add("--drift-interval", type=float, default=float(env("DRIFT_INTERVAL", "600")), help="seconds")
+    add("--drift-interval", type=_duration, default=env("DRIFT_INTERVAL", "10m"), help="as 10m")
     add("--feed-interval", type=float, default=float(env("FEED_INTERVAL", "3")), help="seconds")
     add("--drain-seconds", type=float, default=float(env("DRAIN_SECONDS", "900")), help="seconds")
-    add("--bind", default=env("BIND", "127.0.0.1"), help="address of metrics and health")
-    add("--port", type=int, default=int(env("PORT", "8080")), help="port of metrics and health")
+    add(
+        "--listen",
+        type=_address,
+        default=env("LISTEN", "127.0.0.1:8080"),
+        help="host:port of metrics and health ($WEIR_LISTEN)",
+    )
     add("--log-format", choices=("json", "text"), default=env("LOG_FORMAT", "json"))
     add("--log-level", default=env("LOG_LEVEL", "info"))
     add("--kubeconfig", default=None, help="default: the pod's account, else $KUBECONFIG")
@@ -104,8 +109,8 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         drift_interval=found.drift_interval,
         feed_interval=found.feed_interval,
         drain_seconds=found.drain_seconds,
-        bind=found.bind,
-        port=found.port,
+        bind=found.listen[0],
+        port=found.listen[1],
         log_format=found.log_format,
         log_level=found.log_level,
         kubeconfig=found.kubeconfig,
@@ -114,6 +119,20 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         runtime=found.function_runtime,
         architecture=found.function_architecture,
     )
+
+
+def _duration(text: str) -> float:
+    total = seconds(text)
+    if total <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: use a form such as 90s or 10m")
+    return float(total)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: use host:port")
+    return host, int(port)
 
 
 def redact(_logger: Any, _method: str, event: Any) -> Any:
