@@ -85,7 +85,7 @@ def test_a_server_becomes_ready_and_its_port_is_its_own(
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     template = {
-        "metadata": {"labels": labels, "annotations": {"podrunner.weir.dev/listen": "http=LISTEN"}},
+        "metadata": {"labels": labels},
         "spec": {
             "containers": [container],
             "volumes": [{"name": "tmp", "emptyDir": {}}],

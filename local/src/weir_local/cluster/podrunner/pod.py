@@ -130,7 +130,7 @@ class Pod:
             volumes.remove(self._directory)
 
     def _live(self) -> None:
-        if self._ports.variables:
+        if self._ports.moved:
             self._try(self._path, {"metadata": {"annotations": {
                 ports.CHOSEN: self._ports.annotation}}})  # fmt: skip
         while not (self._gone.is_set() or self._leave.is_set()):

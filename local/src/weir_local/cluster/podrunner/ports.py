@@ -1,21 +1,23 @@
 """Which loopback port stands for each of a pod's container ports.
 
-Pods have no network of their own here, so two of a Deployment can't both listen on 8080. A pod whose
-annotation ``podrunner.weir.dev/listen`` is ``<port name>=<variable>[,...]`` gets a free port for
-each, and the environment variable says so: the port in its value is replaced, and the host by
-loopback (``:8080`` becomes ``127.0.0.1:40123``). A port that the annotation does not name is taken
-as it is. The annotation ``podrunner.weir.dev/ports``, set by the runner, tells what was chosen.
+Pods have no network of their own here, so two of a Deployment can't both listen on 8080, and nothing
+may listen beyond loopback. A variable whose value is an address of all interfaces with one of the
+pod's named ports (``0.0.0.0:8080``, ``:8080``) tells the program where to listen: that port is
+replaced by a free one, and the host by loopback (``127.0.0.1:40123``). A port that no variable names
+is taken as it is. The annotation ``podrunner.weir.dev/ports``, set by the runner, tells what was
+chosen.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weir_local.cluster.ports import LOOPBACK, free_ports
 
-LISTEN = "podrunner.weir.dev/listen"
+_EVERYWHERE = re.compile(r"^(?:0\.0\.0\.0|\[::\])?:(\d+)$")
 CHOSEN = "podrunner.weir.dev/ports"
 
 
@@ -29,13 +31,13 @@ class Ports:
         The loopback port for each named container port.
     numbers
         The number of each named container port.
-    variables
-        The named port that each environment variable is to carry.
+    moved
+        Names of the ports that were replaced.
     """
 
     local: Mapping[str, int]
     numbers: Mapping[str, int]
-    variables: Mapping[str, str]
+    moved: frozenset[str]
 
     def reach(self, port: int | str) -> int:
         """The loopback port to connect to for a container port's number or name."""
@@ -45,12 +47,13 @@ class Ports:
         return self.local[by_number[int(port)]] if int(port) in by_number else int(port)
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """``environment`` with the chosen ports in the variables that the annotation names."""
+        """``environment`` with the chosen ports in every address of all interfaces."""
+        by_number = {self.numbers[name]: self.local[name] for name in self.moved}
         changed = dict(environment)
-        for variable, name in self.variables.items():
-            port = str(self.local[name])
-            wanted = changed.get(variable, "")
-            changed[variable] = f"{LOOPBACK}:{port}" if ":" in wanted else port
+        for variable, value in environment.items():
+            number = listening(value)
+            if number in by_number:
+                changed[variable] = f"{LOOPBACK}:{by_number[number]}"
         return changed
 
     @property
@@ -59,17 +62,26 @@ class Ports:
         return ",".join(f"{name}={port}" for name, port in sorted(self.local.items()))
 
 
+def listening(value: str) -> int | None:
+    """The port of an address of all interfaces; None for any other text."""
+    match = _EVERYWHERE.match(value)
+    return int(match[1]) if match else None
+
+
 def choose(pod: Mapping[str, Any]) -> Ports:
     """Choose the ports of a pod."""
+    containers = pod["spec"]["containers"]
     numbers = {
         port["name"]: int(port["containerPort"])
-        for container in pod["spec"]["containers"]
+        for container in containers
         for port in container.get("ports", ())
         if "name" in port
     }
-    text = pod["metadata"].get("annotations", {}).get(LISTEN, "")
-    pairs = [pair.strip().partition("=") for pair in text.split(",") if "=" in pair]
-    variables = {variable: name for name, _, variable in pairs if name in numbers}
-    moved = sorted(set(variables.values()))
+    named = {
+        listening(entry.get("value", ""))
+        for container in containers
+        for entry in container.get("env", ())
+    }
+    moved = sorted(name for name, number in numbers.items() if number in named)
     local = numbers | dict(zip(moved, free_ports(len(moved)), strict=True))
-    return Ports(local, numbers, variables)
+    return Ports(local, numbers, frozenset(moved))
