@@ -122,10 +122,10 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
 
 
 def _duration(text: str) -> float:
-    total = seconds(text)
-    if total <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: use a form such as 90s or 10m")
-    return float(total)
+    try:
+        return float(seconds(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _address(text: str) -> tuple[str, int]:
