@@ -216,14 +216,12 @@ def _insert(
             listed.append(quoted(column.name))
             default = translator.default(column.default)
             values.append(fitted(default, column.type, column.name, column.not_null))
+    # A statement that fails takes the view with it: its transaction is rolled back.
     session.connection.register("loaded", rows)
-    try:
-        session.connection.execute(
-            f"INSERT INTO {table.stored} ({', '.join(listed)}) "
-            f"SELECT {', '.join(values)} FROM loaded"
-        )
-    finally:
-        session.connection.unregister("loaded")
+    session.connection.execute(
+        f"INSERT INTO {table.stored} ({', '.join(listed)}) SELECT {', '.join(values)} FROM loaded"
+    )
+    session.connection.unregister("loaded")
     return int(rows.num_rows)
 
 

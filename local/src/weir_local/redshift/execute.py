@@ -1117,7 +1117,7 @@ _ALTERATIONS: dict[str, Callable[[Session, Table, c.AlterTable], None]] = {
 _DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]], ...] = (
     (re.compile(re.escape(MARK) + r"([^\n]*)"), lambda m: SqlError(m[1].strip())),
     (
-        re.compile(r"[Cc]onflict|TransactionContext Error"),
+        re.compile(r"[Cc]onflict on|write-write conflict|has been altered by a different"),
         lambda m: serialization(m.string.split("\n")[0][:80]),
     ),
     (

@@ -115,7 +115,7 @@ def _parts(
 
 
 def _arrow(session: Session, query: str, parameters: list[Any] | None = None) -> Any:
-    found = session.connection.execute(query, parameters or []).to_arrow_table()
+    found = session.connection.sql(query, params=parameters or []).to_arrow_table()
     for place, item in enumerate(found.schema):
         if pa.types.is_decimal(item.type) or not isinstance(item.type, pa.ExtensionType):
             continue
