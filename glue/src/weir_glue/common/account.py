@@ -42,8 +42,8 @@ def measure(df: DataFrame, **columns: Column) -> dict[str, int]:
 
 
 def count_where(condition: Column) -> Column:
-    """How many rows meet a condition (null counts as not)."""
-    return F.sum(F.when(condition, F.lit(1)).otherwise(F.lit(0)))
+    """How many rows meet a condition (null counts as not); 0 where there are no rows."""
+    return F.count(F.when(condition, F.lit(1)))
 
 
 class Watch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from pyspark.sql import SparkSession
 
 SETTINGS = {
@@ -18,7 +21,11 @@ SETTINGS = {
 
 
 def session(name: str) -> SparkSession:
-    """The process's session, made if there is none, with Weir's settings."""
+    """The process's session, made if there is none, with Weir's settings.
+
+    Python workers run under this interpreter unless ``PYSPARK_PYTHON`` says otherwise.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.appName(name).getOrCreate()
     configure(spark)
     return spark

@@ -14,6 +14,7 @@ from weir_contract.codec import ContractError
 from weir_glue.common.errors import JobError, PlanInvalid
 from weir_glue.common.plan import read_work
 from weir_glue.common.session import session
+from weir_glue.jobs.check import check_stages
 from weir_glue.jobs.run import Run
 
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> str | None:
     """
     try:
         work = read_work(plan_uri(arguments))
+        check_stages(work.config)
         spark = session(f"weir {work.config.id}")
         try:
             result = Run(spark, work).execute()
