@@ -233,7 +233,7 @@ def test_a_secret_that_is_missing_is_named_and_never_shown(
 def test_a_typo_in_a_reference_is_an_error_and_not_a_header(
     api: Any, source: Any, lander: Any
 ) -> None:
-    with pytest.raises(ConfigInvalid, match="headers.X"):
+    with pytest.raises(ConfigInvalid, match=r"headers\.X"):
         lander(source(RestApi(api.url, headers={"X": "${SECRT:a}"}))).land("run-1", None, None)
     assert not api.calls
 
@@ -249,7 +249,7 @@ def test_loopback_is_refused_where_the_platform_does_not_allow_it(
 
 
 def test_every_error_says_what_to_do_and_only_transient_ones_are_retried() -> None:
-    classes = [c for c in WeirError.__subclasses__()]
+    classes = list(WeirError.__subclasses__())
     assert {c.__name__ for c in classes} <= set(ACTIONS)
     assert {c.__name__ for c in classes if c.retryable} == {
         "SourceRateLimited",
