@@ -96,6 +96,38 @@ def test_values_reach_the_operators_environment(render: Render) -> None:
     assert only(objects, "ConfigMap", "-identity")["data"] == {"clusterId": "prod-1"}
 
 
+def test_the_operator_understands_every_setting_that_the_chart_gives(render: Render) -> None:
+    from weir import settings
+
+    found = environment(
+        render(
+            watchNamespaces=["a", "b"],
+            workers=3,
+            awsWorkers=5,
+            logFormat="text",
+            driftInterval="2h",
+            functions={"runtime": "python3.12", "architecture": "arm64"},
+            metrics={"perObject": False, "port": 9000},
+        )
+    )
+    read = settings.read([], {key: value or "" for key, value in found.items()})
+    assert read == settings.Settings(
+        cluster="demo",
+        artifacts=read.artifacts,
+        namespaces=("a", "b"),
+        workers=3,
+        aws_workers=5,
+        drift_interval=7200.0,
+        bind="0.0.0.0",
+        port=9000,
+        log_format="text",
+        per_object_metrics=False,
+        instance="",
+        runtime="python3.12",
+        architecture="arm64",
+    )
+
+
 def test_without_an_endpoint_aws_itself_is_asked(render: Render) -> None:
     assert (
         not {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"} & environment(render()).keys()
@@ -224,6 +256,7 @@ def test_scheduling_values_reach_the_pod(render: Render) -> None:
         ({"clusterId": "a" * 17}, "/clusterId"),
         ({"clusterId": "-a"}, "/clusterId"),
         ({"replicas": -1}, "/replicas"),
+        ({"replicas": 2}, "/replicas"),
         ({"driftInterval": "often"}, "/driftInterval"),
         ({"driftInterval": 600}, "/driftInterval"),
         ({"logLevel": "chatty"}, "/logLevel"),
