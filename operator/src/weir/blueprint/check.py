@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config
+from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.blueprint.schedules import schedule_fault, timezone_fault
@@ -31,8 +32,6 @@ from weir_contract.secrets import BUCKET, SECRET, malformed_refs, secret_refs
 RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema", "pg_catalog", "pg_internal")
 TIME_TYPES = ("date", "timestamp", "timestamptz")
 OUTPUT_ZONES = ("processed", "curated")
-NEW_COLUMNS = ("join", "union", "explode", "flatten", "sql", "script")
-"""Steps after which only the job knows the columns."""
 
 
 @dataclass(frozen=True)
@@ -480,9 +479,7 @@ def _stages(pipeline: Pipeline, known: Known) -> Problems:
     first = known.sources[config.primary_names(pipeline)[0]]
     contract = config.row_contract(first, known.schemas)
     if pipeline.spec.destination:
-        after = contract
-        for stage in pipeline.spec.stages:
-            after = _after(stage, after)
+        after = after_stages(pipeline.spec.stages, contract)
         yield from _destination(pipeline.spec.destination, after, "spec.destination", known)
     names = [ref.name for ref in pipeline.spec.sources]
     for index, stage in enumerate(pipeline.spec.stages):
@@ -491,10 +488,10 @@ def _stages(pipeline: Pipeline, known: Known) -> Problems:
             for number, step in enumerate(stage.transform):
                 where = f"{path}.transform[{number}]"
                 yield from _step(step, contract, names, where, known)
-                contract = _after_step(step, contract)
+                contract = after_step(step, contract)
         elif stage.clean is not None:
             yield from _clean(stage.clean, contract, f"{path}.clean")
-            contract = _after(stage, contract)
+            contract = after_stage(stage, contract)
         elif stage.validate_ is not None:
             yield from _rules(stage.validate_.rules, f"{path}.validate.rules")
         elif stage.write is not None:
@@ -564,45 +561,6 @@ def _step(
             f"namespace {known.namespace} may not run Python of its own; use the other steps, or "
             "ask the Platform's owner to allow scripts",
         )
-
-
-def _after(stage: Stage, contract: RowContract) -> RowContract:
-    """The columns after a stage; none known is the empty contract, which checks nothing."""
-    if stage.clean is not None:
-        actions = {item.column.lower(): item.action for item in stage.clean.pii}
-        kept = [f for f in contract.fields if actions.get(f.name.lower()) != "drop"]
-        changed = {name: None for name, action in actions.items() if action != "drop"}
-        return _with(contract, config.column_names(kept), changed)
-    for step in stage.transform or ():
-        contract = _after_step(step, contract)
-    return contract
-
-
-def _after_step(step: TransformStep, contract: RowContract) -> RowContract:
-    if not contract.fields or any(getattr(step, kind) is not None for kind in NEW_COLUMNS):
-        return RowContract()
-    names = config.column_names(contract.fields)
-    if step.select is not None:
-        return _with(contract, step.select)
-    if step.rename is not None:
-        renamed = {old.lower(): new for old, new in step.rename.items()}
-        return _with(contract, [renamed.get(name.lower(), name) for name in names])
-    if step.aggregate is not None:
-        return _with(contract, [*step.aggregate.group_by, *step.aggregate.measures])
-    types: dict[str, str | None] = {name.lower(): kind for name, kind in (step.cast or {}).items()}
-    types |= {name.lower(): None for name in step.derive or {}}
-    return _with(contract, [*names, *(step.derive or {})], types)
-
-
-def _with(
-    contract: RowContract, names: Sequence[str], types: Mapping[str, str | None] | None = None
-) -> RowContract:
-    """The contract with these columns; ``types`` has those that changed, by lower-case name."""
-    known = {
-        item.name.lower(): replace(item, type=(types or {}).get(item.name.lower(), item.type))
-        for item in contract.fields
-    }
-    return config.columns(names, known)
 
 
 def _unload(stage: Stage, path: str, known: Known) -> Problems:

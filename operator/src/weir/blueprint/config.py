@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget, RestApi
@@ -410,17 +409,3 @@ def _plain(model: Any) -> dict[str, Any]:
 
 def _dump(models: Sequence[Any]) -> list[dict[str, Any]]:
     return [_plain(model) for model in models]
-
-
-def column_names(fields: Iterable[Field]) -> list[str]:
-    """Names of columns, as the user spells them."""
-    return [item.name for item in fields]
-
-
-def columns(names: Sequence[str], known: Mapping[str, Field]) -> RowContract:
-    """A contract of these columns; ``known`` has what is known of them, by lower-case name."""
-    fields = (
-        replace(known.get(name.lower()) or Field(name, name), name=name)
-        for name in dict.fromkeys(names)
-    )
-    return RowContract(fields=tuple(fields))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config, machines, naming, pieces, policies, tables
+from weir.blueprint.columns import after_stages
 from weir.blueprint.facts import PlatformFacts
 from weir.resource import Resource
 from weir_contract.pipelines import PipelineConfig
@@ -158,7 +159,7 @@ def pipeline_resources(
         *loader,
         *_job(facts, pipeline, names, plan, stored),
         *_catalog(pipeline, plan, contract),
-        *_targets(facts, plan, contract, first),
+        *_targets(facts, pipeline, plan, contract, first),
         machine_role,
         states,
         *_subscriptions(facts, pipeline, plan),
@@ -273,50 +274,36 @@ def _job(
 def _catalog(
     pipeline: Pipeline, plan: PipelineConfig, contract: RowContract
 ) -> tuple[Resource, ...]:
-    targets = [("table-processed", plan.processed, _keeps_columns(plan.stages))]
-    targets += [
-        (f"table-{stage.name}", stage.write, _keeps_columns(plan.stages))
-        for stage in plan.stages
-        if stage.write
-    ]
+    """The processed table, and one for each write stage, with the columns that reach it."""
+    stages = pipeline.spec.stages
+    targets = [("table-processed", plan.processed, after_stages(stages, contract))]
+    for index, stage in enumerate(plan.stages):
+        if stage.write:
+            columns = after_stages(stages[:index], contract)
+            targets.append((f"table-{stage.name}", stage.write, columns))
     return tuple(
         tables.catalog_table(
-            logical_id,
-            plan.glue_database,
-            target,
-            contract,
-            keeps and contract.resolved,
-            f"Weir: rows of {pipeline.id}",
+            logical_id, plan.glue_database, target, columns, f"Weir: rows of {pipeline.id}"
         )
-        for logical_id, target, keeps in targets
+        for logical_id, target, columns in targets
     )
 
 
-def _keeps_columns(stages: Sequence[object]) -> bool:
-    """Whether what is written has the contract's columns: no stage makes or drops any."""
-    for stage in stages:
-        kind, options = getattr(stage, "kind", ""), getattr(stage, "options", {})
-        if kind == "transform":
-            return False
-        if any(item["action"] != "mask" for item in options.get("pii", ())):
-            return False
-    return True
-
-
 def _targets(
-    facts: PlatformFacts, plan: PipelineConfig, contract: RowContract, source: DataSource
+    facts: PlatformFacts,
+    pipeline: Pipeline,
+    plan: PipelineConfig,
+    contract: RowContract,
+    source: DataSource,
 ) -> tuple[Resource, ...]:
     """Targets whose columns are known; the loader creates the others on their first load."""
     warehouse = facts.warehouse
-    if warehouse is None or not warehouse.admin_secret_arn or not contract.resolved:
-        return ()
-    if not _keeps_columns(plan.stages):
+    columns = after_stages(pipeline.spec.stages, contract)
+    if warehouse is None or not warehouse.admin_secret_arn or not columns.resolved:
         return ()
     deletion = pieces.data_deletion(source.spec.deletion_policy == "Delete")
     return tuple(
-        tables.target_table(
-            warehouse, f"target-{stage.name}", stage.load, contract, plan.namespace, deletion
-        )
+        tables.target_table(warehouse, f"target-{stage.name}", stage.load, columns, deletion)
         for stage in plan.stages
         if stage.load
     )

@@ -494,7 +494,7 @@ def _warehouse(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[R
         if schema == LEDGER_SCHEMA:
             found = tables.redshift_schema(warehouse, "schema-weir", schema, users)
             yield replace(found, depends_on=needs, deletion=Deletion.RETAIN)
-            yield tables.ledger_table(warehouse, namespaces, ("schema-weir",))
+            yield tables.ledger_table(warehouse, ("schema-weir",))
         else:
             logical_id = f"schema-{naming.short_hash(schema)}"
             found = tables.redshift_schema(warehouse, logical_id, schema, users)
@@ -539,7 +539,7 @@ def manual_sql(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> tuple[str,
             user = quoted(naming.loader_user(use.namespace))
             statements += [f"CREATE USER {user} PASSWORD DISABLE", f"GRANT ROLE {role} TO {user}"]
         statements.append(f"GRANT USAGE ON SCHEMA {quoted(LEDGER_SCHEMA)} TO ROLE {role}")
-        privileges = ", ".join(tables.LEDGER_PRIVILEGES)
+        privileges = ", ".join(tables.ROW_PRIVILEGES)
         statements.append(f"GRANT {privileges} ON {ledger_name()} TO ROLE {role}")
         for schema in use.schemas:
             statements.append(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")

@@ -278,45 +278,42 @@ def loader(
             [pipeline_pk(pipeline), *(source_pk(source) for source in sources)],
             writes=False,
         ),
-        *warehouse_access(facts, pipeline.split("/")[0]),
+        *warehouse_access(facts, pipeline.split("/")[0], LOADER_ACTIONS),
         uses_key(facts, "s3", "dynamodb", "lambda"),
     )
 
 
-def warehouse_access(facts: PlatformFacts, namespace: str) -> tuple[Statement, ...]:
-    """Run statements in the warehouse as the namespace's loader; nothing without a warehouse."""
+LOADER_ACTIONS = ("redshift-data:DescribeTable",)
+"""The loader looks at its target; ``GetStatementResult`` stands in :data:`UNSCOPED`."""
+MACHINE_ACTIONS = ("redshift-data:BatchExecuteStatement",)
+
+
+def warehouse_access(
+    facts: PlatformFacts, namespace: str, actions: Sequence[str]
+) -> tuple[Statement, ...]:
+    """Enter the warehouse as the namespace's loader and do this; nothing without a warehouse."""
     warehouse = facts.warehouse
     if warehouse is None:
         return ()
+    unscoped = ["redshift-data:GetStatementResult"]
+    if actions == MACHINE_ACTIONS:
+        unscoped.append("redshift-data:DescribeStatement")
     statements = [
-        allow(
-            "RunStatements",
-            ["redshift-data:BatchExecuteStatement", "redshift-data:ExecuteStatement"],
-            [warehouse_arn(facts)],
-        ),
-        allow(
-            "ReadStatements",
-            ["redshift-data:DescribeStatement", "redshift-data:GetStatementResult"],
-            ["*"],
-        ),
+        allow("UseWarehouse", actions, [warehouse_arn(facts)]),
+        allow("ReadStatements", unscoped, ["*"]),
     ]
     if warehouse.serverless:
-        statements.append(
-            allow("BecomeLoader", ["redshift-serverless:GetCredentials"], [warehouse_arn(facts)])
+        entered = allow(
+            "BecomeLoader", ["redshift-serverless:GetCredentials"], [warehouse_arn(facts)]
         )
     else:
         user, name = naming.loader_user(namespace), warehouse.name
-        statements.append(
-            allow(
-                "BecomeLoader",
-                ["redshift:GetClusterCredentials"],
-                [
-                    facts.arn("redshift", f"dbuser:{name}/{user}"),
-                    facts.arn("redshift", f"dbname:{name}/{warehouse.database}"),
-                ],
-            )
-        )
-    return tuple(statements)
+        resources = [
+            facts.arn("redshift", f"dbuser:{name}/{user}"),
+            facts.arn("redshift", f"dbname:{name}/{warehouse.database}"),
+        ]
+        entered = allow("BecomeLoader", ["redshift:GetClusterCredentials"], resources)
+    return (*statements, entered)
 
 
 def warehouse_arn(facts: PlatformFacts) -> Arn:
@@ -455,7 +452,7 @@ def machine(
         allow("HandOver", ["states:StartExecution"], [facts.machine_arn(itself)])
         if itself
         else None,
-        *(warehouse_access(facts, namespace) if namespace else ()),
+        *(warehouse_access(facts, namespace, MACHINE_ACTIONS) if namespace else ()),
         uses_key(facts, "sns") if topics else None,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from weir.blueprint import naming
@@ -19,11 +19,12 @@ from weir_contract.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, LEDGER_TABLE, le
 from weir_contract.pipelines import Destination, Load
 from weir_contract.rows import Field, RowContract
 
+ROW_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+"""On every table of a schema, also those that the operator creates later."""
 SCHEMA_PRIVILEGES = ("USAGE", "CREATE")
 """A loader creates its target where it does not exist yet, from types inferred on the first run."""
-TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "ALTER")
-LEDGER_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-"""LOCK needs more than INSERT: Redshift asks for UPDATE or DELETE beside it."""
+LEDGER_PRIVILEGES = ("USAGE",)
+"""In the ledger's schema nobody creates tables but the operator."""
 
 PARQUET = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
@@ -61,32 +62,31 @@ def catalog_table(
     database: str,
     target: Destination,
     contract: RowContract,
-    columns_known: bool,
     description: str,
 ) -> Resource:
     """A Glue table over a destination.
 
     Parameters
     ----------
-    columns_known
-        Whether the files' columns are the contract's. Where types are not known yet, or a stage
-        makes columns of its own, only the job knows them: it writes the table's storage
-        descriptor, which is then absent here and so not managed.
+    contract
+        The columns of the files as far as they are known. A type that is to be inferred is a
+        string until the source's status has frozen it; after stages that make columns of their
+        own only Weir's are named.
     """
+    partitions = partition_keys(target, contract)
+    taken = {key["Name"] for key in partitions}
+    fields = [*contract.fields, *SYSTEM_FIELDS]
     properties: dict[str, Any] = {
         "Description": description,
         "TableType": "EXTERNAL_TABLE",
         "Parameters": {"EXTERNAL": "TRUE", "classification": "parquet"},
-        "PartitionKeys": partition_keys(target, contract),
-    }
-    if columns_known:
-        partitions = {key["Name"] for key in properties["PartitionKeys"]}
-        fields = [*contract.fields, *SYSTEM_FIELDS]
-        properties["StorageDescriptor"] = {
-            "Columns": [c for c in glue_columns(fields) if c["Name"] not in partitions],
+        "PartitionKeys": partitions,
+        "StorageDescriptor": {
+            "Columns": [column for column in glue_columns(fields) if column["Name"] not in taken],
             "Location": f"s3://{target.bucket}/{target.prefix}",
             **PARQUET,
-        }
+        },
+    }
     return Resource(
         "glue.Table", logical_id, f"{database}.{target.glue_table}", properties, tagged=False
     )
@@ -113,12 +113,14 @@ def connection(warehouse: WarehouseFacts) -> dict[str, str]:
 def redshift_schema(
     warehouse: WarehouseFacts, logical_id: str, schema: str, namespaces: Sequence[str]
 ) -> Resource:
-    """A schema that the loaders of these namespaces may use.
+    """A schema that the loaders of these namespaces may use, and every table in it.
 
     On a provisioned cluster a loader is a database user who holds the namespace's role; on
     Serverless the role comes with the IAM role's tag ``RedshiftDbRoles``.
     """
-    roles = {naming.database_role(ns): list(SCHEMA_PRIVILEGES) for ns in sorted(namespaces)}
+    own = LEDGER_PRIVILEGES if schema == LEDGER_SCHEMA else SCHEMA_PRIVILEGES
+    privileges = [*own, *ROW_PRIVILEGES]
+    roles = {naming.database_role(ns): list(privileges) for ns in sorted(namespaces)}
     properties: dict[str, Any] = {"Connection": connection(warehouse), "Roles": roles}
     if not warehouse.serverless:
         properties["Users"] = {
@@ -134,9 +136,7 @@ def redshift_schema(
     )
 
 
-def ledger_table(
-    warehouse: WarehouseFacts, namespaces: Sequence[str], depends_on: Sequence[str]
-) -> Resource:
+def ledger_table(warehouse: WarehouseFacts, depends_on: Sequence[str]) -> Resource:
     """The table that says which loads are done."""
     return Resource(
         "redshift.Table",
@@ -150,7 +150,6 @@ def ledger_table(
             ],
             "SortKey": ["loaded_at"],
             "Ddl": ledger_ddl(),
-            "Roles": _grants(namespaces, LEDGER_PRIVILEGES),
         },
         tuple(depends_on),
         deletion=Deletion.RETAIN,
@@ -163,7 +162,6 @@ def target_table(
     logical_id: str,
     load: Load,
     contract: RowContract,
-    namespace: str,
     deletion: Deletion,
 ) -> Resource:
     """A load's target, from a contract whose types are all known."""
@@ -182,7 +180,6 @@ def target_table(
         "Columns": columns,
         "SortKey": [name.lower() for name in load.sortkey],
         "Ddl": table_ddl(load, contract.fields),
-        "Roles": _grants([namespace], TABLE_PRIVILEGES),
     }
     if load.distkey:
         properties["DistKey"] = load.distkey.lower()
@@ -195,7 +192,3 @@ def target_table(
         deletion=deletion,
         tagged=False,
     )
-
-
-def _grants(namespaces: Sequence[str], privileges: Sequence[str]) -> Mapping[str, list[str]]:
-    return {naming.database_role(ns): list(privileges) for ns in sorted(namespaces)}

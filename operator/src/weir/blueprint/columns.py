@@ -1,0 +1,68 @@
+"""Which columns are there after a stage?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from weir.api.v1alpha1.pipeline import Stage, TransformStep
+from weir_contract.rows import Field, RowContract
+
+NEW_COLUMNS = ("join", "union", "explode", "flatten", "sql", "script")
+"""Steps after which only the job knows the columns."""
+
+
+def names_of(fields: Iterable[Field]) -> list[str]:
+    """Names of columns, as the user spells them."""
+    return [item.name for item in fields]
+
+
+def after_stages(stages: Iterable[Stage], contract: RowContract) -> RowContract:
+    """The columns after all of these stages; see :func:`after_stage`."""
+    for stage in stages:
+        contract = after_stage(stage, contract)
+    return contract
+
+
+def after_stage(stage: Stage, contract: RowContract) -> RowContract:
+    """The columns after a stage; none known is the empty contract, which checks nothing."""
+    if stage.clean is not None:
+        actions = {item.column.lower(): item.action for item in stage.clean.pii}
+        kept = [f for f in contract.fields if actions.get(f.name.lower()) != "drop"]
+        changed = {name: None for name, action in actions.items() if action != "drop"}
+        return _with(contract, names_of(kept), changed)
+    for step in stage.transform or ():
+        contract = after_step(step, contract)
+    return contract
+
+
+def after_step(step: TransformStep, contract: RowContract) -> RowContract:
+    """The columns after one step of a transform."""
+    if not contract.fields or any(getattr(step, kind) is not None for kind in NEW_COLUMNS):
+        return RowContract()
+    names = names_of(contract.fields)
+    if step.select is not None:
+        return _with(contract, step.select)
+    if step.rename is not None:
+        renamed = {old.lower(): new for old, new in step.rename.items()}
+        return _with(contract, [renamed.get(name.lower(), name) for name in names])
+    if step.aggregate is not None:
+        return _with(contract, [*step.aggregate.group_by, *step.aggregate.measures])
+    types: dict[str, str | None] = {name.lower(): kind for name, kind in (step.cast or {}).items()}
+    types |= {name.lower(): None for name in step.derive or {}}
+    return _with(contract, [*names, *(step.derive or {})], types)
+
+
+def _with(
+    contract: RowContract, names: Sequence[str], types: Mapping[str, str | None] | None = None
+) -> RowContract:
+    """The contract with these columns; ``types`` has those that changed, by lower-case name."""
+    known = {
+        item.name.lower(): replace(item, type=(types or {}).get(item.name.lower(), item.type))
+        for item in contract.fields
+    }
+    fields = (
+        replace(known.get(name.lower()) or Field(name, name), name=name)
+        for name in dict.fromkeys(names)
+    )
+    return RowContract(fields=tuple(fields))
