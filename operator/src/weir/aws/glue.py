@@ -8,7 +8,7 @@ from typing import Any
 from weir.aws import tags as tagging
 from weir.aws.base import FEW, ServiceAdapter, changed, picked
 from weir.aws.documents import without_defaults
-from weir.aws.errors import Invalid
+from weir.aws.errors import Conflict, Invalid
 from weir.resource import Change, Observed, Resource, Traits
 
 TAG = "tag:"
@@ -69,7 +69,19 @@ class Database(ServiceAdapter):
         return self.must_see(name)
 
     def delete(self, observed: Observed) -> None:
-        self.calls.find("DeleteDatabase", observed.name, Name=observed.name)
+        name = observed.name
+        # The call would take the tables along.
+        tables = self.calls.find("GetTables", name, DatabaseName=name, MaxResults=1) or {}
+        if tables.get("TableList"):
+            raise Conflict(
+                f"catalog database {name} still has tables ({tables['TableList'][0]['Name']}), and is "
+                "never emptied for you: delete them and it will be deleted, or keep it.",
+                service=self.service,
+                operation="DeleteDatabase",
+                resource=name,
+                retry_after=300.0,
+            )
+        self.calls.find("DeleteDatabase", name, Name=name)
 
     def _observed(self, database: Mapping[str, Any]) -> Observed:
         name = database["Name"]

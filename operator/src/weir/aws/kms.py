@@ -18,7 +18,8 @@ TAG_ALIAS = "weir.dev/alias"
 
 
 class Key(ServiceAdapter):
-    """A symmetric key and its alias. The name is the alias: ``alias/weir-...``.
+    """A symmetric key and its alias. The name is the alias, ``alias/weir-...`` (a key of somebody
+    else's may be named by its ARN).
 
     Properties: ``Description``, ``KeyPolicy``, ``EnableKeyRotation``. Attributes: ``arn``, ``keyId``,
     ``aliasArn``. Deleting schedules the key's deletion and frees the alias.
@@ -56,7 +57,7 @@ class Key(ServiceAdapter):
             attributes={
                 "arn": key["Arn"],
                 "keyId": key_id,
-                "aliasArn": self.session.arn("kms", name),
+                "aliasArn": self.session.arn("kms", name) if name.startswith("alias/") else "",
             },
             tags=tags,
             detail="scheduled for deletion" if leaving else "",
