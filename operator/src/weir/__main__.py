@@ -130,7 +130,7 @@ class Operator:
     async def _watch(self) -> None:
         """Kopf's watches, until it is time to stop."""
         registry = kopf.OperatorRegistry()
-        handlers.register(registry, self._controller)
+        handlers.register(registry, self._controller, self._settings.kubeconfig)
         stop = asyncio.Event()
         ready = asyncio.Event()
         namespaces = list(self._settings.namespaces)

@@ -101,7 +101,7 @@ class Kube:
             The server says 404, 409, 403, or anything else but success, or nothing.
         """
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path
         if query:
             url += "?" + urlencode(query)

@@ -70,7 +70,7 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
         everything.
     """
     found: list[Change] = []
-    for name, value in resource.properties.items():
+    for name, value in traits.canonical(resource.properties).items():
         if name in traits.write_only:
             continue
         unordered = {

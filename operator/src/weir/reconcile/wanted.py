@@ -11,7 +11,7 @@ from pathlib import Path
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
-from weir.blueprint import config, datasource, naming, pipeline, platform
+from weir.blueprint import check, config, datasource, naming, pipeline, platform
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant, namespace_grant
 from weir.kube.client import Object
@@ -141,6 +141,8 @@ def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
             "SchemaNotFound",
             f"there is no DataSchema {reference.name} in namespace {namespace}",
         )
+    known = check.Known(namespace, schemas, {source.name: source}, context.facts, context.grant)
+    _refuse(check.datasource_problems(source, known))
     resources = _drawn(
         lambda: datasource.datasource_resources(source, context.facts, context.grant, schemas)
     )
@@ -154,6 +156,8 @@ def pipeline_wanted(
     targets = [stage.load.redshift for stage in found.spec.stages if stage.load]
     need_claims(context, found.namespace, [target.schema_name for target in targets])
     schemas = context.view.schemas(found.namespace)
+    known = check.Known(found.namespace, schemas, sources, context.facts, context.grant)
+    _refuse(check.pipeline_problems(found, known))
     resources = _drawn(lambda: pipeline.pipeline_resources(found, context.facts, sources, schemas))
     return _wanted(context, obj, resources)
 
@@ -250,6 +254,12 @@ def links(context: Context, resources: Sequence[Resource]) -> dict[str, str]:
 def _wanted(context: Context, obj: Object, resources: Sequence[Resource]) -> Wanted:
     owner: Owner = owner_of(context.cluster, obj)
     return Wanted(owner, resources, {**context.facts.tags, **owner.tags})
+
+
+def _refuse(problems: Sequence[check.Problem]) -> None:
+    """Say what the checks found, and build nothing."""
+    if problems:
+        raise Halt(problems[0].reason, "; ".join(map(str, problems[:5])), stalled=True)
 
 
 def _drawn(draw: Callable[[], Sequence[Resource]]) -> Sequence[Resource]:
