@@ -439,7 +439,7 @@ def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:
     mapping = Resource(
         "lambda.EventSourceMapping",
         "trigger-queue",
-        facts.name("mapping", "manifests"),
+        f"{facts.trigger_function}|{facts.queue_arn(facts.manifests_queue)}",
         {
             "FunctionName": facts.trigger_function,
             "EventSourceArn": facts.queue_arn(facts.manifests_queue),
