@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-
 from weir_local.redshift.errors import SqlError
 
 ROLE = "arn:aws:iam::000000000000:role/copy"
@@ -107,7 +106,7 @@ def test_a_parquet_manifest_needs_the_objects_size(sql, put, manifest):
     with pytest.raises(SqlError, match="does not match the manifest's content_length"):
         sql(COPY)
     put("m.json", json.dumps({"entries": [{"url": "s3://b/f", "mandatory": True}]}))
-    with pytest.raises(SqlError, match="must contain meta.content_length"):
+    with pytest.raises(SqlError, match=r"must contain meta\.content_length"):
         sql(COPY)
     manifest(missing=3)
     with pytest.raises(SqlError, match="Mandatory url is not present"):

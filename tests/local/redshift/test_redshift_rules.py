@@ -22,8 +22,14 @@ def test_varchar_lengths_are_bytes(sql):
     assert len(sql("select * from t")) == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12))
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    text=st.text(
+        alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12
+    )
+)
 def test_any_text_is_taken_exactly_if_its_bytes_fit(admin, text):
     admin.run("create table if not exists h (a varchar(10))")
     literal = "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
@@ -245,7 +251,9 @@ def test_two_transactions_that_read_what_the_other_wrote_fail_with_1023(engine, 
 
 def test_a_second_writer_waits_and_then_conflicts_without_a_lock(engine, sql):
     sql("create table ledger (run varchar(10))")
-    guarded = "insert into ledger select 'r' where not exists (select 1 from ledger where run = 'r')"
+    guarded = (
+        "insert into ledger select 'r' where not exists (select 1 from ledger where run = 'r')"
+    )
     first, second = engine.session(), engine.session()
     second.run("begin")
     second.run("select 1")
@@ -258,7 +266,9 @@ def test_a_second_writer_waits_and_then_conflicts_without_a_lock(engine, sql):
 
 def test_lock_serialises_transactions(engine, sql):
     sql("create table ledger (run varchar(10))")
-    guarded = "insert into ledger select 'r' where not exists (select 1 from ledger where run = 'r')"
+    guarded = (
+        "insert into ledger select 'r' where not exists (select 1 from ledger where run = 'r')"
+    )
     first, second = engine.session(), engine.session()
     first.run("begin")
     first.run("lock ledger")

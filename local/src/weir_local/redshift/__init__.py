@@ -62,8 +62,8 @@ XML_NAMESPACES: dict[str, str] = {"redshift": "http://redshift.amazonaws.com/doc
 
 def resource_arn(
     service: str,
-    method: str,
-    path: str,
+    _method: str,
+    _path: str,
     headers: Mapping[str, str],
     body: bytes,
     query: Mapping[str, Any],
@@ -99,9 +99,9 @@ def shutdown() -> None:
 
 def install(state: Path, endpoint: str) -> None:
     """Add the three services to the MiniStack in this process, and :func:`configure` them."""
-    app = import_module("ministack.app")
-    router = import_module("ministack.core.router")
-    actions = import_module("ministack.core.iam_actions")
+    app: Any = import_module("ministack.app")
+    router: Any = import_module("ministack.core.router")
+    actions: Any = import_module("ministack.core.iam_actions")
     configure(state, endpoint)
     app.SERVICE_HANDLERS.update(SERVICES)
     router.SERVICE_PATTERNS.update(SERVICE_PATTERNS)

@@ -109,9 +109,7 @@ def require(who: Caller, action: str, arn: str) -> None:
 
     if not app.AUTH:
         return
-    denied = enforce(
-        who.access_key, action, action.split(":")[0], who.region, resource_arn=arn
-    )
+    denied = enforce(who.access_key, action, action.split(":")[0], who.region, resource_arn=arn)
     if denied is None:
         return
     principal = "" if isinstance(denied, AuthError) else denied.principal_arn

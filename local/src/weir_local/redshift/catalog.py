@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from weir_local.redshift.commands import ColumnDef, Constraint, Grantee, Name
-from weir_local.redshift.errors import SqlError, denied, no_column, no_relation, no_schema, not_owner
+from weir_local.redshift.errors import (
+    SqlError,
+    denied,
+    no_column,
+    no_relation,
+    no_schema,
+    not_owner,
+)
 from weir_local.redshift.principals import Principals
 from weir_local.redshift.types import Type, parse_type
 
@@ -289,7 +296,10 @@ class Catalog:
             )
             if found:
                 *head, constraints = found[0]
-                return Table(*head, self._columns(schema, name.name), _constraints(constraints))
+                keys = _constraints(constraints)
+                columns = self._columns(schema, name.name)
+                identity, place, own, kind, owner, dist, query = head
+                return Table(identity, place, own, kind, owner, dist, query, columns, keys)
         return None
 
     def table(self, name: Name) -> Table:
@@ -392,9 +402,7 @@ class Catalog:
         """Drop a schema that holds nothing any more."""
         self._connection.execute(f"DROP SCHEMA {quoted('s:' + name)}")
         self._connection.execute("DELETE FROM rs.schemas WHERE name = ?", [name])
-        self._connection.execute(
-            "DELETE FROM rs.grants WHERE kind = 'schema' AND name = ?", [name]
-        )
+        self._connection.execute("DELETE FROM rs.grants WHERE kind = 'schema' AND name = ?", [name])
         self._connection.execute("DELETE FROM rs.default_grants WHERE schema = ?", [name])
 
     def set_schema_owner(self, name: str, owner: str) -> None:
@@ -588,13 +596,22 @@ class Catalog:
         """What stops a user or role from being dropped: what it owns and was granted."""
         found = []
         if kind == "user":
-            found += [f"schema {x}" for (x,) in self.rows(
-                "SELECT name FROM rs.schemas WHERE owner = ?", name)]
-            found += [f"table {x}.{y}" for x, y in self.rows(
-                "SELECT schema, name FROM rs.tables WHERE owner = ?", name)]
-        found += [f"privileges on {x} {y}" for x, y in self.rows(
-            "SELECT DISTINCT kind, name FROM rs.grants WHERE grantee_kind = ? AND grantee = ?",
-            kind, name)]
+            found += [
+                f"schema {x}"
+                for (x,) in self.rows("SELECT name FROM rs.schemas WHERE owner = ?", name)
+            ]
+            found += [
+                f"table {x}.{y}"
+                for x, y in self.rows("SELECT schema, name FROM rs.tables WHERE owner = ?", name)
+            ]
+        found += [
+            f"privileges on {x} {y}"
+            for x, y in self.rows(
+                "SELECT DISTINCT kind, name FROM rs.grants WHERE grantee_kind = ? AND grantee = ?",
+                kind,
+                name,
+            )
+        ]
         return found
 
     def forget(self, kind: str, name: str) -> None:

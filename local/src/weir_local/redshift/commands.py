@@ -299,7 +299,7 @@ class Maintenance:
 class Dml:
     """SELECT, INSERT, UPDATE, DELETE: sqlglot's tree, identifiers folded."""
 
-    tree: exp.Expression
+    tree: exp.Expr
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +53,9 @@ def load(session: Session, command: c.Copy, table: Table, translator: Translator
     columns = [table.column(name) for name in command.columns] or list(table.columns)
     files = _files(store, command)
     if command.format == "parquet":
-        return sum(_parquet(session, store, uri, command, table, columns, translator) for uri in files)
+        return sum(
+            _parquet(session, store, uri, command, table, columns, translator) for uri in files
+        )
     return _text(session, store, files, command, table, columns, translator)
 
 
@@ -66,12 +68,16 @@ def _files(store: ObjectStore, command: c.Copy) -> list[str]:
         return [f"s3://{bucket}/{x}" for x in keys]
     body = store.read(bucket, key)
     if body is None:
-        raise SqlError(f"Problem reading manifest file - S3ServiceException:NoSuchKey,{command.source}")
+        raise SqlError(
+            f"Problem reading manifest file - S3ServiceException:NoSuchKey,{command.source}"
+        )
     try:
         entries = json.loads(body)["entries"]
         urls = [str(entry["url"]) for entry in entries]
     except (ValueError, KeyError, TypeError) as problem:
-        raise SqlError(f"Problem reading manifest file - invalid JSON in {command.source}") from problem
+        raise SqlError(
+            f"Problem reading manifest file - invalid JSON in {command.source}"
+        ) from problem
     found = []
     for url, entry in zip(urls, entries, strict=True):
         size = store.size(*split_uri(url))
@@ -91,7 +97,9 @@ def _files(store: ObjectStore, command: c.Copy) -> list[str]:
                 )
         if size is None:
             if entry.get("mandatory", False):
-                raise SqlError(f"Mandatory url is not present in manifest file: {url} does not exist")
+                raise SqlError(
+                    f"Mandatory url is not present in manifest file: {url} does not exist"
+                )
             continue
         found.append(url)
     if not found:
@@ -261,7 +269,11 @@ def _text(
         if command.gzip:
             body = gzip.decompress(body)
         text = _decoded(body, command)
-        rows = _json_rows(text, command, columns, paths) if command.format == "json" else _csv_rows(text, command, columns)
+        rows = (
+            _json_rows(text, command, columns, paths)
+            if command.format == "json"
+            else _csv_rows(text, command, columns)
+        )
         for row in rows:
             out: list[str | None] = []
             column: Column | None = None
@@ -348,7 +360,9 @@ def _json_rows(
         if mode == "noshred":
             yield _Row(line, {columns[0].name: document})
         elif paths is not None:
-            yield _Row(line, {x.name: _at(document, path) for x, path in zip(columns, paths, strict=True)})
+            yield _Row(
+                line, {x.name: _at(document, path) for x, path in zip(columns, paths, strict=True)}
+            )
         elif not isinstance(document, dict):
             yield _Row(line, {}, _Refused(1216, "Invalid JSON format: expected an object"))
         elif mode == "auto ignorecase":
@@ -361,14 +375,20 @@ def _json_rows(
 def _at(document: Any, path: list[str | int]) -> Any:
     for step in path:
         if isinstance(step, int):
-            document = document[step] if isinstance(document, list) and step < len(document) else None
+            document = (
+                document[step] if isinstance(document, list) and step < len(document) else None
+            )
         else:
             document = document.get(step) if isinstance(document, dict) else None
     return document
 
 
 def _csv_rows(text: str, command: c.Copy, columns: Sequence[Column]) -> Iterator[_Row]:
-    quoting = csv.QUOTE_MINIMAL if command.format == "csv" or "REMOVEQUOTES" in command.flags else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = (
+        csv.QUOTE_MINIMAL
+        if command.format == "csv" or "REMOVEQUOTES" in command.flags
+        else csv.QUOTE_NONE
+    )
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=command.delimiter,
@@ -385,7 +405,16 @@ def _csv_rows(text: str, command: c.Copy, columns: Sequence[Column]) -> Iterator
         if len(fields) > len(columns):
             yield _Row(line, {}, _Refused(1202, "Extra column(s) found"))
         elif len(fields) < len(columns) and "FILLRECORD" not in command.flags:
-            yield _Row(line, {}, _Refused(1213, "Missing data for not-null field" if any(x.not_null for x in columns[len(fields) :]) else "Delimiter not found"))
+            yield _Row(
+                line,
+                {},
+                _Refused(
+                    1213,
+                    "Missing data for not-null field"
+                    if any(x.not_null for x in columns[len(fields) :])
+                    else "Delimiter not found",
+                ),
+            )
         else:
             values = dict.fromkeys((x.name for x in columns), None)
             for column, value in zip(columns, fields, strict=False):
@@ -402,7 +431,9 @@ def _value(raw: Any, column: Column, command: c.Copy) -> str | None:
         It does not fit the column, with Redshift's load error code.
     """
     kind = column.type
-    if raw is None or (raw == "" and ("EMPTYASNULL" in command.flags or _blank_is_null(column, command))):
+    if raw is None or (
+        raw == "" and ("EMPTYASNULL" in command.flags or _blank_is_null(column, command))
+    ):
         if column.not_null:
             raise _Refused(1213, "Missing data for not-null field")
         return None
@@ -446,7 +477,7 @@ def _plain_text(value: Any) -> str:
 _RANGES = {"int2": 15, "int4": 31, "int8": 63}
 
 
-def _integer(text: str, kind: Type, command: c.Copy) -> str:
+def _integer(text: str, kind: Type, _command: c.Copy) -> str:
     if not re.fullmatch(r"[+-]?\d+", text):
         bad = next((i for i, x in enumerate(text) if not x.isdigit()), 0)
         value = text[bad] if text else ""
@@ -464,7 +495,9 @@ def _decimal(text: str, kind: Type, command: c.Copy) -> str:
     try:
         value = Decimal(text)
     except InvalidOperation as problem:
-        raise _Refused(1207, f"Invalid digit, Value '{text[:1]}', Pos 0, Type: Decimal") from problem
+        raise _Refused(
+            1207, f"Invalid digit, Value '{text[:1]}', Pos 0, Type: Decimal"
+        ) from problem
     assert kind.precision is not None
     assert kind.scale is not None
     # Without ROUNDEC, COPY cuts what lies beyond the scale.
@@ -474,7 +507,7 @@ def _decimal(text: str, kind: Type, command: c.Copy) -> str:
     return str(value.quantize(Decimal(1).scaleb(-kind.scale), rounding=rounding, context=_WIDE))
 
 
-def _float(text: str, kind: Type, command: c.Copy) -> str:
+def _float(text: str, _kind: Type, _command: c.Copy) -> str:
     try:
         float(text)
     except ValueError as problem:
@@ -488,23 +521,25 @@ _BOOLEANS = {
 }
 
 
-def _boolean(text: str, kind: Type, command: c.Copy) -> str:
+def _boolean(text: str, _kind: Type, _command: c.Copy) -> str:
     if text.lower() not in _BOOLEANS:
         raise _Refused(1210, "Unknown boolean format")
     return _BOOLEANS[text.lower()]
 
 
-def _date(text: str, kind: Type, command: c.Copy) -> str:
+def _date(text: str, _kind: Type, command: c.Copy) -> str:
     pattern = command.date_format
     try:
         if pattern and pattern.lower() != "auto":
             return datetime.strptime(text, _strptime(pattern)).date().isoformat()
         return date.fromisoformat(text[:10]).isoformat()
     except ValueError as problem:
-        raise _Refused(1206, f"Invalid Date Format - length must be 10 or more: {text[:40]}") from problem
+        raise _Refused(
+            1206, f"Invalid Date Format - length must be 10 or more: {text[:40]}"
+        ) from problem
 
 
-def _timestamp(text: str, kind: Type, command: c.Copy) -> str:
+def _timestamp(text: str, _kind: Type, command: c.Copy) -> str:
     pattern = command.time_format
     try:
         if pattern.lower() == "epochsecs":
@@ -516,11 +551,15 @@ def _timestamp(text: str, kind: Type, command: c.Copy) -> str:
         if pattern:
             return datetime.strptime(text, _strptime(pattern)).isoformat()
         # The default takes YYYY-MM-DD HH:MI:SS alone; ISO's T and zones need TIMEFORMAT 'auto'.
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d(\.\d+)?)?)?([+-]\d\d(:?\d\d)?)?", text):
+        if not re.fullmatch(
+            r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d(\.\d+)?)?)?([+-]\d\d(:?\d\d)?)?", text
+        ):
             raise ValueError(text)
         return datetime.fromisoformat(text).isoformat()
     except ValueError as problem:
-        raise _Refused(1206, "Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS]") from problem
+        raise _Refused(
+            1206, "Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS]"
+        ) from problem
 
 
 def _utc() -> Any:

@@ -59,7 +59,7 @@ _kept_mutex = threading.Lock()
 
 
 async def handle_request(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    _method: str, _path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one request of ``RedshiftData.*``."""
     action = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
@@ -109,7 +109,7 @@ def _target(who: Caller, request: Request) -> Target:
     warehouse = _warehouse(who, workgroup, cluster)
     secret = request.get("SecretArn", "")
     user = request.get("DbUser", "")
-    place = {"WorkgroupName": workgroup} if workgroup else {"ClusterIdentifier": cluster}
+    place = {"WorkgroupName": str(workgroup)} if workgroup else {"ClusterIdentifier": str(cluster)}
     if secret and user:
         raise _invalid("DbUser and SecretArn can't both be given.")
     if secret:
@@ -233,7 +233,7 @@ def _submit(who: Caller, request: Request, sqls: list[Any], batch: bool) -> Requ
             session_id = str(uuid.uuid4())
             connect = _keeping(who, session_id, keep, target)
     if session_id:
-        release = lambda session: _give_back(session_id)  # noqa: E731
+        release = lambda _session: _give_back(session_id)  # noqa: E731
     statement = Statement(
         owner=who.identity,
         account=who.account,
@@ -320,7 +320,9 @@ def _give_back(identity: str) -> None:
 def _find(who: Caller, request: Request) -> tuple[Statement, Part | None]:
     identity = str(request.get("Id", ""))
     if not re.fullmatch(r"[a-z0-9]{8}(-[a-z0-9]{4}){3}-[a-z0-9]{12}(:\d+)?", identity):
-        raise _invalid("id must satisfy regex pattern: [a-z0-9]{8}(-[a-z0-9]{4}){3}-[a-z0-9]{12}(:\\d+)?")
+        raise _invalid(
+            "id must satisfy regex pattern: [a-z0-9]{8}(-[a-z0-9]{4}){3}-[a-z0-9]{12}(:\\d+)?"
+        )
     statement = statements.find(identity)
     if statement is None or statement.owner != who.identity or statement.account != who.account:
         raise ApiError("ResourceNotFoundException", "Query does not exist.")

@@ -450,16 +450,16 @@ class Session:
                 ResultColumn(name, type_of_duckdb(kind)) for name, kind in self.describe(sql)
             ]
             return Result(columns, self.connection.execute(sql).fetchall())
-        target = translator.target(tree.this.this if isinstance(tree.this, exp.Schema) else tree.this, "")
+        target = translator.target(
+            tree.this.this if isinstance(tree.this, exp.Schema) else tree.this, ""
+        )
         if isinstance(tree, exp.Insert):
             sql = translator.insert(tree, self.describe)
             reads = translator.reads
         else:
             assert isinstance(tree, exp.Update | exp.Delete)
             sql = (
-                translator.update(tree)
-                if isinstance(tree, exp.Update)
-                else translator.delete(tree)
+                translator.update(tree) if isinstance(tree, exp.Update) else translator.delete(tree)
             )
             reads = translator.reads | {target.key}
         self._wrote(target, reads)
@@ -483,7 +483,7 @@ class Session:
         self.connection.execute("DROP TABLE temp.merged")
         return Result(affected=affected)
 
-    def _principal_views(self, tree: exp.Expression) -> None:
+    def _principal_views(self, tree: exp.Expr) -> None:
         wanted = {x.name for x in tree.find_all(exp.Table)} & set(PRINCIPAL_VIEWS)
         for view in wanted:
             columns, rows = principal_rows(view, self.principals)
@@ -528,9 +528,7 @@ class Session:
             raise not_owner("schema", command.name)
         tables = catalog.tables_in(command.name)
         if tables and not command.cascade:
-            raise SqlError(
-                f"cannot drop schema {command.name} because other objects depend on it"
-            )
+            raise SqlError(f"cannot drop schema {command.name} because other objects depend on it")
         for table in tables:
             catalog.drop(table)
         catalog.drop_schema(command.name)
@@ -543,9 +541,7 @@ class Session:
         """CREATE TABLE with columns, LIKE or AS."""
         catalog = self.catalog
         name = self._new_name(command.name, command.temporary)
-        existing = (
-            self.temporary.get(name.name) if command.temporary else catalog.find(name)
-        )
+        existing = self.temporary.get(name.name) if command.temporary else catalog.find(name)
         if existing is not None and existing.schema == name.schema:
             if command.if_not_exists:
                 return Result()
@@ -576,7 +572,12 @@ class Session:
             for column in columns:
                 if column.default:
                     self._default_fits(translator, column)
-        keys = {x for constraint in constraints if constraint.kind == "PRIMARY KEY" for x in constraint.columns}
+        keys = {
+            x
+            for constraint in constraints
+            if constraint.kind == "PRIMARY KEY"
+            for x in constraint.columns
+        }
         columns = [replace(x, not_null=x.not_null or x.name in keys) for x in columns]
         table = catalog.add_table(name, columns, diststyle, constraints)
         self._wrote(table, translator.reads)
@@ -629,7 +630,7 @@ class Session:
             if found is None:
                 if command.if_exists:
                     continue
-                raise SqlError(f"{command.kind.capitalize()} \"{name.name}\" does not exist")
+                raise SqlError(f'{command.kind.capitalize()} "{name.name}" does not exist')
             table = catalog.table(name)
             if table.kind != command.kind:
                 raise SqlError(f'"{name.name}" is not a {command.kind}')
@@ -683,9 +684,7 @@ class Session:
         )
         if column.default:
             value = fitted(f"({default})", column.type, column.name, column.not_null)
-            self.connection.execute(
-                f"UPDATE {table.stored} SET {quoted(column.name)} = {value}"
-            )
+            self.connection.execute(f"UPDATE {table.stored} SET {quoted(column.name)} = {value}")
         self.catalog.set_columns(table, [*table.columns, column])
 
     def alter_drop(self, table: Table, command: c.AlterTable) -> None:
@@ -725,7 +724,9 @@ class Session:
                 "only the size of a VARCHAR can be altered"
             )
         if any(column.name in x.columns for x in table.constraints):
-            raise SqlError(f'cannot alter type of column "{column.name}" that a key constraint uses')
+            raise SqlError(
+                f'cannot alter type of column "{column.name}" that a key constraint uses'
+            )
         if column.default:
             raise SqlError(f'cannot alter type of column "{column.name}" that has a default')
         if column.encode in ("bytedict", "runlength", "text255", "text32k"):
@@ -738,9 +739,7 @@ class Session:
             f"SELECT coalesce(max(strlen({quoted(column.name)})), 0) FROM {table.stored}"
         ).fetchall()[0]
         if longest > new.length:
-            raise SqlError(
-                f'cannot alter type of column "{column.name}": it holds {longest} bytes'
-            )
+            raise SqlError(f'cannot alter type of column "{column.name}": it holds {longest} bytes')
         self._set_column(table, replace(column, type=new))
 
     def _set_column(self, table: Table, column: Column, old: str = "") -> None:
@@ -827,7 +826,9 @@ class Session:
         from weir_local.redshift.copy import load
 
         translator = self.translator
-        table = translator.target(exp.table_(command.name.name, db=command.name.schema or None), "insert")
+        table = translator.target(
+            exp.table_(command.name.name, db=command.name.schema or None), "insert"
+        )
         self._wrote(table, set())
         self.last_copy_count = load(self, command, table, translator)
         return Result(affected=self.last_copy_count)
@@ -890,7 +891,9 @@ class Session:
         found: list[tuple[str, c.Name, str]] = []
         for name in command.objects:
             if command.kind == "schema":
-                found.append(("schema", c.Name("", name.name), self.catalog.schema_owner(name.name)))
+                found.append(
+                    ("schema", c.Name("", name.name), self.catalog.schema_owner(name.name))
+                )
             elif command.kind == "database":
                 if name.name != self.database.name:
                     raise SqlError(f'database "{name.name}" is not the connected one')
@@ -936,16 +939,12 @@ class Session:
             self.principals.require(grantee.kind, grantee.name)
             for schema in command.schemas or ("",):
                 for privilege in command.privileges:
-                    self.catalog.set_default_grant(
-                        command.grant, owner, schema, privilege, grantee
-                    )
+                    self.catalog.set_default_grant(command.grant, owner, schema, privilege, grantee)
 
     def create_user(self, command: c.CreateUser) -> None:
         """CREATE USER."""
         self._require_superuser("CREATE USER")
-        self._changing_principals().create_user(
-            command.name, command.password, command.superuser
-        )
+        self._changing_principals().create_user(command.name, command.password, command.superuser)
 
     def alter_user(self, command: c.AlterUser) -> None:
         """ALTER USER."""
@@ -1066,7 +1065,12 @@ def principal_rows(
         columns = [("role_id", "BIGINT"), ("role_name", "VARCHAR"), ("role_owner", "VARCHAR")]
         return columns, [[i, name, ""] for i, name in enumerate(principals.roles, 1)]
     if view == "svv_user_grants":
-        columns = [("user_id", "BIGINT"), ("user_name", "VARCHAR"), ("role_name", "VARCHAR"), ("admin_option", "BOOLEAN")]
+        columns = [
+            ("user_id", "BIGINT"),
+            ("user_name", "VARCHAR"),
+            ("role_name", "VARCHAR"),
+            ("admin_option", "BOOLEAN"),
+        ]
         return columns, [[u.id, u.name, role, False] for u in users for role in u.roles]
     if view == "pg_user":
         columns = [("usename", "VARCHAR"), ("usesysid", "BIGINT"), ("usesuper", "BOOLEAN")]
@@ -1134,24 +1138,28 @@ _DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]
     ),
     (
         re.compile(r"to DECIMAL|DECIMAL\(\d+,\s*\d+\)|type DECIMAL"),
-        lambda m: SqlError("Numeric data overflow (result precision)"),
+        lambda _: SqlError("Numeric data overflow (result precision)"),
     ),
     (
-        re.compile(r"(?:destination type|to type|cast to) (INT16|INT32|INT64|SMALLINT|INTEGER|BIGINT)|out of range"),
-        lambda m: SqlError("Value out of range for the target type"),
+        re.compile(
+            r"(?:destination type|to type|cast to) (INT16|INT32|INT64|SMALLINT|INTEGER|BIGINT)|out of range"
+        ),
+        lambda _: SqlError("Value out of range for the target type"),
     ),
     (
         re.compile(r"Could not convert string '([^']*)' to (\w+)"),
         lambda m: SqlError(f'invalid input syntax for type {m[2].lower()}: "{m[1]}"'),
     ),
     (
-        re.compile(r'(?:date|timestamp|time) field value out of range: "([^"]*)"|invalid (?:date|timestamp) field format: "([^"]*)"'),
+        re.compile(
+            r'(?:date|timestamp|time) field value out of range: "([^"]*)"|invalid (?:date|timestamp) field format: "([^"]*)"'
+        ),
         lambda m: SqlError(f'invalid input syntax for date or timestamp: "{m[1] or m[2]}"'),
     ),
-    (re.compile(r"Malformed JSON"), lambda m: SqlError("Invalid JSON syntax")),
+    (re.compile(r"Malformed JSON"), lambda _: SqlError("Invalid JSON syntax")),
     (
         re.compile(r"must appear in the GROUP BY clause"),
-        lambda m: SqlError("a column must appear in the GROUP BY clause or be aggregated"),
+        lambda _: SqlError("a column must appear in the GROUP BY clause or be aggregated"),
     ),
 )
 

@@ -60,7 +60,7 @@ def parse(sql: str) -> c.Command:
     return command
 
 
-def parse_query(sql: str) -> exp.Expression:
+def parse_query(sql: str) -> exp.Expr:
     """Understand a SELECT, as sqlglot's tree with names folded.
 
     Raises
@@ -74,7 +74,7 @@ def parse_query(sql: str) -> exp.Expression:
     return command.tree
 
 
-def _tree(cursor: Cursor) -> exp.Expression:
+def _tree(cursor: Cursor) -> exp.Expr:
     text = cursor.rest()
     try:
         tree = sqlglot.parse_one(text, read="redshift")

@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 
 async def handle_request(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    _method: str, _path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one request of the query protocol."""
     given = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)

@@ -25,7 +25,7 @@ Request = dict[str, Any]
 
 
 async def handle_request(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    _method: str, _path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one request of ``RedshiftServerless.*``."""
     action = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
@@ -138,7 +138,7 @@ def get_namespace(who: Caller, request: Request) -> Request:
     return {"namespace": _namespace(who, _get(who, "namespaces", request["namespaceName"]))}
 
 
-def list_namespaces(who: Caller, request: Request) -> Request:
+def list_namespaces(who: Caller, _request: Request) -> Request:
     """ListNamespaces."""
     found = registry().all("namespaces", who.account, who.region)
     return {"namespaces": [_namespace(who, x) for x in found]}
@@ -230,7 +230,7 @@ def get_workgroup(who: Caller, request: Request) -> Request:
     return {"workgroup": _workgroup(who, _get(who, "workgroups", request["workgroupName"]))}
 
 
-def list_workgroups(who: Caller, request: Request) -> Request:
+def list_workgroups(who: Caller, _request: Request) -> Request:
     """ListWorkgroups."""
     found = registry().all("workgroups", who.account, who.region)
     return {"workgroups": [_workgroup(who, x) for x in found]}

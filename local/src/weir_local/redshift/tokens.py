@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from weir_local.redshift.commands import Name
 from weir_local.redshift.errors import SqlError, syntax_error
@@ -83,7 +84,7 @@ def bind(sql: str, parameters: dict[str, str]) -> str:
     used: set[str] = set()
     out, last = [], 0
     tokens = tokenize(sql) if parameters else []
-    for colon, word in zip(tokens, tokens[1:], strict=False):
+    for colon, word in pairwise(tokens):
         if colon.text != ":" or colon.kind != "punct" or word.kind != "word":
             continue
         if word.start != colon.end:

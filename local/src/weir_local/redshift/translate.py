@@ -21,19 +21,120 @@ from weir_local.redshift.parse import parse_query
 from weir_local.redshift.types import fitted
 
 FUNCTIONS = frozenset(
-    """
-    Abs And ApproxDistinct Avg Between Case Cast Ceil Coalesce Concat ConcatWs Contains
-    ConvertTimezone Count CountIf CumeDist CurrentDatabase CurrentDate CurrentSchema
-    CurrentTimestamp CurrentUser CurrentVersion DateAdd DateDiff DateTrunc DecodeCase DenseRank
-    Exists Exp Extract FirstValue Floor FromBase Greatest GroupConcat Initcap If JSONExtractScalar
-    Lag LastValue Lead Least Left Length Ln Log Lower MD5 Max Median Min Mod Month NthValue Ntile
-    Nullif Or Pad ParseJSON PercentRank PercentileCont Pow Quarter Rand Rank RegexpExtract
-    RegexpLike RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA SHA2 SessionUser Sign
-    SplitPart Sqrt Stddev StddevPop StddevSamp StrPosition StrToTime StrToDate StrToUnix Substring
-    Sum TimeToStr TimestampTrunc Translate Trim Trunc TryCast TsOrDsAdd TsOrDsDiff TsOrDsToDate
-    ToChar ToNumber UnixToTime Upper Variance VariancePop Xor Year Day Week Hour Minute Second
-    Array
-    """.split()
+    {
+        "Abs",
+        "And",
+        "ApproxDistinct",
+        "Array",
+        "Avg",
+        "Between",
+        "Case",
+        "Cast",
+        "Ceil",
+        "Coalesce",
+        "Concat",
+        "ConcatWs",
+        "Contains",
+        "ConvertTimezone",
+        "Count",
+        "CountIf",
+        "CumeDist",
+        "CurrentDatabase",
+        "CurrentDate",
+        "CurrentSchema",
+        "CurrentTimestamp",
+        "CurrentUser",
+        "CurrentVersion",
+        "DateAdd",
+        "DateDiff",
+        "DateTrunc",
+        "Day",
+        "DecodeCase",
+        "DenseRank",
+        "Exists",
+        "Exp",
+        "Extract",
+        "FirstValue",
+        "Floor",
+        "FromBase",
+        "Greatest",
+        "GroupConcat",
+        "Hour",
+        "If",
+        "Initcap",
+        "JSONExtractScalar",
+        "Lag",
+        "LastValue",
+        "Lead",
+        "Least",
+        "Left",
+        "Length",
+        "Ln",
+        "Log",
+        "Lower",
+        "MD5",
+        "Max",
+        "Median",
+        "Min",
+        "Minute",
+        "Mod",
+        "Month",
+        "NthValue",
+        "Ntile",
+        "Nullif",
+        "Or",
+        "Pad",
+        "ParseJSON",
+        "PercentRank",
+        "PercentileCont",
+        "Pow",
+        "Quarter",
+        "Rand",
+        "Rank",
+        "RegexpExtract",
+        "RegexpLike",
+        "RegexpReplace",
+        "Repeat",
+        "Replace",
+        "Reverse",
+        "Right",
+        "Round",
+        "RowNumber",
+        "SHA",
+        "SHA2",
+        "Second",
+        "SessionUser",
+        "Sign",
+        "SplitPart",
+        "Sqrt",
+        "Stddev",
+        "StddevPop",
+        "StddevSamp",
+        "StrPosition",
+        "StrToDate",
+        "StrToTime",
+        "StrToUnix",
+        "Substring",
+        "Sum",
+        "TimeToStr",
+        "TimestampTrunc",
+        "ToChar",
+        "ToNumber",
+        "Translate",
+        "Trim",
+        "Trunc",
+        "TryCast",
+        "TsOrDsAdd",
+        "TsOrDsDiff",
+        "TsOrDsToDate",
+        "UnixToTime",
+        "Upper",
+        "Variance",
+        "VariancePop",
+        "Week",
+        "Xor",
+        "Year",
+    }
 )
 """sqlglot's classes of the functions that both Redshift and DuckDB have, with one meaning."""
 
@@ -83,7 +184,7 @@ class Translator:
 
     # Statements
 
-    def query(self, tree: exp.Expression) -> str:
+    def query(self, tree: exp.Expr) -> str:
         """A SELECT as DuckDB SQL."""
         return self._generate(self._resolved(_named(tree.copy())))
 
@@ -134,7 +235,9 @@ class Translator:
             if column.name in chosen or not (column.default or column.not_null):
                 continue
             columns.append(column)
-            values.append(fitted(self.default(column.default), column.type, column.name, column.not_null))
+            values.append(
+                fitted(self.default(column.default), column.type, column.name, column.not_null)
+            )
         listed = ", ".join(quoted(x.name) for x in columns)
         return (
             f"INSERT INTO {target.stored} ({listed}) SELECT {', '.join(values)} "
@@ -147,7 +250,7 @@ class Translator:
         target = self.target(tree.this, "update")
         if tree.args.get("where") is not None or tree.args.get("from_") is not None:
             self._catalog.require(target, "select")
-        assignments: list[tuple[str, exp.Expression]] = []
+        assignments: list[tuple[str, exp.Expr]] = []
         for item in tree.expressions:
             if not isinstance(item, exp.EQ) or not isinstance(item.this, exp.Column):
                 raise syntax_error("SET")
@@ -300,10 +403,12 @@ class Translator:
         """A column's default as DuckDB SQL; NULL if it has none."""
         if not sql:
             return "NULL"
-        (value,) = parse_query(f"SELECT {sql}").selects
+        tree = parse_query(f"SELECT {sql}")
+        assert isinstance(tree, exp.Query)
+        (value,) = tree.selects
         return self._generate(self._resolved(value.copy()))
 
-    def target(self, node: exp.Expression, privilege: str) -> Table:
+    def target(self, node: exp.Expr, privilege: str) -> Table:
         """The table that a statement writes, with the privilege checked."""
         if not isinstance(node, exp.Table):
             raise syntax_error(node.sql())
@@ -314,22 +419,30 @@ class Translator:
 
     # Names
 
-    def _with_defaults(self, body: exp.Expression, columns: list) -> exp.Expression:  # type: ignore[type-arg]
+    def _with_defaults(self, body: exp.Expr, columns: list) -> exp.Expr:  # type: ignore[type-arg]
         if not isinstance(body, exp.Values):
             return body
         for row in body.expressions:
             for place, value in enumerate(row.expressions):
                 name = value.name.lower() if isinstance(value, exp.Column | exp.Var) else ""
                 if name == "default" and place < len(columns):
-                    value.replace(parse_one(f"({self.default(columns[place].default)})", read="duckdb"))
+                    value.replace(
+                        parse_one(f"({self.default(columns[place].default)})", read="duckdb")
+                    )
         return body
 
-    def _resolved(
-        self, tree: exp.Expression, known: dict[str, Table] | None = None
-    ) -> exp.Expression:
+    def _resolved(self, tree: exp.Expr, known: dict[str, Table] | None = None) -> exp.Expr:
         """The tree with DuckDB's names, columns and functions in place of Redshift's."""
-        root = exp.Paren(this=tree) if not isinstance(tree, exp.Query | exp.Update | exp.Delete | exp.Merge) else tree
-        written = getattr(root, "this", None) if isinstance(root, exp.Update | exp.Delete | exp.Merge) else None
+        root = (
+            exp.Paren(this=tree)
+            if not isinstance(tree, exp.Query | exp.Update | exp.Delete | exp.Merge)
+            else tree
+        )
+        written = (
+            getattr(root, "this", None)
+            if isinstance(root, exp.Update | exp.Delete | exp.Merge)
+            else None
+        )
         if isinstance(tree, exp.Query) and tree.args.get("into"):
             raise SqlError("the local Redshift has no SELECT INTO; write CREATE TABLE AS")
         self._check_functions(root)
@@ -356,7 +469,9 @@ class Translator:
             if not isinstance(step.parent, exp.Dot | exp.Bracket):
                 _navigate(step)
         rewritten = root.transform(self._function)
-        return rewritten.this if isinstance(rewritten, exp.Paren) and root is not tree else rewritten
+        return (
+            rewritten.this if isinstance(rewritten, exp.Paren) and root is not tree else rewritten
+        )
 
     def _place(
         self, node: exp.Table, aliases: dict[str, Table | None], schemas: dict[str, str]
@@ -370,7 +485,7 @@ class Translator:
         system = _system(name)
         columns = node.args["alias"].args.get("columns") if node.args.get("alias") else None
         if system:
-            new: exp.Expression = parse_one(f"SELECT 1 FROM {system}", read="duckdb").find(exp.Table)  # type: ignore[assignment]
+            new: exp.Expr = parse_one(f"SELECT 1 FROM {system}", read="duckdb").find(exp.Table)  # type: ignore[assignment]
             aliases[alias] = None
         else:
             table = self._catalog.table(name)
@@ -383,13 +498,15 @@ class Translator:
             else:
                 stored = parse_one(f"SELECT 1 FROM {table.stored}", read="duckdb")
                 new = stored.find(exp.Table)  # type: ignore[assignment]
-        new.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True), columns=columns))
+        new.set(
+            "alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True), columns=columns)
+        )
         for key in ("joins", "laterals", "pivots"):
             if node.args.get(key):
                 new.set(key, node.args[key])
         node.replace(new)
 
-    def _view(self, view: Table) -> exp.Expression:
+    def _view(self, view: Table) -> exp.Expr:
         # A view reads with its owner's rights, not with those of whoever asks.
         owner = Catalog(
             self._catalog._connection,
@@ -424,7 +541,7 @@ class Translator:
             head, path = parts[:2], parts[2:]
         else:
             head, path = parts[:1], parts[1:]
-        base: exp.Expression = exp.column(
+        base: exp.Expr = exp.column(
             exp.to_identifier(head[-1], quoted=True),
             table=exp.to_identifier(head[0], quoted=True) if len(head) > 1 else None,
         )
@@ -434,7 +551,7 @@ class Translator:
 
     # Functions
 
-    def _check_functions(self, root: exp.Expression) -> None:
+    def _check_functions(self, root: exp.Expr) -> None:
         for node in root.find_all(exp.Func):
             if isinstance(node, exp.Anonymous):
                 if str(node.this).lower() not in ANONYMOUS:
@@ -444,7 +561,7 @@ class Translator:
             ):
                 raise _no_function(node.sql_name().lower())
 
-    def _function(self, node: exp.Expression) -> exp.Expression:
+    def _function(self, node: exp.Expr) -> exp.Expr:
         facts = self._facts
         if isinstance(node, exp.CurrentTimestamp):
             return parse_one(NOW, read="duckdb")
@@ -461,7 +578,11 @@ class Translator:
         if isinstance(node, exp.CurrentVersion):
             return exp.Literal.string("PostgreSQL 8.0.2 on local, Redshift 1.0.0 (DuckDB)")
         if isinstance(node, exp.Extract) and node.name.upper() == "EPOCH":
-            return exp.cast(node, "bigint", copy=False) if not isinstance(node.parent, exp.Cast) else node
+            return (
+                exp.cast(node, "bigint", copy=False)
+                if not isinstance(node.parent, exp.Cast)
+                else node
+            )
         if isinstance(node, exp.Anonymous):
             return self._anonymous(node)
         if isinstance(node, exp.Array):
@@ -470,7 +591,7 @@ class Translator:
             return _cast(node)
         return node
 
-    def _anonymous(self, node: exp.Anonymous) -> exp.Expression:
+    def _anonymous(self, node: exp.Anonymous) -> exp.Expr:
         name = str(node.this).lower()
         arguments = node.expressions
         constants = {
@@ -488,7 +609,7 @@ class Translator:
             return self._has_privilege(name, [x.name.lower() for x in arguments])
         return exp.Anonymous(this=ANONYMOUS.get(name) or name, expressions=arguments)
 
-    def _has_privilege(self, function: str, arguments: list[str]) -> exp.Expression:
+    def _has_privilege(self, function: str, arguments: list[str]) -> exp.Expr:
         user, name, privilege = (
             [self._catalog.user, *arguments] if len(arguments) == 2 else arguments
         )
@@ -512,7 +633,7 @@ class Translator:
             raise no_relation(name)
         return exp.Boolean(this=asked.may(table, privilege))
 
-    def _generate(self, tree: exp.Expression) -> str:
+    def _generate(self, tree: exp.Expr) -> str:
         return tree.sql(dialect="duckdb")
 
 
@@ -591,11 +712,11 @@ def _is_cte(node: exp.Table) -> bool:
     return False
 
 
-def _extract(base: exp.Expression, path: str) -> exp.Expression:
+def _extract(base: exp.Expr, path: str) -> exp.Expr:
     return exp.Anonymous(this="json_extract", expressions=[base, exp.Literal.string(path)])
 
 
-def _named(tree: exp.Expression) -> exp.Expression:
+def _named(tree: exp.Expr) -> exp.Expr:
     """Give columns without a name the one that Redshift gives them."""
     first = tree
     while isinstance(first, exp.SetOperation):
@@ -618,10 +739,10 @@ def _named(tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _navigate(dot: exp.Expression) -> None:
+def _navigate(dot: exp.Expr) -> None:
     """``super_column[0].name`` -> json_extract."""
     path = ""
-    node: exp.Expression = dot
+    node: exp.Expr = dot
     while isinstance(node, exp.Dot | exp.Bracket):
         if isinstance(node, exp.Dot):
             path = f'."{node.expression.name}"{path}'
@@ -631,7 +752,7 @@ def _navigate(dot: exp.Expression) -> None:
     dot.replace(_extract(node.copy(), f"${path}"))
 
 
-def _cast(node: exp.Cast) -> exp.Expression:
+def _cast(node: exp.Cast) -> exp.Expr:
     to = node.to
     if to.this == exp.DataType.Type.SUPER:
         return exp.Anonymous(this="to_json", expressions=[node.this])
@@ -649,7 +770,7 @@ def _no_function(name: str) -> SqlError:
     return SqlError(f"function {name}() does not exist, or the local Redshift does not know it")
 
 
-def _needed(then: exp.Expression | None) -> set[str]:
+def _needed(then: exp.Expr | None) -> set[str]:
     return {"select", "insert"} | ({"update"} if isinstance(then, exp.Update) else {"delete"})
 
 

@@ -125,7 +125,11 @@ class Type:
 
 _TYPE = re.compile(r"^\s*([a-z0-9 _]+?)\s*(?:\(\s*([a-z0-9]+)\s*(?:,\s*(\d+)\s*)?\))?\s*$")
 
-_LENGTHS = {"varchar": (256, MAX_VARCHAR), "bpchar": (1, MAX_CHAR), "varbyte": (64_000, MAX_VARBYTE)}
+_LENGTHS = {
+    "varchar": (256, MAX_VARCHAR),
+    "bpchar": (1, MAX_CHAR),
+    "varbyte": (64_000, MAX_VARBYTE),
+}
 
 
 def parse_type(text: str) -> Type:

@@ -80,9 +80,7 @@ def unload(session: Session, command: c.Unload, query: str) -> int:
                 "content_length": sum(x["meta"]["content_length"] for x in entries),  # type: ignore[index]
                 "record_count": total,
             }
-        store.write(
-            bucket, f"{prefix}manifest", json.dumps(document).encode(), command.kms_key_id
-        )
+        store.write(bucket, f"{prefix}manifest", json.dumps(document).encode(), command.kms_key_id)
     return total
 
 
@@ -126,9 +124,10 @@ def _arrow(session: Session, query: str, parameters: list[Any] | None = None) ->
 
 
 def _name(command: c.Unload) -> str:
-    extension = command.extension or {"parquet": "parquet", "json": "json", "csv": "", "text": ""}[
-        command.format
-    ]
+    extension = (
+        command.extension
+        or {"parquet": "parquet", "json": "json", "csv": "", "text": ""}[command.format]
+    )
     compressed = "gz" if command.gzip else ""
     base = "0000_part_00" if command.parallel else "000"
     if command.format == "json" and not command.extension:
@@ -146,7 +145,9 @@ def _encoded(command: c.Unload, rows: Any) -> bytes:
         for row in rows.to_pylist():
             text.write(json.dumps(row, default=_json_value) + "\n")
     else:
-        delimiter = "," if command.format == "csv" and command.delimiter == "|" else command.delimiter
+        delimiter = (
+            "," if command.format == "csv" and command.delimiter == "|" else command.delimiter
+        )
         writer = csv.writer(
             text,
             delimiter=delimiter,

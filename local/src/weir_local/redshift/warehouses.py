@@ -147,12 +147,14 @@ class Warehouse:
         if arn not in self.roles or not _trusts_redshift(arn):
             raise refusal
         keys = _role_keys(arn)
-        client = boto3.client(
+        client: Any = boto3.client(
             "s3",
             endpoint_url=_registry().endpoint,
             region_name=self.region,
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
-            **keys,
+            aws_access_key_id=keys["aws_access_key_id"],
+            aws_secret_access_key=keys["aws_secret_access_key"],
+            aws_session_token=keys["aws_session_token"],
         )
         return S3Store(client)
 
