@@ -1,0 +1,392 @@
+"""The loader's SQL on the strict local Redshift: twice is once, and old never overwrites new."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from weir_contract.codec import ContractError
+from weir_contract.compile import table_ddl
+from weir_contract.ledger import ledger_ddl, ledger_name
+from weir_contract.pipelines import Load, Stage, Unload
+from weir_contract.rows import Field
+from weir_contract.runs import StageAccount
+from weir_lambdas.common.errors import LoadLost, LoadRefused
+from weir_lambdas.redshift_loader.handler import counts_of
+from weir_lambdas.redshift_loader.sql import LoadPlan, fields_of, load_statements
+from weir_lambdas.redshift_loader.unload import UnloadPlan, unload_statements
+from weir_local.redshift.errors import SqlError
+from weir_local.redshift.execute import Database, Directory, Session
+from weir_local.redshift.principals import Principals
+
+ROLE = "arn:aws:iam::000000000000:role/copy"
+FIELDS = (
+    Field("Id", "id", "integer"),
+    Field("name", "name", "string"),
+    Field("at", "at", "integer"),
+)
+MERGE = Load("shop", "Orders", "merge", keys=("Id",), distkey="Id", sortkey=("name",))
+APPEND, REPLACE = Load("shop", "orders", "append"), Load("shop", "orders", "replace")
+SCHEMA = pa.schema(
+    [
+        ("Id", pa.int64()),
+        ("name", pa.string()),
+        ("at", pa.int64()),
+        ("_weir_run", pa.string()),
+        ("_weir_sequence", pa.int64()),
+    ]
+)
+Row = tuple[Any, ...]
+
+
+class Objects:
+    """S3 as a role sees it."""
+
+    def __init__(self) -> None:
+        self.content: dict[tuple[str, str], bytes] = {}
+
+    def read(self, bucket: str, key: str) -> bytes | None:
+        return self.content.get((bucket, key))
+
+    def size(self, bucket: str, key: str) -> int | None:
+        body = self.content.get((bucket, key))
+        return None if body is None else len(body)
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        return sorted(k for b, k in self.content if b == bucket and k.startswith(prefix))
+
+    def write(self, bucket: str, key: str, body: bytes, kms_key_id: str) -> None:
+        self.content[(bucket, key)] = body
+
+    def delete(self, bucket: str, key: str) -> None:
+        self.content.pop((bucket, key), None)
+
+
+@dataclass
+class Shop:
+    """A warehouse with the ledger and the schema ``shop``."""
+
+    database: Database
+    directory: Directory
+    objects: Objects = field(default_factory=Objects)
+
+    def session(self) -> Session:
+        return Session(self.database, self.directory, "admin", lambda role: self.objects)
+
+    def sql(self, text: str) -> list[Row]:
+        session = self.session()
+        try:
+            return session.run(text).rows
+        finally:
+            session.close()
+
+    def batch(self, statements: list[str]) -> list[Row]:
+        """As BatchExecuteStatement: one session, one transaction; the last one's rows."""
+        session = self.session()
+        try:
+            session.run("BEGIN")
+            rows: list[Row] = []
+            for statement in statements:
+                rows = session.run(statement).rows
+            session.run("COMMIT")
+            return rows
+        finally:
+            session.close()
+
+    def copy(self, table: pa.Table, name: str) -> str:
+        body = io.BytesIO()
+        pq.write_table(table, body)
+        data = body.getvalue()
+        self.objects.content[("b", f"{name}.parquet")] = data
+        entry = {
+            "url": f"s3://b/{name}.parquet",
+            "mandatory": True,
+            "meta": {"content_length": len(data)},
+        }
+        self.objects.content[("b", f"{name}.json")] = json.dumps({"entries": [entry]}).encode()
+        return f"s3://b/{name}.json"
+
+    def load(
+        self, load: Load, rows: list[Row], run: str, sequence: int, **more: Any
+    ) -> dict[str, int]:
+        full = [(*row, run, sequence) if len(row) == 3 else row for row in rows]
+        columns = list(zip(*full, strict=True)) or [()] * 5
+        table = pa.table(
+            [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        )
+        plan = LoadPlan(
+            run,
+            "shop/orders",
+            load,
+            FIELDS,
+            tuple(SCHEMA.names),
+            self.copy(table, run),
+            first_sequence=sequence,
+            last_sequence=sequence,
+            copy_role_arn=ROLE,
+        )
+        return self.run(changed(plan, **more))
+
+    def run(self, plan: LoadPlan) -> dict[str, int]:
+        last = self.batch(load_statements(plan))
+        records = [[{"longValue": int(value)} for value in row] for row in last]
+        counts = counts_of(records, Stage("warehouse", "load", load=plan.load))
+        account = StageAccount(
+            "warehouse",
+            "load",
+            counts["rowsIn"],
+            counts["rowsIn"],
+            deduplicated=counts["deduplicated"],
+            inserted=counts["inserted"],
+            updated=counts["updated"],
+            stale=counts["stale"],
+            deleted=counts["deleted"],
+        )
+        assert account.imbalance() is None
+        return counts
+
+    def rows(self) -> list[Row]:
+        return sorted(self.sql("SELECT id, name, at FROM shop.orders"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    directory = Directory(tmp_path / "principals.json")
+    principals = Principals()
+    principals.create_user("admin", "Passw0rd!", superuser=True)
+    directory.replace(principals)
+    found = Shop(Database("dev", tmp_path / "dev.duckdb", "admin"), directory)
+    for statement in ("CREATE SCHEMA weir", "CREATE SCHEMA shop", ledger_ddl()):
+        found.sql(statement)
+    yield found
+    found.database.close()
+
+
+def test_a_merge_inserts_updates_and_deduplicates(shop: Shop) -> None:
+    first = shop.load(MERGE, [(1, "a", 1), (2, "b", 1), (1, "c", 1)], "r1", 1)
+    assert (first["rowsIn"], first["inserted"], first["deduplicated"]) == (3, 2, 1)
+    second = shop.load(MERGE, [(2, "B", 2), (3, "d", 2)], "r2", 2)
+    assert (second["inserted"], second["updated"], second["stale"]) == (1, 1, 0)
+    assert [row[0] for row in shop.rows()] == [1, 2, 3]
+    assert (2, "B", 2) in shop.rows()
+
+
+@pytest.mark.parametrize("load", [MERGE, APPEND, REPLACE])
+def test_twice_is_once(shop: Shop, load: Load) -> None:
+    rows = [(1, "a", 1), (2, "b", 1)]
+    once = shop.load(load, rows, "r1", 1)
+    assert shop.load(load, rows, "r1", 1) == once
+    assert shop.rows() == rows
+    assert shop.sql(f"SELECT COUNT(*) FROM {ledger_name()}") == [(1,)]
+
+
+def test_old_rows_never_replace_new_ones_whatever_the_order_of_loads(shop: Shop) -> None:
+    shop.load(MERGE, [(1, "new", 9), (2, "new", 9)], "r9", 9)
+    counts = shop.load(MERGE, [(1, "old", 1), (3, "only here", 1)], "r1", 1)
+    assert (counts["stale"], counts["inserted"], counts["updated"]) == (1, 1, 0)
+    assert shop.rows() == [(1, "new", 9), (2, "new", 9), (3, "only here", 1)]
+
+
+def test_the_cursor_goes_before_the_landing(shop: Shop) -> None:
+    load = changed(MERGE, order_by="at")
+    shop.load(load, [(1, "late", 9), (2, "x", None)], "r1", 1)
+    counts = shop.load(load, [(1, "early", 5), (2, "y", 1), (1, "earlier", None)], "r2", 2)
+    assert (counts["stale"], counts["deduplicated"], counts["updated"]) == (1, 1, 1)
+    assert shop.rows() == [(1, "late", 9), (2, "y", 1)]
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    landings=st.lists(
+        st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abc")), max_size=5),
+        min_size=1,
+        max_size=4,
+    ),
+    seed=st.integers(0, 10_000),
+)
+def test_any_order_of_loads_ends_in_the_newest_landing_of_each_key(
+    shop: Shop, landings: list[list[tuple[int, str]]], seed: int
+) -> None:
+    shop.sql("DROP TABLE IF EXISTS shop.orders")
+    shop.sql(f"DELETE FROM {ledger_name()}")
+    numbered = list(enumerate(landings, 1))
+    newest: dict[int, int] = {}
+    for sequence, rows in numbered:
+        newest |= {key: sequence for key, _ in rows}
+    chance = random.Random(seed)
+    order = numbered + chance.sample(numbered, 1)
+    chance.shuffle(order)
+    for sequence, rows in order:
+        if rows:
+            unique = list(dict(rows).items())
+            shop.load(MERGE, [(k, v, sequence) for k, v in unique], f"r{sequence}", sequence)
+    if newest:
+        assert {row[0]: row[2] for row in shop.rows()} == newest
+
+
+def test_replace_takes_the_last_picture_and_counts_the_older_ones_as_stale(shop: Shop) -> None:
+    shop.load(REPLACE, [(9, "gone", 0)], "r0", 1)
+    rows = [(1, "a", 1, "r1", 2), (1, "a", 1, "r1", 3), (2, "b", 1, "r1", 3)]
+    counts = shop.load(REPLACE, rows, "r1", 3, keep_from=3)
+    assert counts == {
+        "rowsIn": 3,
+        "deduplicated": 0,
+        "inserted": 2,
+        "updated": 0,
+        "stale": 1,
+        "deleted": 1,
+    }
+    assert shop.rows() == [(1, "a", 1), (2, "b", 1)]
+
+
+def test_replace_by_an_older_picture_changes_nothing(shop: Shop) -> None:
+    shop.load(REPLACE, [(1, "new", 1), (2, "new", 1)], "r5", 5)
+    counts = shop.load(REPLACE, [(1, "old", 1)], "r1", 1)
+    assert (counts["stale"], counts["inserted"], counts["deleted"]) == (1, 0, 0)
+    assert len(shop.rows()) == 2
+
+
+def test_replace_that_would_shrink_the_table_too_much_is_refused_and_can_be_allowed(
+    shop: Shop,
+) -> None:
+    shop.load(REPLACE, [(n, "a", 1) for n in range(10)], "r1", 1)
+    with pytest.raises(LoadRefused, match="replacing 10 rows by 4"):
+        shop.load(REPLACE, [(n, "b", 1) for n in range(4)], "r2", 2)
+    assert len(shop.rows()) == 10
+    allowed = changed(REPLACE, max_shrink=0.9)
+    counts = shop.load(allowed, [(n, "b", 1) for n in range(4)], "r2", 2)
+    assert (counts["inserted"], counts["deleted"], len(shop.rows())) == (4, 10, 4)
+
+
+def test_fewer_rows_than_min_rows_do_not_empty_a_table(shop: Shop) -> None:
+    shop.load(REPLACE, [(1, "a", 1)], "r1", 1)
+    with pytest.raises(LoadRefused):
+        shop.load(REPLACE, [], "r2", 2)
+    with pytest.raises(LoadRefused):
+        shop.load(changed(REPLACE, min_rows=3), [(1, "b", 1)], "r3", 3)
+    assert shop.rows() == [(1, "a", 1)]
+
+
+def test_a_load_that_fails_leaves_nothing_behind(shop: Shop) -> None:
+    shop.load(MERGE, [(1, "a", 1)], "r1", 1)
+    with pytest.raises(SqlError):
+        shop.load(MERGE, [(2, "b", 1), (None, "c", 1)], "r2", 2)
+    assert shop.rows() == [(1, "a", 1)]
+    assert shop.sql(f"SELECT COUNT(*) FROM {ledger_name()}") == [(1,)]
+
+
+def test_every_type_arrives_as_itself_and_new_columns_are_added(shop: Shop) -> None:
+    from datetime import date, datetime
+    from decimal import Decimal
+
+    types = {
+        "id": ("integer", pa.int64(), 2**60 + 1),
+        "price": ("decimal(38,10)", pa.decimal128(38, 10), Decimal("12345678901234567.0123456789")),
+        "ratio": ("number", pa.float64(), 0.5),
+        "ok": ("boolean", pa.bool_(), True),
+        "day": ("date", pa.date32(), date(2026, 2, 28)),
+        "local": ("timestamp", pa.timestamp("us"), datetime(2026, 2, 28, 1, 2, 3)),
+        "moment": ("timestamptz", pa.timestamp("us"), datetime(2026, 2, 28, 1, 2, 3)),
+        "doc": ("json", pa.string(), '{"a":[1,2]}'),
+    }
+    names = [*types, "_weir_run", "_weir_sequence"]
+    table = pa.table(
+        [
+            *(pa.array([v], t) for _, t, v in types.values()),
+            pa.array(["r1"]),
+            pa.array([1], pa.int64()),
+        ],
+        names=names,
+    )
+    fields = fields_of(names, [k for k, _, _ in types.values()] + ["string", "integer"], ())
+    load = Load("shop", "all_types", "merge", keys=("id",))
+    shop.sql(table_ddl(load, fields[:2]))
+    plan = LoadPlan(
+        "r1",
+        "shop/orders",
+        load,
+        fields,
+        tuple(names),
+        shop.copy(table, "types"),
+        new_columns=tuple(f.name for f in fields[2:]),
+        copy_role_arn=ROLE,
+    )
+    assert shop.run(plan)["inserted"] == 1
+    found = shop.sql("SELECT id, price, ratio, ok, day, local, doc.a[1] FROM shop.all_types")[0]
+    assert found[:5] == tuple(types[n][2] for n in ("id", "price", "ratio", "ok", "day"))
+    assert str(found[6]) == "2"
+    assert shop.sql(
+        "SELECT moment = '2026-02-28 03:02:03+02'::TIMESTAMPTZ FROM shop.all_types"
+    ) == [(True,)]
+
+
+def test_what_the_sql_cannot_do_is_refused_before_it_runs() -> None:
+    plan = LoadPlan("r", "p", MERGE, FIELDS, tuple(SCHEMA.names), "s3://b/m")
+    for wrong, words in (
+        (changed(plan, load=changed(MERGE, keys=())), "needs keys"),
+        (changed(plan, load=changed(MERGE, deletes="hard")), "reports deletions"),
+        (changed(plan, load=changed(MERGE, keys=("nope",))), "nope"),
+        (changed(plan, fields=(Field("id", "id", "json"), *FIELDS[1:])), "compared"),
+        (changed(plan, file_columns=("Id", "name", "at", "more")), "more"),
+        (changed(plan, file_columns=("Id",)), "lack"),
+    ):
+        with pytest.raises(ContractError, match=words):
+            load_statements(wrong)
+
+
+def test_a_user_value_cannot_end_a_literal() -> None:
+    text = "\n".join(
+        load_statements(
+            LoadPlan("r'; DROP TABLE x; --", "p", MERGE, FIELDS, tuple(SCHEMA.names), "s3://b/m")
+        )
+    )
+    assert "'r''; DROP TABLE x; --'" in text
+    assert "TRUNCATE" not in text
+
+
+def test_statements_stay_within_the_data_apis_limits() -> None:
+    wide = tuple(Field(f"column_with_a_rather_long_name_{n:04}", "x", "string") for n in range(300))
+    load = Load("s", "t", "merge", keys=(wide[0].name,))
+    columns = (*(f.name for f in wide), "_weir_run", "_weir_sequence")
+    statements = load_statements(LoadPlan("r", "p", load, wide, columns, "s3://b/m"))
+    assert len(statements) <= 40
+    too_wide = LoadPlan("r", "p", load, wide, columns, "s3://b/m", new_columns=columns[1:60])
+    with pytest.raises(ContractError, match="smaller steps"):
+        load_statements(too_wide)
+
+
+def test_a_missing_ledger_row_is_an_error() -> None:
+    stage = Stage("w", "load", load=MERGE)
+    with pytest.raises(LoadLost):
+        counts_of([], stage)
+    with pytest.raises(LoadLost):
+        counts_of([[{"longValue": 0}] * 9], stage)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_an_unload_writes_under_its_runs_prefix_and_can_be_repeated(shop: Shop, kind: Any) -> None:
+    shop.load(APPEND, [(1, "it's", 1)], "r1", 1)
+    plan = UnloadPlan(
+        "r1",
+        Unload("select id, name from shop.orders where name = 'it''s';", "out", "x/", kind),
+        ROLE,
+    )
+    for _ in range(2):
+        shop.batch(unload_statements(plan))
+    written = [key for bucket, key in shop.objects.content if bucket == "out"]
+    assert written and all(key.startswith("x/run=r1/") for key in written)
+    assert any(key.endswith("manifest") for key in written)
