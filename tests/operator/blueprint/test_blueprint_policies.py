@@ -127,3 +127,16 @@ def test_the_key_policy_lets_only_this_account_and_named_services_in(world: Any)
     principals = [statement["Principal"] for statement in policy["Statement"]]
     assert principals[0] == {"AWS": ["arn:aws:iam::111122223333:root"]}
     assert all("Condition" in statement for statement in policy["Statement"][1:])
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_a_tenants_own_python_lists_its_own_prefixes_alone(worlds: Any, script: bool) -> None:
+    step = (
+        {"script": {"inline": "def transform(df, spark): return df"}} if script else {"filter": "1"}
+    )
+    stages = [{"name": "own", "transform": [step]}]
+    world = worlds(pipeline_spec={"stages": stages})
+    role = next(r for r in roles(world.pipeline_resources()) if r.logical_id == "process-role")
+    listing = [s for s in statements(role) if s["Action"] == ["s3:ListBucket"]]
+    assert len(listing) == 4
+    assert all(("Condition" in statement) is script for statement in listing)

@@ -152,7 +152,12 @@ def pipeline_resources(
             *(topic.logical_id for topic in hears.topics),
         ),
     )
+    secrets = [
+        Resource("secretsmanager.Secret", "pii-key", name, external=True)
+        for name in ([plan.pii_key_secret] if plan.pii_key_secret else [])
+    ]
     return (
+        *secrets,
         *hears.topics,
         stored,
         *control,
@@ -237,6 +242,9 @@ def _job(
             runs_prefix=runs_prefix(pipeline),
             writes=[(zones[item.bucket], item.prefix) for item in outputs],
             tables=[item.glue_table for item in outputs if item.glue_table],
+            scripts=any(
+                step.script for stage in pipeline.spec.stages for step in stage.transform or ()
+            ),
             pii_secret=plan.pii_key_secret,
         ),
         description=f"Weir: processes the rows of {pipeline.id}",

@@ -102,8 +102,18 @@ def writes_logs(facts: PlatformFacts, function: str) -> Statement:
     )
 
 
-def lists_bucket(facts: PlatformFacts, sid: str, zone: str, prefixes: Sequence[str]) -> Statement:
-    """ListBucket below these prefixes; it also makes a missing key a 404 rather than a 403."""
+def lists_bucket(
+    facts: PlatformFacts, sid: str, zone: str, prefixes: Sequence[str] | None = None
+) -> Statement:
+    """ListBucket, below these prefixes or (None) without a condition.
+
+    S3 answers 404 for a missing key only to those who may list the bucket, and a GET or HEAD has no
+    ``s3:prefix`` that a condition could match: with one, a missing key is a 403 (S3 API reference,
+    *GetObject*, Permissions). So our own code lists without a condition, and sees no more than
+    names; code of a tenant's own lists its prefixes alone.
+    """
+    if prefixes is None:
+        return allow(sid, ["s3:ListBucket"], [facts.bucket_arn(zone)])
     patterns = sorted({pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")})
     return allow(
         sid,
@@ -161,7 +171,7 @@ def ingestion(
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
             [facts.bucket_arn("raw", f"{source}/*")],
         ),
-        lists_bucket(facts, "FindManifests", "raw", [f"{source}/"]),
+        lists_bucket(facts, "FindManifests", "raw"),
         table_access(facts, "KeepState", [source_pk(source), FEED]),
         allow(
             "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
@@ -192,7 +202,7 @@ def trigger(facts: PlatformFacts) -> Document:
             ["s3:GetObject"],
             [facts.bucket_arn("raw", manifest_prefix("*/*") + "*")],
         ),
-        allow("FindManifests", ["s3:ListBucket"], [facts.bucket_arn("raw")]),
+        lists_bucket(facts, "FindManifests", "raw"),
         table_access(facts, "KeepFlights", ["SOURCE#*", "PIPELINE#*", FEED]),
         allow("FindSubscribers", ["dynamodb:Scan"], [facts.state_table_arn]),
         allow("StartRuns", ["states:StartExecution"], [facts.machine_arn(machines)]),
@@ -243,7 +253,7 @@ def run_control(
             ["s3:GetObject"],
             [facts.bucket_arn("raw", f"{manifest_prefix(source)}*") for source in sources],
         ),
-        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix]),
+        lists_bucket(facts, "FindRuns", "artifacts"),
         table_access(
             facts,
             "KeepState",
@@ -271,7 +281,7 @@ def loader(
             ["s3:GetObject", "s3:PutObject"],
             [facts.bucket_arn("artifacts", f"{runs_prefix}*")],
         ),
-        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix]),
+        lists_bucket(facts, "FindRuns", "artifacts"),
         table_access(
             facts,
             "ReadContracts",
@@ -336,6 +346,7 @@ def glue_job(
     runs_prefix: str,
     writes: Sequence[tuple[str, str]],
     tables: Sequence[str],
+    scripts: bool = False,
     pii_secret: str | None = None,
 ) -> Document:
     """The role of a pipeline's Glue job.
@@ -346,12 +357,20 @@ def glue_job(
         Zone and prefix of each output: ``("processed", "customers/")``. The quarantine is implied.
     tables
         Glue tables whose partitions it adds.
+    scripts
+        Whether it runs Python of a tenant's own.
     pii_secret
         Secret that holds the key of keyed hashes.
     """
     code = sorted(item.key for name, item in facts.artifacts.items() if name.startswith("glue"))
     database = naming.catalog_database(facts.cluster, pipeline.split("/")[0])
     outputs = [*writes, ("quarantine", f"{pipeline}/")]
+    listed: dict[str, list[str]] = {
+        "raw": [f"{source}/" for source in sources],
+        "artifacts": [runs_prefix, "code/"],
+    }
+    for zone, prefix in outputs:
+        listed.setdefault(zone, []).append(prefix)
     return document(
         allow(
             "WriteLogs",
@@ -376,27 +395,15 @@ def glue_job(
             ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
             [facts.bucket_arn(zone, f"{prefix}*") for zone, prefix in outputs],
         ),
-        lists_bucket(facts, "FindRecords", "raw", [f"{source}/" for source in sources]),
-        lists_bucket(facts, "FindRuns", "artifacts", [runs_prefix, "code/"]),
         *(
-            lists_bucket(
-                facts,
-                f"Find{zone.capitalize()}",
-                zone,
-                [prefix for other, prefix in outputs if other == zone],
-            )
-            for zone in sorted({zone for zone, _ in outputs})
+            lists_bucket(facts, f"Find{zone.capitalize()}", zone, below if scripts else None)
+            for zone, below in sorted(listed.items())
         ),
         allow(
             "RegisterPartitions",
             [
                 "glue:BatchCreatePartition",
-                "glue:CreatePartition",
-                "glue:GetPartition",
-                "glue:GetPartitions",
                 "glue:GetTable",
-                "glue:UpdatePartition",
-                "glue:UpdateTable",
             ],
             [
                 facts.arn("glue", "catalog"),
