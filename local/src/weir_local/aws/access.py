@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from weir_local.aws.wire import Reply, Request
+from weir_local.aws.wire import Reply, Request, json_error
 
 SESSION_SECONDS = 3600
 """How long a service's session of a role lives; AWS's default for AssumeRole."""
@@ -210,6 +210,9 @@ def refuse(request: Request, message: str) -> Reply:
     """An AccessDenied reply in the protocol of the request's service."""
     from ministack.core import iam_actions
 
+    if request.service == "logs":
+        # MiniStack words the denials of Logs itself and would drop the message.
+        return json_error("AccessDeniedException", message)
     return tuple(
         iam_actions.access_denied_response(
             request.service,

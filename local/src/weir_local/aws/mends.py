@@ -39,6 +39,16 @@ MENDS: tuple[Mend, ...] = (
         "Service Authorization Reference: AWS Identity and Access Management",
     ),
     Mend(
+        "resources",
+        "A call is authorized on the ARN of what it makes or changes, role paths included",
+        "Service Authorization Reference: Actions, resources, and condition keys",
+    ),
+    Mend(
+        "tagging",
+        "Tags given at creation need the permission to tag",
+        "Service Authorization Reference: Dependent actions",
+    ),
+    Mend(
         "passrole",
         "Handing a role to a service needs iam:PassRole, and the role must trust the service",
         "IAM User Guide: Grant a user permissions to pass a role to an AWS service",

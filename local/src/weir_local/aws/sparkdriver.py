@@ -13,6 +13,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 
 def message(error: BaseException) -> str:
@@ -28,7 +29,7 @@ def message(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())}"[:2000]
 
 
-def warm_up(jvm, conf, directory) -> None:
+def warm_up(jvm: Any, conf: dict[str, str], directory: str) -> None:
     """Load what every job uses: a session, Parquet both ways, S3A up to its first (refused) call.
 
     The session is stopped again; the classes stay loaded for the run's own session.
