@@ -30,11 +30,11 @@ PUBLIC_ACCESS = (
 
 
 def _ours(items: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
-    return [dict(item) for item in items if str(item.get(key, "")).startswith(OURS)]
+    return [dict(item) for item in items if str(item.get(key, "")).lower().startswith(OURS)]
 
 
 def _others(items: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
-    return [dict(item) for item in items if not str(item.get(key, "")).startswith(OURS)]
+    return [dict(item) for item in items if not str(item.get(key, "")).lower().startswith(OURS)]
 
 
 def _policy(statements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Bucket(ServiceAdapter):
         if "Policy" in form:
             statements = (form["Policy"] or {}).get("Statement", [])
             for statement in statements:
-                if not str(statement.get("Sid", "")).startswith(OURS):
+                if not str(statement.get("Sid", "")).lower().startswith(OURS):
                     raise Invalid(
                         f"a statement of a bucket policy needs a Sid that begins with {OURS!r}, "
                         f"to be told from others': {encode(statement)}",
