@@ -92,6 +92,10 @@ SOURCE_FAULTS = {
         "EgressNotGranted",
     ),
     "a secret over plain http": (rest(endpoint="http://api.example.com/x"), "InsecureEndpoint"),
+    "a secret over plain http to an address": (
+        rest(endpoint="http://93.184.215.14/x"),
+        "InsecureEndpoint",
+    ),
     "a rate with the wrong plural": (rest(schedule="rate(1 hours)"), "InvalidSchedule"),
     "a cron of five fields": (rest(schedule="cron(0 6 * * ?)"), "InvalidSchedule"),
     "a cron with an impossible hour": (rest(schedule="cron(0 25 * * ? *)"), "InvalidSchedule"),

@@ -241,12 +241,11 @@ def _egress(source: DataSource, known: Known) -> Problems:
     if not host:
         yield Problem("InvalidEndpoint", path, "the URL has no host")
         return
-    if urlsplit(api.endpoint).scheme == "http" and any(
-        SECRET.search(text) for _, text in _texts(api.headers, api.params, api.body, path)
-    ):
-        yield from _plain_secret(host, path)
     if known.grant is None:
         return
+    texts = _texts(api.headers, api.params, api.body, path)
+    if urlsplit(api.endpoint).scheme == "http" and any(SECRET.search(text) for _, text in texts):
+        yield from _plain_secret(host, path, known.grant)
     refused = _address_fault(host, known.grant)
     if refused:
         yield Problem(
@@ -265,13 +264,14 @@ def _egress(source: DataSource, known: Known) -> Problems:
             )
 
 
-def _plain_secret(host: str, path: str) -> Problems:
-    """A secret over plain HTTP is readable on its way, but on this machine or a granted network."""
+def _plain_secret(host: str, path: str, grant: NamespaceGrant) -> Problems:
+    """A secret over plain HTTP is readable on its way.
+
+    Where the Platform lets the namespace call its inner networks, a name may stand for one of them.
+    """
     address = _address(host)
-    inside = host == "localhost" or (
-        address is not None and (address.is_loopback or address.is_private)
-    )
-    if not inside:
+    inside = host == "localhost" or (address is not None and not address.is_global)
+    if not (inside or grant.allow_private or grant.allow_loopback):
         yield Problem(
             "InsecureEndpoint",
             path,
