@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from weir_local.redshift.database import Database, Directory
 from weir_local.redshift.errors import SqlError
-from weir_local.redshift.execute import Database, Directory, Session
+from weir_local.redshift.execute import Session
 from weir_local.redshift.principals import Principals
 
 ROLE = "arn:aws:iam::000000000000:role/copy"

@@ -194,6 +194,26 @@ def test_a_session_keeps_temporary_tables(admin):
     assert admin("select * from scratch")["Status"] == "FAILED"
 
 
+def test_a_statement_that_waits_can_be_cancelled(admin):
+    admin("create table waited (a int)")
+    holder = admin.client.execute_statement(Sql="begin", SessionKeepAliveSeconds=60, **admin.target)
+    session = holder["SessionId"]
+    for text in ("", "lock waited"):
+        admin.wait(holder["Id"])
+        time.sleep(0.1)
+        if text:
+            holder = admin.client.execute_statement(Sql=text, SessionId=session)
+    admin.wait(holder["Id"])
+    waiting = admin.client.execute_statement(Sql="select * from waited", **admin.target)
+    time.sleep(0.3)
+    assert admin.client.describe_statement(Id=waiting["Id"])["Status"] == "STARTED"
+    assert admin.client.cancel_statement(Id=waiting["Id"])["Status"]
+    assert admin.wait(waiting["Id"])["Status"] == "ABORTED"
+    ended = admin.client.execute_statement(Sql="commit", SessionId=session)
+    assert admin.wait(ended["Id"])["Status"] == "FINISHED"
+    assert admin("select * from waited")["Status"] == "FINISHED"
+
+
 def test_the_catalog_calls(admin):
     admin("create schema looks")
     admin("create table looks.t (a bigint not null, b varchar(7))")

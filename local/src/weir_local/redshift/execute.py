@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,7 +15,6 @@ from sqlglot import exp
 
 from weir_local.redshift import commands as c
 from weir_local.redshift.catalog import (
-    DDL,
     PRINCIPAL_VIEWS,
     SYSTEM_VIEWS,
     TEMPORARY,
@@ -26,39 +23,22 @@ from weir_local.redshift.catalog import (
     Table,
     column_of,
     quoted,
-    stored,
     type_of_duckdb,
 )
+from weir_local.redshift.database import PRINCIPALS_LOCK, Database, Directory
+from weir_local.redshift.duckdb_errors import translated_error
 from weir_local.redshift.errors import (
     SqlError,
     denied,
     in_transaction_block,
-    no_relation,
     not_owner,
-    serialization,
 )
-from weir_local.redshift.locks import Locks, Mode
+from weir_local.redshift.locks import Mode
 from weir_local.redshift.objects import ObjectStore
 from weir_local.redshift.parse import KNOWN_PRIVILEGES, parse, parse_query
 from weir_local.redshift.principals import Principals
-from weir_local.redshift.translate import Facts, Translator, assigned
-from weir_local.redshift.types import MARK, Type, fitted
-
-CUT = """
-CREATE OR REPLACE MACRO rs.cut(v, n) AS CASE WHEN strlen(v) <= n THEN v
-  ELSE left(v, list_max(list_filter(range(n // 4, n + 1), lambda i: strlen(left(v, i)) <= n))) END
-"""
-"""Cuts a string to a length in bytes, never within a character."""
-
-SETTINGS = (
-    "TimeZone = 'UTC'",
-    "integer_division = true",
-    "enable_external_access = false",
-    "threads = 2",
-)
-"""Redshift's session zone is UTC, its integers divide as integers; SQL reaches no local file."""
-
-KEPT_COMMITS = 1_000
+from weir_local.redshift.translate import Facts, Translator
+from weir_local.redshift.types import Type, fitted
 
 
 @dataclass(frozen=True)
@@ -81,103 +61,6 @@ class Result:
     def has_rows(self) -> bool:
         """Whether there is a result set, be it empty."""
         return bool(self.columns)
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A transaction that ended: what it read and wrote."""
-
-    sequence: int
-    reads: frozenset[str]
-    writes: frozenset[str]
-
-
-class Database:
-    """One DuckDB file.
-
-    Parameters
-    ----------
-    name
-        The database's name.
-    path
-        Its file.
-    admin
-        Who owns what a new database comes with.
-    """
-
-    def __init__(self, name: str, path: Path, admin: str) -> None:
-        self.name = name
-        self.connection = duckdb.connect(str(path))
-        for setting in SETTINGS:
-            self.connection.execute(f"SET GLOBAL {setting}")
-        self.locks = Locks()
-        self._mutex = threading.Lock()
-        self._commits: list[Committed] = []
-        self._sequence = 0
-        for statement in filter(str.strip, DDL.split(";\n")):
-            self.connection.execute(statement)
-        self.connection.execute(CUT)
-        if not self.connection.execute("SELECT 1 FROM rs.schemas").fetchall():
-            self._found(admin)
-
-    def _found(self, admin: str) -> None:
-        catalog = Catalog(self.connection, self.name, admin, Principals(), {})
-        catalog.add_schema("public", admin)
-        public = c.Grantee("public")
-        for privilege in ("create", "usage"):
-            catalog.grant("schema", c.Name("", "public"), privilege, public, False)
-        for privilege in ("temp", "usage"):
-            catalog.grant("database", c.Name("", self.name), privilege, public, False)
-
-    @property
-    def sequence(self) -> int:
-        """How many transactions have written: a snapshot's place among them."""
-        with self._mutex:
-            return self._sequence
-
-    def check(self, snapshot: int, reads: set[str], writes: set[str]) -> None:
-        """Fail if a transaction that committed since the snapshot can't be ordered with this one.
-
-        Two transactions that each read what the other wrote have no serial order.
-        https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation.html
-        """
-        with self._mutex:
-            for other in self._commits:
-                if other.sequence > snapshot and other.writes & reads and other.reads & writes:
-                    raise serialization(sorted(other.writes & reads)[0])
-
-    def committed(self, reads: set[str], writes: set[str]) -> None:
-        """Note a transaction that wrote."""
-        with self._mutex:
-            self._sequence += 1
-            self._commits.append(Committed(self._sequence, frozenset(reads), frozenset(writes)))
-            del self._commits[:-KEPT_COMMITS]
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-
-class Directory:
-    """The users and roles of a warehouse, shared by its sessions.
-
-    Parameters
-    ----------
-    path
-        The JSON file that keeps them.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.locks = Locks()
-        self.principals = Principals.load(path)
-        self._mutex = threading.Lock()
-
-    def replace(self, principals: Principals) -> None:
-        """Take a transaction's changes."""
-        with self._mutex:
-            principals.save(self._path)
-            self.principals = principals
 
 
 _sessions = count(1)
@@ -362,7 +245,7 @@ class Session:
         return self._principals or self.directory.principals
 
     def _changing_principals(self) -> Principals:
-        self.directory.locks.acquire(self.id, "pg_authid", Mode.EXCLUSIVE, self.cancelled)
+        self.directory.locks.acquire(self.id, PRINCIPALS_LOCK, Mode.EXCLUSIVE, self.cancelled)
         if self._principals is None:
             self._principals = self.directory.principals.copy()
         return self._principals
@@ -419,11 +302,11 @@ class Session:
 
     def _lock_tables(self, command: c.Lock) -> Result:
         # LOCK comes before the snapshot, so that what follows sees what the last holder wrote.
-        reader = replace_connection(self.catalog, self.database.connection.cursor())
+        # Until then every read here is a transaction of its own.
+        catalog = self.catalog
         for name in command.names:
-            table = reader.table(name) if not self._open else self.catalog.table(name)
-            may = any(self.catalog.may(table, x) for x in ("update", "delete", "insert"))
-            if not may:
+            table = catalog.table(name)
+            if not any(catalog.may(table, x) for x in ("update", "delete", "insert")):
                 raise denied("relation", table.name)
         return Result()
 
@@ -1019,18 +902,6 @@ def _place(names: Sequence[str], name: str) -> int:
     return names.index(name) + 1 if name in names else 0
 
 
-def replace_connection(catalog: Catalog, connection: Any) -> Catalog:
-    """The same catalog, read outside the transaction."""
-    return Catalog(
-        connection,
-        catalog.database,
-        catalog.user,
-        catalog.principals,
-        catalog.temporary,
-        catalog.search_path,
-    )
-
-
 def locked_by(command: c.Command) -> list[tuple[c.Name, Mode]]:
     """The tables that a statement locks, in the order in which it does."""
     if isinstance(command, c.Lock):
@@ -1117,71 +988,3 @@ _ALTERATIONS: dict[str, Callable[[Session, Table, c.AlterTable], None]] = {
     "encode": Session.alter_encode,
     "append": Session.alter_append,
 }
-
-_DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]], ...] = (
-    (re.compile(re.escape(MARK) + r"([^\n]*)"), lambda m: SqlError(m[1].strip())),
-    (
-        re.compile(r"[Cc]onflict on|write-write conflict|has been altered by a different"),
-        lambda m: serialization(m.string.split("\n")[0][:80]),
-    ),
-    (
-        re.compile(r'Referenced column "([^"]+)" (?:not found|was not found)'),
-        lambda m: SqlError(f'column "{m[1]}" does not exist'),
-    ),
-    (
-        re.compile(r'(?:Referenced table|table named) "([^"]+)" not found'),
-        lambda m: SqlError(f'missing FROM-clause entry for table "{m[1]}"'),
-    ),
-    (
-        re.compile(r'Ambiguous reference to column name "([^"]+)"'),
-        lambda m: SqlError(f'column reference "{m[1]}" is ambiguous'),
-    ),
-    (
-        re.compile(r"to DECIMAL|DECIMAL\(\d+,\s*\d+\)|type DECIMAL"),
-        lambda _: SqlError("Numeric data overflow (result precision)"),
-    ),
-    (
-        re.compile(
-            r"(?:destination type|to type|cast to) (INT16|INT32|INT64|SMALLINT|INTEGER|BIGINT)|out of range"
-        ),
-        lambda _: SqlError("Value out of range for the target type"),
-    ),
-    (
-        re.compile(r"Could not convert string '([^']*)' to (\w+)"),
-        lambda m: SqlError(f'invalid input syntax for type {m[2].lower()}: "{m[1]}"'),
-    ),
-    (
-        re.compile(
-            r'(?:date|timestamp|time) field value out of range: "([^"]*)"|invalid (?:date|timestamp) field format: "([^"]*)"'
-        ),
-        lambda m: SqlError(f'invalid input syntax for date or timestamp: "{m[1] or m[2]}"'),
-    ),
-    (re.compile(r"Malformed JSON"), lambda _: SqlError("Invalid JSON syntax")),
-    (
-        re.compile(r"must appear in the GROUP BY clause"),
-        lambda _: SqlError("a column must appear in the GROUP BY clause or be aggregated"),
-    ),
-)
-
-
-def translated_error(problem: duckdb.Error) -> SqlError:
-    """DuckDB's error in Redshift's words; what is not known keeps DuckDB's first line."""
-    text = str(problem)
-    for pattern, make in _DUCKDB_ERRORS:
-        if found := pattern.search(text):
-            return make(found)
-    return SqlError(text.split("\n")[0])
-
-
-__all__ = [
-    "Database",
-    "Directory",
-    "LoadError",
-    "LoadFailed",
-    "Result",
-    "ResultColumn",
-    "Session",
-    "assigned",
-    "no_relation",
-    "stored",
-]

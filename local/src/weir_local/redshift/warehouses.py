@@ -14,8 +14,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from weir_local.redshift.database import PRINCIPALS_LOCK, Database, Directory
 from weir_local.redshift.errors import SqlError
-from weir_local.redshift.execute import Database, Directory, Session
+from weir_local.redshift.execute import Session
+from weir_local.redshift.locks import Mode
 from weir_local.redshift.objects import ObjectStore, S3Store
 from weir_local.redshift.principals import User
 
@@ -72,15 +74,25 @@ class Warehouse:
 
     def federate(self, name: str, roles: list[str]) -> None:
         """Make the user that stands for an IAM identity, with the roles of its tag."""
-        principals = self.directory.principals.copy()
-        known = [role for role in roles if role in principals.roles]
-        user = principals.users.get(name)
-        if user is None:
-            user = principals.create_user(name, None)
-        elif user.federated == known:
+        if self._federated(name, roles):
             return
-        user.federated = known
-        self.directory.replace(principals)
+        # Beside a transaction that changes users, one of the two changes would be lost.
+        holder = -threading.get_ident()
+        locks = self.directory.locks
+        locks.acquire(holder, PRINCIPALS_LOCK, Mode.EXCLUSIVE, threading.Event())
+        try:
+            principals = self.directory.principals.copy()
+            if name not in principals.users:
+                principals.create_user(name, None)
+            principals.users[name].federated = [x for x in roles if x in principals.roles]
+            self.directory.replace(principals)
+        finally:
+            locks.release(holder)
+
+    def _federated(self, name: str, roles: list[str]) -> bool:
+        principals = self.directory.principals
+        user = principals.users.get(name)
+        return user is not None and user.federated == [x for x in roles if x in principals.roles]
 
     def user(self, name: str) -> User | None:
         """A database user, or None."""
