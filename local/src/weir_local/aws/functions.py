@@ -61,7 +61,8 @@ def poll_denial(mapping: dict[str, Any], role_arn: str) -> str | None:
         if denied:
             return denied
     key = key_of(service, source)
-    return role_denial(role_arn, "kms:Decrypt", key, region) if key else None
+    via = {"kms:viaservice": f"{service}.{region}.amazonaws.com"}
+    return role_denial(role_arn, "kms:Decrypt", key, region, via) if key else None
 
 
 def may_log(config: dict[str, Any], group: str) -> bool:
