@@ -25,7 +25,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     Parameters
     ----------
     event
-        ``{"run", "scheduledTime"?, "execution"?}`` lands; ``{"action": "fail", "run", "error"}``
+        ``{"run", "scheduledTime"?, "execution"?, "input"?: {"requestedBy"?}}`` lands; ``{"action": "fail", "run", "error"}``
         writes the failure to the ledger.
     context
         Lambda's context: its remaining time bounds the landing.
@@ -61,7 +61,11 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    return lander.land(run, event.get("scheduledTime"), execution).as_output()
+    asked = (event.get("input") or {}).get("requestedBy")
+    landing = lander.land(
+        run, event.get("scheduledTime"), execution, (str(asked),) if asked else ()
+    )
+    return landing.as_output()
 
 
 def _fail(

@@ -86,7 +86,13 @@ class Lander:
         self._resolver, self._part_bytes = resolver, part_bytes
         self._checkpoints = Checkpoints(table, storage, clock, config.id, config.raw_bucket)
 
-    def land(self, run: str, scheduled_time: str | None, execution: str | None) -> Landing:
+    def land(
+        self,
+        run: str,
+        scheduled_time: str | None,
+        execution: str | None,
+        requested_by: tuple[str, ...] = (),
+    ) -> Landing:
         """Land what the source has, or the next stretch of it.
 
         The same run called again goes on where its last manifest ended, and gives its last answer
@@ -116,7 +122,7 @@ class Lander:
             if not committed:
                 self._checkpoints.release(checkpoint, run)
             raise
-        self._record(manifest, iso(started), execution)
+        self._record(manifest, iso(started), execution, requested_by)
         return Landing(run, manifest.sequence, manifest.rows, manifest.bytes, manifest.complete)
 
     def _extract(
@@ -199,7 +205,13 @@ class Lander:
         if self._table.put_new(source_pk(self._config.id), CONTRACT, {BODY: dumps(frozen)}):
             log("INFO", "contract frozen", source=self._config.id, columns=len(frozen.fields))
 
-    def _record(self, manifest: Manifest, started: str, execution: str | None) -> None:
+    def _record(
+        self,
+        manifest: Manifest,
+        started: str,
+        execution: str | None,
+        requested_by: tuple[str, ...],
+    ) -> None:
         """The run's record: a run of several landings has one, which grows."""
         now = self._clock.now()
         partition = source_pk(self._config.id)
@@ -217,6 +229,7 @@ class Lander:
             bytes=before.bytes + (0 if counted else manifest.bytes),
             account=(StageAccount("land", "land", rows, rows, seconds=seconds),),
             seconds={"land": seconds},
+            requested_by=requested_by or before.requested_by,
             failure=None,
         )
         if record != known:

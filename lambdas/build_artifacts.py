@@ -1,7 +1,7 @@
 """Builds the artifacts that run on AWS: reproducibly, so that equal code has an equal name.
 
-``python -m weir_lambdas.build --out dist/artifacts`` writes ``functions.zip``, ``glue.zip``,
-``process.py`` and their index ``artifacts.json``. This module itself is in none of them.
+``python lambdas/build_artifacts.py --out dist/artifacts`` writes ``functions.zip``, ``glue.zip``,
+``process.py`` and their index ``artifacts.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ FUNCTION_DEPENDENCIES = ("urllib3",)
 """Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
 
 GLUE_DEPENDENCIES = ("sqlglot",)
-BUILD_ONLY = {"weir_lambdas/build.py"}
+OWN_UV = Path(__file__).resolve().parents[1] / ".local" / "uv" / "bin" / "uv"
+"""Where the Makefile puts uv."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ def install(packages: Sequence[str], target: Target, into: Path) -> None:
     SystemExit
         uv is missing or failed.
     """
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = os.environ.get("UV") or shutil.which("uv") or (str(OWN_UV) if OWN_UV.exists() else None)
     if uv is None:
-        raise SystemExit("uv is not on the PATH; install it, or set UV to its path")
+        raise SystemExit("uv is missing: run make setup, put uv on the PATH, or set UV to its path")
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(into)]
     command += target.pip_options() + [pinned(name) for name in packages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -143,7 +144,6 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
         with tempfile.TemporaryDirectory() as folder:
             install(dependencies, target, Path(folder))
             files = [item for package in packages for item in own[package]]
-            files = [item for item in files if item[0] not in BUILD_ONLY]
             files += list(files_under(Path(folder)))
             write_zip(out / name, files)
         index[artifact] = describe(out / name)
@@ -166,7 +166,7 @@ def describe(path: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m weir_lambdas.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="build_artifacts.py", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("dist/artifacts"))
     parser.add_argument("--platform", choices=PLATFORMS, default="host")
     parser.add_argument("--python", default="3.11", help="Python version of the runtime")

@@ -1,0 +1,100 @@
+"""The artifacts: equal code gives equal bytes, and what is in them runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "lambdas" / "build_artifacts.py"
+_spec = importlib.util.spec_from_file_location("build_artifacts", SCRIPT)
+assert _spec is not None and _spec.loader is not None
+artifacts = importlib.util.module_from_spec(_spec)
+sys.modules["build_artifacts"] = artifacts
+_spec.loader.exec_module(artifacts)
+
+HANDLERS = (
+    "weir_lambdas.api_ingestion.handler",
+    "weir_lambdas.trigger.handler",
+    "weir_lambdas.metadata_extractor.handler",
+    "weir_lambdas.redshift_loader.handler",
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifacts, built once."""
+    out = tmp_path_factory.mktemp("artifacts")
+    assert artifacts.main(["--out", str(out)]) == 0
+    return out
+
+
+def test_the_index_names_files_and_their_hashes(built: Path) -> None:
+    index = json.loads((built / "artifacts.json").read_text())
+    assert set(index) == {"functions", "glue", "glueScript"}
+    for entry in index.values():
+        digest = hashlib.sha256((built / entry["file"]).read_bytes())
+        assert entry["sha256"] == digest.hexdigest()
+        assert entry["codeSha256"] == base64.b64encode(digest.digest()).decode()
+
+
+def test_a_second_build_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    assert artifacts.build(tmp_path, artifacts.Target()) == json.loads(
+        (built / "artifacts.json").read_text()
+    )
+
+
+def test_every_platform_has_the_same_pure_functions(built: Path, tmp_path: Path) -> None:
+    index = artifacts.build(tmp_path, artifacts.Target("aarch64-manylinux2014", "3.12"))
+    assert index["functions"] == artifacts.describe(built / "functions.zip")
+
+
+def test_an_archive_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
+    one, two = tmp_path / "b.py", tmp_path / "a.py"
+    one.write_text("1")
+    two.write_text("2")
+    artifacts.write_zip(tmp_path / "x.zip", [("b.py", one), ("a.py", two)])
+    os.utime(one, (0, 0))
+    one.chmod(0o600)
+    artifacts.write_zip(tmp_path / "y.zip", [("a.py", two), ("b.py", one)])
+    assert (tmp_path / "x.zip").read_bytes() == (tmp_path / "y.zip").read_bytes()
+
+
+def test_the_functions_are_small_and_import_from_the_archive_alone(built: Path) -> None:
+    archive = built / "functions.zip"
+    assert archive.stat().st_size < 1_000_000
+    names = zipfile.ZipFile(archive).namelist()
+    assert not any("__pycache__" in name or "boto" in name for name in names)
+    spec = importlib.util.find_spec("boto3")
+    assert spec is not None and spec.origin is not None
+    runtime = Path(spec.origin).parents[1]
+    script = (
+        f"import sys; sys.path[:0] = [{str(archive)!r}]; sys.path.append({str(runtime)!r})\n"
+        f"import importlib\n"
+        f"for name in {HANDLERS!r}:\n"
+        f"    module = importlib.import_module(name)\n"
+        f"    assert module.__file__.startswith({str(archive)!r}), module.__file__\n"
+        f"    assert callable(module.handler)\n"
+        f"import urllib3, weir_contract\n"
+        f"assert urllib3.__file__.startswith({str(archive)!r})\n"
+        f"assert 'sqlglot' not in sys.modules and 'pyspark' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_glue_archive_has_the_job_its_contract_and_its_parser(built: Path) -> None:
+    names = zipfile.ZipFile(built / "glue.zip").namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {"weir_glue", "weir_contract", "sqlglot"} <= tops
+    assert not any(name.endswith(".so") for name in names)
