@@ -7,11 +7,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from weir_local.cluster import ControlPlane, run
+from weir_local.cluster.api import Api
+from weir_local.cluster.images import read
+from weir_local.cluster.podrunner.pod import Pod
 from weir_local.cluster.processes import Processes, start_time
 
 pytestmark = pytest.mark.cluster
@@ -316,3 +320,40 @@ def test_a_killed_runner_comes_back_without_leaving_its_processes(
     assert after.pid != before.pid
     assert processes.running("main")
     assert start_time(before.pid) != before.started
+
+
+def test_where_mounts_are_forbidden_a_kubeconfig_stands_in_for_the_token(
+    kubectl: Kubectl, namespace: str, pod_cluster: ControlPlane, tmp_path: Path
+) -> None:
+    script = (
+        "import os; from kubernetes import client, config; config.load_kube_config();"
+        "user = client.AuthenticationV1Api().create_self_subject_review({}).status.user_info;"
+        "print(user.username, os.path.isdir(os.environ['TMPDIR']))"
+    )
+    container = {"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}
+    # Bound elsewhere, so that the cluster's own runner leaves it to this one.
+    apply(kubectl, namespace, pod("bare", script, container=container, restartPolicy="Never",
+                                  nodeName="elsewhere",
+                                  volumes=[{"name": "tmp", "emptyDir": {}}]))  # fmt: skip
+    running = Pod(
+        Api(pod_cluster.kubeconfig),
+        get(kubectl, namespace, "bare"),
+        read(pod_cluster.state / "images.json"),
+        tmp_path / "pod",
+        "10.244.9.9",
+        namespaces=False,
+    )
+    try:
+        phase(kubectl, namespace, "bare", "Succeeded")
+        found = running.log("main", False)
+        assert found is not None
+        assert found[0].read_text().strip() == f"system:serviceaccount:{namespace}:default True"
+    finally:
+        running.gone()
+        running.join()
+
+
+def test_a_node_that_was_lost_comes_back(kubectl: Kubectl, pod_cluster: ControlPlane) -> None:
+    kubectl("delete", "node", "weir-local")
+    until(lambda: kubectl("get", "node", "weir-local", "--ignore-not-found", "-o", "name"))
+    kubectl("wait", "--for=condition=Ready", "node/weir-local", "--timeout=10s")

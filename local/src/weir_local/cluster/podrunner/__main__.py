@@ -32,10 +32,20 @@ def main() -> None:
     )
     threading.Thread(target=logs.serve_forever, daemon=True).start()
     register(api, options.port, version, stop)
-    threading.Thread(target=node.keep_alive, args=(api, stop), daemon=True).start()
-    threading.Thread(target=runner.run, daemon=True).start()
+    threading.Thread(
+        target=node.keep_alive, args=(api, options.port, version, stop), daemon=True
+    ).start()
+    threading.Thread(target=run, args=(runner, stop), daemon=True).start()
     stop.wait()
     runner.stop()
+
+
+def run(runner: Runner, stop: threading.Event) -> None:
+    """Follow the pods; should that ever fail, the process ends instead of idling."""
+    try:
+        runner.run()
+    finally:
+        stop.set()
 
 
 def register(api: Api, port: int, version: str, stop: threading.Event) -> None:

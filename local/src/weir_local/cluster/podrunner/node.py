@@ -98,10 +98,28 @@ def renew(api: Api) -> None:
         api.call("POST", _LEASES, lease)
 
 
-def keep_alive(api: Api, stop: threading.Event) -> None:
-    """Renew the Lease every 10 s until ``stop``; a failure is told and tried again."""
+def keep_alive(api: Api, port: int, version: str, stop: threading.Event) -> None:
+    """Renew the Lease every 10 s until ``stop``, and the Node where it was lost meanwhile.
+
+    A machine that slept finds its Node marked as unknown, which renewing alone does not undo. A
+    failure is told and tried again.
+    """
     while not stop.wait(RENEW_SECONDS):
         try:
             renew(api)
+            if not ready(api):
+                register(api, port, version)
         except ApiError as error:
             print(f"the node's lease was not renewed: {error}", flush=True)
+
+
+def ready(api: Api) -> bool:
+    """Whether the Node is there, and taken for ready."""
+    try:
+        node = api.call("GET", f"/api/v1/nodes/{NAME}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
+    conditions = node.get("status", {}).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
