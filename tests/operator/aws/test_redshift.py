@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +17,7 @@ from weir.aws.errors import (
     Conflict,
     Invalid,
     NotFound,
+    NotYet,
     Transient,
     WriteRefused,
 )
@@ -299,3 +302,77 @@ def test_roles_of_others_are_not_ours_to_grant(session: AwsSession) -> None:
         Schema(session).canonical({"Roles": {"analysts": ["USAGE"]}})
     with pytest.raises(Invalid, match="FLY is no privilege"):
         Schema(session).canonical({"Roles": {"weir_a": ["FLY"]}})
+
+
+class SlowWarehouse(BaseHTTPRequestHandler):
+    """The Data API of a workgroup that wakes up slowly: a statement ends at its third look."""
+
+    submitted: ClassVar[list[str]] = []
+    looks: ClassVar[dict[str, int]] = {}
+
+    def do_POST(self) -> None:
+        operation = self.headers["X-Amz-Target"].partition(".")[2]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        reply = json.dumps(getattr(self, operation)(body)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def ExecuteStatement(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Take one statement."""
+        self.submitted.append(body["Sql"])
+        return {"Id": str(len(self.submitted))}
+
+    def DescribeStatement(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Say how far it is."""
+        seen = self.looks[body["Id"]] = self.looks.get(body["Id"], 0) + 1
+        status = "FINISHED" if seen > 2 else "PICKED"
+        return {"Id": body["Id"], "Status": status, "HasResultSet": True}
+
+    def GetStatementResult(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Two pages of one row each."""
+        columns = [{"name": "n"}, {"name": "t"}]
+        if "NextToken" in body:
+            return {"ColumnMetadata": columns, "Records": [[{"longValue": 2}, {"isNull": True}]]}
+        row = [{"longValue": 1}, {"stringValue": "a"}]
+        return {"ColumnMetadata": columns, "Records": [row], "NextToken": "more"}
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slow(credentials: None) -> Iterator[AwsSession]:
+    """A session whose endpoint is the slow warehouse."""
+    SlowWarehouse.submitted.clear()
+    SlowWarehouse.looks.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowWarehouse)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield AwsSession(
+        Target("eu-central-1", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
+    )
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_statement_that_takes_long_is_gone_on_with_and_not_sent_twice(slow: AwsSession) -> None:
+    statements = Statements(slow, seconds=0)
+    there = Connection("serverless", "slow", "dev")
+    for _ in range(2):
+        with pytest.raises(NotYet, match="statement 1 is PICKED") as waiting:
+            statements.query(there, "SELECT 1")
+        assert waiting.value.retry_after == 5.0
+    assert statements.query(there, "SELECT 1") == [{"n": 1, "t": "a"}, {"n": 2, "t": None}]
+    assert SlowWarehouse.submitted == ["SELECT 1"]
+
+
+def test_a_statement_that_ended_is_sent_again_when_asked_again(slow: AwsSession) -> None:
+    statements = Statements(slow)
+    there = Connection("serverless", "slow", "dev")
+    statements.query(there, "SELECT 1")
+    statements.query(there, "SELECT 1")
+    assert SlowWarehouse.submitted == ["SELECT 1", "SELECT 1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from weir.aws.session import AwsSession, reading_sql
 WAIT_SECONDS = 20.0
 """How long one call waits for a statement. A paused workgroup takes longer to wake: NotYet then, and
 the next try goes on waiting for the same statement."""
+
+RESUME_SECONDS = 300.0
+"""How long a statement that was left running is gone on with; its result is too old after that."""
 
 BATCH = 40
 """Statements that one BatchExecuteStatement takes (Redshift Data API reference)."""
@@ -89,10 +93,12 @@ class Connection:
 class Statements:
     """Runs SQL and waits for it. Safe to use from many threads."""
 
-    def __init__(self, session: AwsSession) -> None:
+    def __init__(self, session: AwsSession, *, seconds: float = WAIT_SECONDS) -> None:
+        """``seconds`` is how long one call waits for a statement."""
+        self._seconds = seconds
         self._calls = Calls(session, "redshift-data")
         self._lock = threading.Lock()
-        self._running: dict[tuple[Connection, tuple[str, ...]], str] = {}
+        self._running: dict[tuple[Connection, tuple[str, ...]], tuple[str, float]] = {}
 
     def query(self, connection: Connection, sql: str, about: str = "") -> list[dict[str, Any]]:
         """The rows of a statement that only reads, as column -> value."""
@@ -123,14 +129,14 @@ class Statements:
     def _run(self, connection: Connection, sqls: tuple[str, ...], about: str) -> dict[str, Any]:
         key = (connection, sqls)
         with self._lock:
-            statement_id = self._running.get(key)
-            if statement_id is None:
+            statement_id, started = self._running.get(key, ("", 0.0))
+            if not statement_id or time.monotonic() - started > RESUME_SECONDS:
                 statement_id = self._submit(connection, sqls, about)
-                self._running[key] = statement_id
+                self._running[key] = statement_id, time.monotonic()
         statement = wait_for(
             lambda: self._calls("DescribeStatement", about, Id=statement_id),
             lambda seen: seen["Status"] in ("FINISHED", "FAILED", "ABORTED"),
-            seconds=WAIT_SECONDS,
+            seconds=self._seconds,
         )
         status = statement["Status"]
         if status not in ("FINISHED", "FAILED", "ABORTED"):
