@@ -9,6 +9,8 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from weir.aws.redshift_data import Connection
+from weir.aws.registry import adapter_classes
 from weir.blueprint import datasource, platform
 from weir.resource import Resource, refs, resolve
 
@@ -152,7 +154,8 @@ def test_the_example_merges_columns_into_the_table_once_types_are_frozen(worlds:
     world = worlds(status=status)
     by_kind = {item.kind: item for item in world.pipeline_resources()}
     table = by_kind["redshift.Table"]
-    assert table.name == "analytics|dev|customers.customer_data"
+    secret = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:admin-AbCdEf"
+    assert table.name == f"serverless:analytics|dev|{secret}|customers.customer_data"
     assert [column["name"] for column in table.properties["Columns"]] == [
         "customerid",
         "customername",
@@ -165,6 +168,25 @@ def test_the_example_merges_columns_into_the_table_once_types_are_frozen(worlds:
     storage = by_kind["glue.Table"].properties["StorageDescriptor"]
     assert storage["Location"].endswith("/customers/")
     assert storage["Columns"][0] == {"Name": "customerid", "Type": "bigint"}
+
+
+def test_names_of_what_only_sql_sees_tell_the_adapter_where_to_ask(world: Any) -> None:
+    things = {}
+    for item in world.platform_resources():
+        if item.kind in ("redshift.Schema", "redshift.Table"):
+            connection, thing = Connection.parse(item.name)
+            things[thing] = connection.parameters
+    assert set(things) == {"weir", "weir.load_ledger", "customers"}
+    assert things["weir"] == {
+        "WorkgroupName": "analytics",
+        "Database": "dev",
+        "SecretArn": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:admin-AbCdEf",
+    }
+
+
+def test_every_kind_has_an_adapter(world: Any) -> None:
+    classes = adapter_classes()
+    assert {item.kind for item in world.resources()} <= set(classes)
 
 
 def test_an_ingestion_functions_configuration_does_not_change_when_types_are_frozen(

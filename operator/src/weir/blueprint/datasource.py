@@ -138,13 +138,10 @@ def datasource_resources(
     )
 
 
-def has_managed_pipeline(source: DataSource) -> bool:
-    """Whether the source has a Pipeline of its own: decided by the source alone."""
-    return source.spec.redshift is not None and source.spec.pipeline.managed
-
-
 def managed_pipeline(source: DataSource) -> dict[str, Any] | None:
     """The child Pipeline of a source as a manifest, or None where it has none.
+
+    The source alone decides: ``redshift`` set, and not ``pipeline: {managed: false}``.
 
     It has the source's name; its controller is the source, so that Kubernetes collects it with
     the source, and the source's finalizer waits for it.

@@ -468,12 +468,12 @@ def _warehouse(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[R
     warehouse = facts.warehouse
     if warehouse is None:
         return
-    kind = "serverless" if warehouse.serverless else "provisioned"
+    name = tables.warehouse_name(warehouse)
     yield Resource(
         "redshift.Warehouse",
         WAREHOUSE,
-        warehouse.name,
-        {"Kind": kind, "Database": warehouse.database},
+        name,
+        {"Kind": name.partition(":")[0]},
         tagged=False,
         external=True,
     )

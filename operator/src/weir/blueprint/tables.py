@@ -92,8 +92,15 @@ def catalog_table(
     )
 
 
-def connection(warehouse: WarehouseFacts) -> dict[str, str]:
-    """How the operator reaches the warehouse: as the administrator whose secret it was given.
+def warehouse_name(warehouse: WarehouseFacts) -> str:
+    """The name of a ``redshift.Warehouse``: ``serverless:<workgroup>``, ``provisioned:<cluster>``."""
+    return f"{'serverless' if warehouse.serverless else 'provisioned'}:{warehouse.name}"
+
+
+def sql_name(warehouse: WarehouseFacts, thing: str) -> str:
+    """The name of what only SQL can see: it carries whom the operator asks, and as whom.
+
+    ``<warehouse>|<database>|<admin secret>|<schema>[.<table>]``, the thing folded to lower case.
 
     Raises
     ------
@@ -102,12 +109,15 @@ def connection(warehouse: WarehouseFacts) -> dict[str, str]:
     """
     if not warehouse.admin_secret_arn:
         raise ValueError(f"{warehouse.name} has no admin secret")
-    place = "WorkgroupName" if warehouse.serverless else "ClusterIdentifier"
-    return {
-        place: warehouse.name,
-        "Database": warehouse.database,
-        "SecretArn": warehouse.admin_secret_arn,
-    }
+    place = (warehouse_name(warehouse), warehouse.database, warehouse.admin_secret_arn)
+    return "|".join((*place, thing.lower()))
+
+
+def physical_name(warehouse: WarehouseFacts, thing: str) -> str:
+    """The name of a schema or table: it carries the connection, since SQL is needed to look."""
+    kind = "serverless" if warehouse.serverless else "provisioned"
+    place = f"{kind}:{warehouse.name}|{warehouse.database}|{warehouse.admin_secret_arn}"
+    return f"{place}|{thing}"
 
 
 def redshift_schema(
@@ -121,7 +131,7 @@ def redshift_schema(
     own = LEDGER_PRIVILEGES if schema == LEDGER_SCHEMA else SCHEMA_PRIVILEGES
     privileges = [*own, *ROW_PRIVILEGES]
     roles = {naming.database_role(ns): list(privileges) for ns in sorted(namespaces)}
-    properties: dict[str, Any] = {"Connection": connection(warehouse), "Roles": roles}
+    properties: dict[str, Any] = {"Roles": roles}
     if not warehouse.serverless:
         properties["Users"] = {
             naming.loader_user(ns): [naming.database_role(ns)] for ns in sorted(namespaces)
@@ -129,7 +139,7 @@ def redshift_schema(
     return Resource(
         "redshift.Schema",
         logical_id,
-        f"{warehouse.name}|{warehouse.database}|{schema.lower()}",
+        sql_name(warehouse, schema),
         properties,
         deletion=Deletion.EMPTY_ONLY,
         tagged=False,
@@ -141,9 +151,8 @@ def ledger_table(warehouse: WarehouseFacts, depends_on: Sequence[str]) -> Resour
     return Resource(
         "redshift.Table",
         "load-ledger",
-        f"{warehouse.name}|{warehouse.database}|{LEDGER_SCHEMA}.{LEDGER_TABLE}",
+        sql_name(warehouse, f"{LEDGER_SCHEMA}.{LEDGER_TABLE}"),
         {
-            "Connection": connection(warehouse),
             "Columns": [
                 {"name": name, "type": kind, "nullable": nullable}
                 for name, kind, nullable in LEDGER_COLUMNS
@@ -176,18 +185,16 @@ def target_table(
     ]
     columns += [{"name": name, "type": kind, "nullable": True} for name, kind in SYSTEM_COLUMNS]
     properties: dict[str, Any] = {
-        "Connection": connection(warehouse),
         "Columns": columns,
         "SortKey": [name.lower() for name in load.sortkey],
         "Ddl": table_ddl(load, contract.fields),
     }
     if load.distkey:
         properties["DistKey"] = load.distkey.lower()
-    name = f"{load.schema}.{load.table}".lower()
     return Resource(
         "redshift.Table",
         logical_id,
-        f"{warehouse.name}|{warehouse.database}|{name}",
+        sql_name(warehouse, f"{load.schema}.{load.table}"),
         properties,
         deletion=deletion,
         tagged=False,
