@@ -174,14 +174,20 @@ def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> set[str
     names = {"database": "Database", "workgroupName": "WorkgroupName"}
     names |= {"clusterIdentifier": "ClusterIdentifier", "dbUser": "DbUser"}
     place = {names[key]: value for key, value in connection(warehouse).items()}
-    try:
-        found = redshift.describe_table(
-            **place, Schema=load.schema.lower(), Table=load.table.lower()
-        )
-    except ClientError as error:
-        log("WARNING", "target not described", table=load.table, code=error_code(error))
-        return set()
-    return {str(column["name"]).lower() for column in found.get("ColumnList", [])}
+    columns: set[str] = set()
+    more: dict[str, str] = {}
+    while True:
+        try:
+            found = redshift.describe_table(
+                **place, Schema=load.schema.lower(), Table=load.table.lower(), **more
+            )
+        except ClientError as error:
+            log("WARNING", "target not described", table=load.table, code=error_code(error))
+            return set()
+        columns |= {str(column["name"]).lower() for column in found.get("ColumnList", [])}
+        if not found.get("NextToken"):
+            return columns
+        more = {"NextToken": found["NextToken"]}
 
 
 def _stage(config: PipelineConfig, name: str) -> Stage:
