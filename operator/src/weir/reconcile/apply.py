@@ -34,10 +34,12 @@ FAILED = "Failed"
 CONFLICTING = "Conflict"
 EXTERNAL = "External"
 MISSING = "Missing"
+UNSEEN = "Unseen"
+"""Nobody could look whether it is there."""
 RETAINED = "Retained"
 DELETING = "Deleting"
 
-NOT_OURS = frozenset({EXTERNAL, MISSING, CONFLICTING})
+NOT_OURS = frozenset({EXTERNAL, MISSING, CONFLICTING, UNSEEN})
 """States of resources that nobody deletes."""
 
 PATIENCE = 3
@@ -227,13 +229,18 @@ class Applier:
         """
         ordered = waves(resources)
         wanted = {resource.key for resource in resources}
-        observed = self._inventory.get(wanted)
+        observed, unseen = self._inventory.look(wanted)
         if write_ahead is not None:
-            self._write_ahead(owner, ordered, observed, previous, write_ahead)
+            self._write_ahead(owner, ordered, observed, unseen, previous, write_ahead)
         result = Applied()
         states: dict[str, Entry] = {}
         for wave in ordered:
-            runnable = [one for one in wave if not self._blocked(one, states, result)]
+            runnable = [
+                one
+                for one in wave
+                if not self._unseen(one, unseen, previous, states, result)
+                and not self._blocked(one, states, result)
+            ]
             calls = [
                 self._pool.submit(
                     self._converge,
@@ -323,6 +330,7 @@ class Applier:
         owner: Owner,
         ordered: Sequence[Sequence[Resource]],
         observed: Mapping[PhysicalKey, Observed],
+        unseen: Mapping[str, AwsError],
         previous: Sequence[Entry],
         write_ahead: Callable[[list[Entry]], None],
     ) -> None:
@@ -335,6 +343,8 @@ class Applier:
                 entries.append(replace(before, id=resource.logical_id))
             elif resource.external:
                 entries.append(self._line(resource, EXTERNAL))
+            elif resource.kind in unseen:
+                entries.append(self._line(resource, UNSEEN))
             elif resource.key in observed:
                 ours = not resource.tagged or owner.owns(observed[resource.key].tags)
                 entries.append(self._line(resource, CREATING if ours else CONFLICTING))
@@ -346,6 +356,23 @@ class Applier:
             wanted = {entry.key for entry in entries}
             entries += [entry for entry in previous if self._is_orphan(entry, wanted)]
             write_ahead(entries)
+
+    def _unseen(
+        self,
+        resource: Resource,
+        unseen: Mapping[str, AwsError],
+        previous: Sequence[Entry],
+        states: dict[str, Entry],
+        result: Applied,
+    ) -> bool:
+        """Whether nobody can say what is there; notes it, and what is known of it stays."""
+        error = unseen.get(resource.kind)
+        if error is None:
+            return False
+        before = next((one for one in previous if one.key == resource.key), None)
+        states[resource.logical_id] = before or self._line(resource, UNSEEN)
+        result.problems.append(Problem(resource.kind, resource.logical_id, resource.name, error))
+        return True
 
     def _blocked(self, resource: Resource, states: dict[str, Entry], result: Applied) -> bool:
         """Whether something that it needs is not there; says so if it is the case."""

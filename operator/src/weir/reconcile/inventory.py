@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from weir.aws.errors import AwsError
 from weir.resource import Adapter, Observed
 
 Clock = Callable[[], float]
@@ -72,6 +73,22 @@ class Inventory:
             for name, observed in self._of_kind(kind, names).items():
                 found[kind, name] = observed
         return found
+
+    def look(
+        self, keys: Iterable[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], Observed], dict[str, AwsError]]:
+        """As :meth:`get`, but kinds that can't be looked at are told beside what was seen."""
+        by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for key in keys:
+            by_kind[key[0]].append(key)
+        found: dict[tuple[str, str], Observed] = {}
+        faults: dict[str, AwsError] = {}
+        for kind, of_kind in by_kind.items():
+            try:
+                found |= self.get(of_kind)
+            except AwsError as error:
+                faults[kind] = error
+        return found, faults
 
     def fresh(self, kind: str, name: str) -> Observed | None:
         """What AWS says now, whatever was known."""
