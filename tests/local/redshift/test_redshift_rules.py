@@ -396,6 +396,26 @@ def test_functions_have_redshifts_meaning(sql):
     assert sql("select dateadd(day, 1, '2020-02-28')::date::varchar(10)") == [("2020-02-29",)]
 
 
+def test_times_with_a_zone_come_in_utc(sql):
+    sql("create table t (a int, b timestamptz)")
+    sql("insert into t values (2, '2026-01-01 00:00:00+02'), (1, null)")
+    assert sql("select a, b from t order by a") == [(1, None), (2, "2025-12-31 22:00:00+00")]
+
+
+def test_a_division_by_zero_fails(sql):
+    with pytest.raises(SqlError, match="Divide by zero"):
+        sql("select 1 / 0")
+
+
+def test_unqualified_names_are_made_in_the_paths_first_schema(sql):
+    sql("create schema sales")
+    sql("set search_path to missing, sales, public")
+    sql("create table t (a int not null default 5, b varchar(2) default 'zz')")
+    sql("insert into t default values")
+    sql("insert into t values (default, 'a'), (7, default)")
+    assert sql("select * from sales.t order by a, b") == [(5, "a"), (5, "zz"), (7, "zz")]
+
+
 def test_what_was_committed_survives_a_restart(engine, sql, admin):
     sql("create schema s")
     sql("create table s.t (a varchar(3)) sortkey (a)")

@@ -283,6 +283,12 @@ class Catalog:
         """Whether there is such a schema."""
         return bool(self.rows("SELECT 1 FROM rs.schemas WHERE name = ?", name))
 
+    @property
+    def current_schema(self) -> str:
+        """Where unqualified names are made: the path's first schema that exists."""
+        found = (name for name in self.search_path if self.has_schema(name))
+        return next(found, self.search_path[0])
+
     def find(self, name: Name) -> Table | None:
         """The table or view that a name means, or None."""
         if name.schema in ("", TEMPORARY) and name.name in self.temporary:

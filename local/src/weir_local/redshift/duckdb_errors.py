@@ -10,6 +10,8 @@ import duckdb
 from weir_local.redshift.errors import SqlError, serialization
 from weir_local.redshift.types import MARK
 
+_TYPES = {"INT16": "smallint", "INT32": "integer", "INT64": "bigint", "BOOL": "boolean"}
+
 _DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]], ...] = (
     (re.compile(re.escape(MARK) + r"([^\n]*)"), lambda m: SqlError(m[1].strip())),
     (
@@ -40,7 +42,9 @@ _DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]
     ),
     (
         re.compile(r"Could not convert string '([^']*)' to (\w+)"),
-        lambda m: SqlError(f'invalid input syntax for type {m[2].lower()}: "{m[1]}"'),
+        lambda m: SqlError(
+            f'invalid input syntax for type {_TYPES.get(m[2], m[2].lower())}: "{m[1]}"'
+        ),
     ),
     (
         re.compile(
@@ -48,6 +52,7 @@ _DUCKDB_ERRORS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], SqlError]
         ),
         lambda m: SqlError(f'invalid input syntax for date or timestamp: "{m[1] or m[2]}"'),
     ),
+    (re.compile(r"Division by zero"), lambda _: SqlError("Divide by zero")),
     (re.compile(r"Malformed JSON"), lambda _: SqlError("Invalid JSON syntax")),
     (
         re.compile(r"must appear in the GROUP BY clause"),

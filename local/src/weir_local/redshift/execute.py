@@ -253,7 +253,8 @@ class Session:
     def _lock(self, name: c.Name, mode: Mode) -> None:
         if name.schema in ("", TEMPORARY) and name.name in self.temporary:
             return
-        key = f"{name.schema or self.search_path[0]}.{name.name}"
+        found = None if name.schema else self.catalog.find(name)
+        key = found.key if found else f"{name.schema or self.catalog.current_schema}.{name.name}"
         self.database.locks.acquire(self.id, key, mode, self.cancelled)
 
     def _wrote(self, table: Table, reads: set[str]) -> None:
@@ -283,7 +284,7 @@ class Session:
             self.user,
             self.user,
             self.database.name,
-            self.search_path[0],
+            self.catalog.current_schema,
             self.last_copy_count,
             self.query_id - 1,
             1_073_741_824 + self.id,
@@ -329,10 +330,7 @@ class Session:
         if isinstance(tree, exp.Query):
             sql = translator.query(tree)
             self._reads |= translator.reads
-            columns = [
-                ResultColumn(name, type_of_duckdb(kind)) for name, kind in self.describe(sql)
-            ]
-            return Result(columns, self.connection.execute(sql).fetchall())
+            return self._rows(sql)
         target = translator.target(
             tree.this.this if isinstance(tree.this, exp.Schema) else tree.this, ""
         )
@@ -347,6 +345,19 @@ class Session:
             reads = translator.reads | {target.key}
         self._wrote(target, reads)
         return Result(affected=self._changed(sql))
+
+    def _rows(self, sql: str) -> Result:
+        described = self.describe(sql)
+        columns = [ResultColumn(name, type_of_duckdb(kind)) for name, kind in described]
+        if any(column.type.wire == "timestamptz" for column in columns):
+            # Python's DuckDB needs one more library for them; as text they need none.
+            names = [f"c{place}" for place in range(len(columns))]
+            chosen = ", ".join(
+                f"CAST({name} AS VARCHAR)" if column.type.wire == "timestamptz" else name
+                for name, column in zip(names, columns, strict=True)
+            )
+            sql = f"SELECT {chosen} FROM ({sql}) AS r({', '.join(names)})"
+        return Result(columns, self.connection.execute(sql).fetchall())
 
     def merge(self, command: c.Merge) -> Result:
         """MERGE."""
@@ -478,7 +489,7 @@ class Session:
                 raise SqlError("cannot create temporary table in a non-temporary schema")
             self.catalog.require_database("temp")
             return c.Name(TEMPORARY, name.name)
-        schema = name.schema or self.search_path[0]
+        schema = name.schema or self.catalog.current_schema
         self.catalog.require_schema(schema, "create")
         if name.schema == "" and name.name in SYSTEM_VIEWS:
             raise SqlError(f'Relation "{name.name}" already exists')

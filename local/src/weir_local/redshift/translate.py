@@ -82,6 +82,7 @@ FUNCTIONS = frozenset(
         "NthValue",
         "Ntile",
         "Nullif",
+        "Nvl2",
         "Or",
         "Pad",
         "ParseJSON",
