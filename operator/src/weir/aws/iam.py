@@ -136,7 +136,7 @@ class Role(ServiceAdapter):
                 "UpdateRole",
                 name,
                 RoleName=name,
-                Description=wanted.get("Description") or "",
+                Description=wanted.get("Description", observed.properties["Description"]) or "",
                 MaxSessionDuration=wanted["MaxSessionDuration"],
             )
         if "Policies" in fields:
