@@ -102,6 +102,19 @@ def test_writing_and_reading_an_object_need_the_buckets_key(
     both.copy_object(**copy)
 
 
+def test_with_bucket_keys_the_encryption_context_is_the_buckets_arn(
+    aws: LocalAws, bucket: str, key: str
+) -> None:
+    def read(arn: str) -> Any:
+        context = {"StringEquals": {"kms:EncryptionContext:aws:s3:arn": arn}}
+        document = policy(allow("s3:*"), allow("kms:Decrypt", key, Condition=context))
+        return aws.session(aws.principal(document)).client("s3").get_object
+
+    given = {"Bucket": bucket, "Key": "object"}
+    assert "kms:Decrypt" in refused(read(f"arn:aws:s3:::{bucket}/object"), **given)
+    read(f"arn:aws:s3:::{bucket}")(**given)
+
+
 def test_a_key_policy_that_does_not_delegate_keeps_everybody_out(
     aws: LocalAws, admin: EndpointSession
 ) -> None:

@@ -23,6 +23,14 @@ logger = logging.getLogger("weir.local.aws.lambda")
 RESPONSE_BYTES = 6_291_556
 MARK = "__weir_function_error__"
 
+INIT_FAILED = "Worker init failed: "
+INIT_ERRORS = {
+    "No module named": "Runtime.ImportModuleError",
+    "cannot import name": "Runtime.ImportModuleError",
+    "has no attribute": "Runtime.HandlerNotFound",
+}
+"""Words of a failed start -> the errorType that Lambda gives it."""
+
 WORKER_REPORTS = (
     '            _real_stdout.write(json.dumps({"status": "error", "error": str(e), '
     '"trace": traceback.format_exc()}) + "\\n")\n'
@@ -88,6 +96,11 @@ def handler_error(result: dict[str, Any]) -> dict[str, Any]:
     body = result.get("body")
     if isinstance(body, dict) and MARK in body:
         return {**result, "body": body[MARK], "error": True}
+    message = str(body.get("errorMessage", "")) if isinstance(body, dict) else ""
+    if result.get("error") and message.startswith(INIT_FAILED):
+        message = message.removeprefix(INIT_FAILED)
+        kind = next((kind for words, kind in INIT_ERRORS.items() if words in message), None)
+        return {**result, "body": {"errorMessage": message, "errorType": kind or "Runtime.Unknown"}}
     if not result.get("error") and len(json.dumps(body)) > RESPONSE_BYTES:
         size = len(json.dumps(body))
         message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."

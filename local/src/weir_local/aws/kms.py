@@ -87,6 +87,20 @@ def bucket_and_key(path: str) -> tuple[str, str]:
     return bucket, key
 
 
+def context_arn(bucket: str, key: str) -> str:
+    """``aws:s3:arn`` of the encryption context: the bucket's where bucket keys are on.
+
+    Amazon S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys".
+    """
+    from ministack.services import s3
+
+    raw = s3._bucket_encryption.get(bucket) or b""
+    text = raw.decode() if isinstance(raw, bytes) else str(raw)
+    if "<BucketKeyEnabled>true<" in text:
+        return f"arn:aws:s3:::{bucket}"
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
 def s3_guard(request: Request) -> Reply | None:
     """PutObject, CopyObject and multipart uploads need kms:GenerateDataKey on the object's key."""
     from ministack.services import s3
@@ -104,7 +118,7 @@ def s3_guard(request: Request) -> Reply | None:
         written = s3._stored_sse_headers(upload)
     else:
         written, _ = s3._resolve_sse_write_headers(request.headers, bucket)
-    arn = f"arn:aws:s3:::{bucket}/{key}"
+    arn = context_arn(bucket, key)
     actions = ("kms:GenerateDataKey", "kms:Decrypt") if request.query else ("kms:GenerateDataKey",)
     refused = refusal(request, (written or {}).get(S3_KEY_HEADER), actions, arn)
     source = request.headers.get("x-amz-copy-source")
@@ -113,7 +127,7 @@ def s3_guard(request: Request) -> Reply | None:
     from_bucket, from_key = bucket_and_key(source.split("?")[0])
     stored = (s3._buckets.get(from_bucket) or {}).get("objects", {}).get(from_key) or {}
     key_id = s3._stored_sse_headers(stored).get(S3_KEY_HEADER)
-    return refusal(request, key_id, ("kms:Decrypt",), f"arn:aws:s3:::{from_bucket}/{from_key}")
+    return refusal(request, key_id, ("kms:Decrypt",), context_arn(from_bucket, from_key))
 
 
 def guard_s3_reads() -> None:
@@ -130,7 +144,7 @@ def guard_s3_reads() -> None:
             return reply
         names = {name.lower(): value for name, value in reply[1].items()}
         request = Request("s3", method, path, headers, body, query)
-        arn = "arn:aws:s3:::" + "/".join(bucket_and_key(path))
+        arn = context_arn(*bucket_and_key(path))
         return refusal(request, names.get(S3_KEY_HEADER), ("kms:Decrypt",), arn) or reply
 
     app.SERVICE_HANDLERS["s3"] = guarded

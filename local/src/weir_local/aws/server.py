@@ -272,11 +272,14 @@ class LocalAws:
         return EndpointSession(self.endpoint, **arguments)
 
     def principal(
-        self, policy: dict[str, Any], name: str | None = None, boundary: str | None = None
+        self,
+        policy: dict[str, Any] | list[dict[str, Any]],
+        name: str | None = None,
+        boundary: str | None = None,
     ) -> dict[str, str]:
         """A new IAM user that may do what a policy says.
 
-        :param policy: the policy document
+        :param policy: the policy document, or several
         :param name: the user's name; a new one by default
         :param boundary: the ARN of a permissions boundary
         :returns: keyword arguments for ``boto3.client``, endpoint and region included
@@ -285,7 +288,10 @@ class LocalAws:
         user = name or f"test-{secrets.token_hex(4)}"
         extra = {"PermissionsBoundary": boundary} if boundary else {}
         iam.create_user(UserName=user, **extra)
-        iam.put_user_policy(UserName=user, PolicyName="policy", PolicyDocument=json.dumps(policy))
+        for number, document in enumerate(policy if isinstance(policy, list) else [policy]):
+            iam.put_user_policy(
+                UserName=user, PolicyName=f"policy-{number}", PolicyDocument=json.dumps(document)
+            )
         key = iam.create_access_key(UserName=user)["AccessKey"]
         return {
             "aws_access_key_id": key["AccessKeyId"],
