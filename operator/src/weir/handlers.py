@@ -22,7 +22,9 @@ def register(
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
         found = load_config(kubeconfig)
-        prefix, _sep, token = str(found.get_api_key_with_prefix("authorization") or "").rpartition(" ")
+        prefix, _sep, token = str(
+            found.get_api_key_with_prefix("BearerToken", "authorization") or ""
+        ).rpartition(" ")
         return kopf.ConnectionInfo(
             server=found.host,
             ca_path=found.ssl_ca_cert,

@@ -136,7 +136,13 @@ def warehouse(session: EndpointSession) -> dict[str, str]:
             defaultIamRoleArn=role,
         )
     except conflict:
-        serverless.get_namespace(namespaceName=WORKGROUP)
+        # The warehouse's files outlive the process, the emulator's secrets do not.
+        serverless.update_namespace(
+            namespaceName=WORKGROUP,
+            adminUserPassword=password,
+            iamRoles=[role],
+            defaultIamRoleArn=role,
+        )
     try:
         serverless.create_workgroup(workgroupName=WORKGROUP, namespaceName=WORKGROUP)
     except conflict:
