@@ -148,6 +148,16 @@ STAGES = (
         },
     ),
     Stage("check", "validate", {"rules": ['ColumnValues "amount" >= 0', 'IsUnique "customerId"']}),
+    Stage(
+        "publish",
+        "write",
+        write=Destination(
+            "weir-glue-processed",
+            "curated/",
+            (PartitionField("name", "customerName"),),
+            mode="overwritePartitions",
+        ),
+    ),
     Stage("protect", "clean", {"pii": [{"column": "customerEmail", "action": "hash"}]}),
 )
 
@@ -242,7 +252,7 @@ def run_job(aws: dict[str, str]) -> Any:
             capture_output=True,
             text=True,
             check=False,
-            timeout=170,
+            timeout=600,
         )
 
     return run
@@ -258,7 +268,8 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     plan_uri, result_uri = plan(clients, zones, "run-a", manifests)
     orphan = "customers/year=2024/month=03/day=05/run-a-0-00000.parquet"
     other = "customers/year=2024/month=03/day=05/run-b-1-00000.parquet"
-    for key in (orphan, other):
+    replaced = "curated/name=Ada/run-b-1-00000.parquet"
+    for key in (orphan, other, replaced):
         clients("s3").put_object(Bucket=zones["processed"], Key=key, Body=b"old")
 
     done = run_job(plan_uri)
@@ -272,6 +283,7 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
         ("tidy", 5, 4),
         ("enrich", 4, 3),
         ("check", 3, 2),
+        ("publish", 2, 2),
         ("protect", 2, 2),
         ("processed", 2, 2),
     ]
@@ -303,7 +315,12 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     keys = {
         item["Key"] for item in clients("s3").list_objects_v2(Bucket=zones["processed"])["Contents"]
     }
-    assert keys == {other, file.uri.removeprefix(f"s3://{zones['processed']}/")}
+    assert keys == {
+        other,
+        file.uri.removeprefix(f"s3://{zones['processed']}/"),
+        "curated/name=Ada/run-a-1-00000.parquet",
+        "curated/name=Bob/run-a-1-00001.parquet",
+    }
     [partition] = clients("glue").get_partitions(DatabaseName="ns", TableName="customers")[
         "Partitions"
     ]
@@ -334,7 +351,7 @@ def test_an_empty_landing_gives_an_account_and_no_file(
     Run(spark, read_work(plan_uri)).execute()
     result = loads(RunResult, read(clients, result_uri))
     assert result.files == ()
-    assert len(result.accounts) == 7
+    assert len(result.accounts) == 8
     assert all(item.rows_in == item.rows_out == 0 for item in result.accounts)
 
 

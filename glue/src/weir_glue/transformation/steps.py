@@ -172,7 +172,7 @@ def steps_of(options: Any) -> list[Mapping[str, Any]]:
     """A transform stage's steps, given as a list or under ``steps``."""
     if isinstance(options, Mapping):
         options = options.get("steps") or options.get("transform") or []
-    return list(options)
+    return [{name: value for name, value in step.items() if value is not None} for step in options]
 
 
 def effects(options: Any) -> set[Effect]:
