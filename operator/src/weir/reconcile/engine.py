@@ -52,6 +52,7 @@ class Reconciler:
         obj = self._services.store.get(key)
         if obj is None:
             self._services.metrics.forget(key)
+            self._services.wishes.pop(key, None)
             return Result("gone")
         steps = STEPS.get(key.kind)
         if steps is None:

@@ -29,6 +29,11 @@ SETTLING = 2.0
 """Seconds for which an entry counts while AWS is still changing the resource."""
 
 
+COSTLY = frozenset({"redshift.Schema", "redshift.Table"})
+"""Kinds that no timer looks at: a question keeps a serverless warehouse awake, and billed. They are
+looked at when the spec changes, when somebody asks, and after a restart."""
+
+
 @dataclass(frozen=True)
 class _Entry:
     observed: Observed | None
@@ -125,8 +130,8 @@ class Inventory:
             known = self._entries[kind]
             self.expect((kind, name) for name in names)
             now = self._clock()
-            if any(self._old(known[name], now) for name in names):
-                stale = [name for name, entry in list(known.items()) if self._old(entry, now)]
+            if any(self._old(kind, known[name], now) for name in names):
+                stale = [name for name, entry in list(known.items()) if self._old(kind, entry, now)]
                 self._look(kind, stale)
             return {
                 name: observed for name in names if (observed := known[name].observed) is not None
@@ -152,11 +157,13 @@ class Inventory:
         grace = CONSISTENCY_GRACE if self._adapters[kind].traits.eventually_consistent else 0.0
         return started < entry.written + grace
 
-    def _old(self, entry: _Entry, now: float) -> bool:
+    def _old(self, kind: str, entry: _Entry, now: float) -> bool:
         if entry is _NEVER:
             return True
         settling = entry.observed is not None and not entry.observed.settled
-        return now - entry.looked >= (SETTLING if settling else self._ttl)
+        if settling:
+            return now - entry.looked >= SETTLING
+        return kind not in COSTLY and now - entry.looked >= self._ttl
 
 
 _NEVER = _Entry(None, float("-inf"))

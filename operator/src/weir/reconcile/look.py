@@ -76,6 +76,8 @@ class Look:
     """One look at one object.
 
     ``status`` is a copy that the steps write into; :meth:`close` sends it if it has changed.
+    ``same_wish`` says that exactly this was wanted at the last look: what differs now was done by
+    others.
     """
 
     def __init__(self, services: Services, obj: Object) -> None:
@@ -85,11 +87,23 @@ class Look:
         self.status: dict[str, Any] = copy.deepcopy(obj.get("status") or {})
         self.flowing: Condition | None = None
         self.suspended = ""
+        self.same_wish = False
 
     @property
     def generation(self) -> int:
         """``metadata.generation``."""
         return int(self.obj["metadata"].get("generation", 0))
+
+    @property
+    def forced(self) -> bool:
+        """Whether somebody asks for a fresh look, by a new value of ``weir.dev/reconcile-at``."""
+        asked = annotation(self.obj, RECONCILE_AT)
+        return asked is not None and asked != self.status.get("reconcileAt")
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for this look: the spec has changed, or a fresh look is asked for."""
+        return self.forced or self.status.get("observedGeneration") != self.generation
 
     @property
     def entries(self) -> list[Entry]:
@@ -129,9 +143,7 @@ class Look:
         """Events for what was done: what had changed behind our back, and what stays behind."""
         known = {entry.key for entry in self.entries if entry.state == "Ready"}
         synced = find(self.obj.get("status") or {}, SYNCED) or {}
-        settled = (
-            synced.get("status") == "True" and synced.get("observedGeneration") == self.generation
-        )
+        settled = self.same_wish and synced.get("observedGeneration") == self.generation
         for action in done:
             if action.verb is Verb.RETAIN:
                 note = f"{action.kind} {action.name} {action.reason}: it stays on AWS"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -102,7 +102,8 @@ class Services:
     """What every step of a reconcile may use.
 
     ``now`` is the wall clock in UTC. ``saved`` takes what the server answered to a write of ours: it
-    enters the store, and those who read it are woken, before the watch brings it.
+    enters the store, and those who read it are woken, before the watch brings it. ``wishes`` are
+    fingerprints of what each object wanted at its last look.
     """
 
     kube: ObjectsApi
@@ -114,3 +115,4 @@ class Services:
     options: Options
     now: Callable[[], datetime]
     saved: Callable[[Object], None]
+    wishes: dict[Key, str] = field(default_factory=dict)

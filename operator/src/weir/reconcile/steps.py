@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from weir.kube.client import Object
 from weir.kube.conditions import FLOWING, is_true, unknown
 from weir.kube.keys import Key, is_paused, may_adopt
 from weir.reconcile.apply import NOT_OURS, Applied, Entry
+from weir.reconcile.inventory import COSTLY
 from weir.reconcile.look import SOON, Halt, Look, halt_of
 from weir.reconcile.runs import flowing, instant, run_status
 from weir.reconcile.services import Result, Services
@@ -79,6 +81,12 @@ def platform_entries(obj: Object) -> dict[str, Entry]:
 def converge(look: Look, world: World, wanted: Wanted, adopt_granted: bool) -> Halt | None:
     """Bring AWS to what the object wants. Returns why it is not there yet, or None."""
     look.hold()
+    mark = _fingerprint(wanted)
+    look.same_wish = look.services.wishes.get(look.key) == mark
+    if look.is_asked:
+        for resource in wanted.resources:
+            if look.forced or resource.kind in COSTLY:
+                world.inventory.drop(*resource.key)
     try:
         result = world.applier.apply(
             wanted.owner,
@@ -90,7 +98,14 @@ def converge(look: Look, world: World, wanted: Wanted, adopt_granted: bool) -> H
         )
     except AwsError as error:
         return halt_of([error])
+    look.services.wishes[look.key] = mark
     return look.applied(result)
+
+
+def _fingerprint(wanted: Wanted) -> str:
+    """Stands for everything that is wanted, so that a change of ours is told from one of others."""
+    parts = [(one.kind, one.name, one.properties) for one in wanted.resources]
+    return hashlib.sha256(repr((parts, wanted.tags)).encode()).hexdigest()
 
 
 def follow_runs(
