@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from weir_local.aws.access import denial, refuse, service_denial
+from weir_local.aws.conditions import key_tags
 from weir_local.aws.wire import Handler, Reply, Request, guard_service, json_error
 
 S3_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -71,6 +72,7 @@ def refusal(
     context = {
         "kms:viaservice": f"{request.service}.{request.region}.amazonaws.com",
         "kms:calleraccount": request.account,
+        **key_tags(key_id),
     }
     if encrypted:
         context["kms:encryptioncontext:aws:s3:arn"] = encrypted

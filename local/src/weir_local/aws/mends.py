@@ -39,6 +39,11 @@ MENDS: tuple[Mend, ...] = (
         "Service Authorization Reference: AWS Identity and Access Management",
     ),
     Mend(
+        "conditions",
+        "aws:ResourceTag of KMS keys and lambda:FunctionArn are condition keys",
+        "AWS KMS Developer Guide: ABAC for AWS KMS; Service Authorization Reference: AWS Lambda",
+    ),
+    Mend(
         "resources",
         "A call is authorized on the ARN of what it makes or changes, role paths included",
         "Service Authorization Reference: Actions, resources, and condition keys",

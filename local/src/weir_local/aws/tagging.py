@@ -31,6 +31,11 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
 }
 """Service and operation -> what tags in it need (dependent actions)."""
 
+UNBORN: dict[tuple[str, str], str] = {
+    ("lambda", "CreateEventSourceMapping"): "lambda:{region}:{account}:event-source-mapping:unborn",
+}
+"""Service and operation -> the ARN that the tags are judged on, where the call has none itself."""
+
 
 def guard(request: Request) -> Reply | None:
     """Refuse tags at creation from a caller that may not tag."""
@@ -47,7 +52,12 @@ def guard(request: Request) -> Reply | None:
         return None
     if not (given.get("Tags") or given.get("tags") or request.form):
         return None
-    resource = iam_actions.extract_resource_arn(*arguments, params, request.region, request.account)
+    unborn = UNBORN.get((request.service, made.partition(":")[2]))
+    resource = (
+        "arn:aws:" + unborn.format(region=request.region, account=request.account)
+        if unborn
+        else iam_actions.extract_resource_arn(*arguments, params, request.region, request.account)
+    )
     tags = iam_actions.request_tag_context(request.service, made, request.body, params)
     context = {name.lower(): value for name, value in tags.items()}
     message = denial(request.access_key, needed, resource, request.region, context)

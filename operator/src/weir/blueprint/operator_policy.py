@@ -23,6 +23,7 @@ UNSCOPED = {
     "iam:ListRoles": "a listing",
     "kms:CreateKey": "a key has no ARN before it exists; the request must carry the cluster's tag",
     "kms:ListAliases": "a listing",
+    "kms:TagResource": "with CreateKey; the request must carry the cluster's tag",
     "lambda:CreateEventSourceMapping": "bounded by lambda:FunctionArn",
     "lambda:GetAccountSettings": "account-wide",
     "lambda:ListEventSourceMappings": "a listing",
@@ -105,6 +106,8 @@ def documents(
             ),
             roles,
         ),
+        # IAM authorizes a call about a role that does not exist on its name alone, without a path.
+        _allow("FindRoles", ("iam:GetRole",), [f"arn:{partition}:iam::{account}:role/{names}*"]),
         _allow(
             "PassRoles",
             ("iam:PassRole",),
@@ -121,7 +124,7 @@ def documents(
         _allow("ListRoles", ("iam:GetAccountAuthorizationDetails", "iam:ListRoles"), ["*"]),
         _allow(
             "CreateKey",
-            ("kms:CreateKey",),
+            ("kms:CreateKey", "kms:TagResource"),
             ["*"],
             {"StringEquals": {"aws:RequestTag/weir.dev/cluster": cluster}},
         ),
@@ -144,14 +147,17 @@ def documents(
                 "kms:ListResourceTags",
                 "kms:PutKeyPolicy",
                 "kms:ScheduleKeyDeletion",
-                "kms:TagResource",
                 "kms:UntagResource",
                 "kms:UpdateKeyDescription",
             ),
             [arn("kms", "key/*")],
             tagged,
         ),
-        _allow("NameKeys", ("kms:CreateAlias", "kms:DeleteAlias"), [arn("kms", f"alias/{names}*")]),
+        _allow(
+            "NameKeys",
+            ("kms:CreateAlias", "kms:DeleteAlias", "kms:DescribeKey"),
+            [arn("kms", f"alias/{names}*")],
+        ),
         _allow("ListKeys", ("kms:ListAliases",), ["*"]),
         _allow(
             "FindSecrets", ("secretsmanager:DescribeSecret",), [arn("secretsmanager", "secret:*")]

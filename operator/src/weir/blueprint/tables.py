@@ -113,13 +113,6 @@ def sql_name(warehouse: WarehouseFacts, thing: str) -> str:
     return "|".join((*place, thing.lower()))
 
 
-def physical_name(warehouse: WarehouseFacts, thing: str) -> str:
-    """The name of a schema or table: it carries the connection, since SQL is needed to look."""
-    kind = "serverless" if warehouse.serverless else "provisioned"
-    place = f"{kind}:{warehouse.name}|{warehouse.database}|{warehouse.admin_secret_arn}"
-    return f"{place}|{thing}"
-
-
 def redshift_schema(
     warehouse: WarehouseFacts, logical_id: str, schema: str, namespaces: Sequence[str]
 ) -> Resource:
