@@ -57,10 +57,31 @@ def schedule(call: Call) -> str | None:
     return call.arn("scheduler", f"schedule/{group}/{unquote(match.group(1))}")
 
 
+def catalog(call: Call) -> str | None:
+    """Glue's catalog: the most specific of catalog, database and table that a call names.
+
+    AWS asks for all that lie above it too.
+    """
+    given = call.given
+    database = given.get("DatabaseName")
+    if "Table" in call.operation or "Partition" in call.operation:
+        table = given.get("TableName") or given.get("Name") or "*"
+        table = (given.get("TableInput") or {}).get("Name") or table
+        return call.arn("glue", f"table/{database}/{table}")
+    if call.operation == "GetDatabases":
+        return "*"
+    if "Database" in call.operation:
+        name = (given.get("DatabaseInput") or {}).get("Name") or given.get("Name")
+        return call.arn("glue", f"database/{name}")
+    return None
+
+
 def glue(call: Call) -> str | None:
-    """Glue: jobs and crawlers; the catalog's ARNs are MiniStack's."""
+    """Glue: the catalog, jobs and crawlers."""
     if call.operation in ("GetJobs", "ListJobs", "GetCrawlers", "ListCrawlers"):
         return "*"
+    if found := catalog(call):
+        return found
     for kind, names in (("job", ("JobName", "Name")), ("crawler", ("CrawlerName", "Name"))):
         if kind.capitalize() in call.operation:
             named = next((call.given[name] for name in names if call.given.get(name)), None)
