@@ -17,11 +17,15 @@ from rich.live import Live
 from rich.table import Table
 
 from weir.cli import convert as conversion
-from weir.cli import follow
+from weir.cli import follow, plan_output
+from weir.cli import plan as planning
 from weir.cli import query as warehouse
 from weir.cli import validate as validation
-from weir.cli.documents import Problem, read_files
+from weir.cli.documents import Document, Problem, read_files
 from weir.cli.objects import ClusterError, Objects
+from weir.cli.stored import KINDS, Cluster, NoServer, Server
+from weir.kube.client import Denied, Kube, KubeError, load_config
+from weir.kube.keys import VERSION
 
 app = typer.Typer(
     help="Data pipelines on AWS as Kubernetes resources.", no_args_is_help=True, add_completion=True
@@ -37,6 +41,14 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class PlanOutput(StrEnum):
+    """How to print a plan."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
 
 
 FileOption = Annotated[
@@ -74,6 +86,41 @@ def validate(file: FileOption, output: OutputOption = Output.TEXT) -> None:
         if not found:
             out.print(f"{len(documents)} object(s), nothing wrong")
     raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def plan(
+    file: FileOption,
+    namespace: NamespaceOption = None,
+    cluster_id: Annotated[
+        str | None,
+        typer.Option(envvar="WEIR_CLUSTER_ID", help="Default: read off the Platform's roles."),
+    ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(envvar="WEIR_ARTIFACTS", help="Default: the code that is on AWS."),
+    ] = None,
+    output: PlanOutput = PlanOutput.TEXT,
+) -> None:
+    """Say what applying files would do on AWS. Changes nothing.
+
+    Exits 0 without changes, 2 with changes, 1 where something can't be planned.
+    """
+    cluster, default = _cluster()
+    planner = planning.Planner(cluster, cluster_id, artifacts)
+    try:
+        wanted = planning.wishes(_sound(file), namespace, default)
+        if not wanted:
+            fail("the files have no Platform, DataSchema, DataSource or Pipeline")
+        results = planner.plan(wanted)
+    except (planning.Mismatch, KubeError) as error:
+        fail(error)
+    if output is PlanOutput.JSON:
+        dump(plan_output.as_json(results))
+    else:
+        write = plan_output.text if output is PlanOutput.TEXT else plan_output.markdown
+        sys.stdout.write(write(results) + "\n")
+    raise typer.Exit(plan_output.exit_code(results))
 
 
 @app.command()
@@ -229,7 +276,37 @@ def local_status() -> None:
     _local("status")
 
 
-def _documents(files: list[Path]) -> list[Any]:
+def _cluster() -> tuple[Cluster, str]:
+    """The cluster and the default namespace; without one, a stand-in and a word about it."""
+    try:
+        objects = Objects()
+        server = Server(Kube(load_config()))
+        if all(VERSION in server.kube.served_versions(kind) for kind in KINDS):
+            return server, objects.namespace
+        why = "it does not serve Weir's kinds"
+    except (ClusterError, KubeError) as error:
+        if isinstance(error, Denied):
+            return server, objects.namespace
+        why = str(error)
+    err.print(
+        f"note: planned without a cluster ({why}): defaults are this program's own, and all that is "
+        "referred to must be in the files",
+        highlight=False,
+        markup=False,
+    )
+    return NoServer(), "default"
+
+
+def _sound(files: list[Path]) -> list[Document]:
+    """The documents of files, none of which is unreadable."""
+    documents = _documents(files)
+    broken = [problem for document in documents for problem in document.problems]
+    if broken:
+        fail("; ".join(map(str, broken)))
+    return documents
+
+
+def _documents(files: list[Path]) -> list[Document]:
     try:
         return list(read_files(files))
     except OSError as error:

@@ -63,22 +63,6 @@ class Objects:
         """Create an object in the namespace."""
         return dict(self._call(body["kind"], None, "create", body))
 
-    def dry_run(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The object as the server would store it: defaults filled in, rules applied."""
-        kind = body["kind"]
-        stored = self._call(
-            kind,
-            body["metadata"]["name"],
-            "patch",
-            body["metadata"]["name"],
-            body,
-            dry_run="All",
-            field_manager="weir-plan",
-            force=True,
-            _content_type="application/apply-patch+yaml",
-        )
-        return dict(stored)
-
     def _call(self, kind: str, name: str | None, verb: str, *rest: Any, **options: Any) -> Any:
         scope = "cluster" if kind in CLUSTER_SCOPED else "namespaced"
         method = getattr(self._api, f"{verb}_{scope}_custom_object")

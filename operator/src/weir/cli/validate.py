@@ -61,6 +61,12 @@ def parsed(document: Document) -> CustomResource | None:
     return model.model_validate(body) if model else None
 
 
+def defaulted(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A sound object with the defaults that the server fills in."""
+    schema = _schema(MODELS[str(body["kind"])])["properties"]["spec"]
+    return {**body, "spec": _defaulted(schema, body.get("spec") or {})}
+
+
 def _problem(document: Document, path: tuple[str | int, ...], message: str) -> Problem:
     return Problem(document.file, document.line(path), dotted(path), message)
 

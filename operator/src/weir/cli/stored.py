@@ -1,0 +1,188 @@
+"""What would be in the cluster once these manifests are applied?
+
+The API server itself answers, by dry runs: so defaults, rules and admission are its own. Without a
+cluster the definitions that this program carries answer instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from weir.cli import validate as validation
+from weir.cli.documents import Document
+from weir.kube.client import Denied, Gone, Kube, KubeError, Object, collection, path_of
+from weir.kube.keys import Key
+
+KINDS = ("Platform", "DataSchema", "DataSource", "Pipeline")
+"""Kinds that a plan knows, in the order in which they refer to each other."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+DRY_RUN = {"dryRun": "All", "fieldManager": "weir-plan"}
+
+
+class Refused(RuntimeError):
+    """An object would not be stored; the message says why."""
+
+
+class Cluster(Protocol):
+    """What a plan asks of a cluster."""
+
+    kube: Kube
+    complete: bool
+    """Whether :meth:`objects` gave the objects of all namespaces."""
+
+    def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:
+        """What is there: of all namespaces where that is allowed, else of these."""
+
+    def applied(self, wish: Object) -> Object:
+        """The object as it would be stored.
+
+        Raises
+        ------
+        Refused
+            It would not.
+        """
+
+    def replaced(self, there: Object, spec: Mapping[str, Any]) -> Object:
+        """An object as it would be stored with another spec."""
+
+
+class Server:
+    """A real API server."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+        self.complete = True
+
+    def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:
+        """As :meth:`Cluster.objects`."""
+        found: list[Object] = []
+        for kind in KINDS:
+            try:
+                found += self.kube.all_of(kind)
+            except Denied:
+                if kind == "Platform":
+                    raise
+                self.complete = False
+                for namespace in namespaces:
+                    found += self.kube.all_of(kind, namespace)
+        return {Key.of(one): one for one in found}
+
+    def applied(self, wish: Object) -> Object:
+        """As ``kubectl apply`` would leave it, on the client's side or on the server's.
+
+        Fields that somebody else has set stay, and those that the former manifest had and this one
+        lacks go: by the server's field managers where the object was applied with them, else by
+        kubectl's three-way merge.
+        """
+        key = Key.of(wish)
+        there = self.kube.get(key)
+        try:
+            if there is None:
+                return self._ask("POST", collection(key.kind, key.namespace), key, wish)
+            manager = _applier(there)
+            if manager:
+                query = {**DRY_RUN, "fieldManager": manager, "force": "true"}
+                kind = "application/apply-patch+yaml"
+                return self._ask("PATCH", path_of(key), key, wish, query, kind)
+            before = (there["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+            patch = merge_patch(json.loads(before) if before else {}, wish)
+            kind = "application/merge-patch+json"
+            return self._ask("PATCH", path_of(key), key, patch, DRY_RUN, kind)
+        except Gone as error:
+            raise Refused(str(error)) from error
+        except KubeError as error:
+            if error.status in (400, 422):
+                raise Refused(str(error)) from error
+            raise
+
+    def replaced(self, there: Object, spec: Mapping[str, Any]) -> Object:
+        """As :meth:`Cluster.replaced`."""
+        key = Key.of(there)
+        return self._ask("PUT", path_of(key), key, {**there, "spec": dict(spec)})
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        key: Key,
+        body: Object,
+        query: Mapping[str, str] = DRY_RUN,
+        content_type: str = "application/json",
+    ) -> Object:
+        answer = self.kube.request(method, path, body, query=query, content_type=content_type)
+        return {**answer, "kind": key.kind}
+
+
+class NoServer:
+    """No cluster: defaults and rules are those of this program, and nothing exists yet."""
+
+    def __init__(self) -> None:
+        self.kube: Kube = _Nothing()
+        self.complete = True
+
+    def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+    def applied(self, wish: Object) -> Object:
+        """As :meth:`Cluster.applied`."""
+        found = validation.problems(Document("", wish, {}))
+        if found:
+            raise Refused("; ".join(f"{one.path}: {one.message}" for one in found))
+        return validation.defaulted(wish)
+
+    def replaced(self, there: Object, spec: Mapping[str, Any]) -> Object:
+        """As :meth:`Cluster.replaced`."""
+        return self.applied({**there, "spec": dict(spec)})
+
+
+class _Nothing(Kube):
+    """Stands where a cluster's client would, and says that there is none."""
+
+    def __init__(self) -> None:
+        """Connects to nothing."""
+
+    def request(self, method: str, path: str, body: Any = None, **_: Any) -> Object:  # noqa: ARG002
+        raise KubeError(0, "Unreachable", f"there is no cluster to ask for {path}")
+
+
+def merge_patch(before: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) of ``kubectl apply``.
+
+    Parameters
+    ----------
+    before
+        The manifest that was applied last.
+    wish
+        The manifest that is applied now.
+
+    Returns
+    -------
+    dict
+        ``wish``, and null for each key that ``before`` has and it lacks.
+    """
+    patch = {name: None for name in before if name not in wish}
+    for name, value in wish.items():
+        former = before.get(name)
+        if isinstance(value, Mapping):
+            value = merge_patch(former if isinstance(former, Mapping) else {}, value)
+        patch[name] = value
+    if "metadata" in patch and isinstance(patch["metadata"], dict):
+        # The former manifest stands in an annotation, which no manifest names.
+        (patch["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
+    return patch
+
+
+def _applier(there: Object) -> str | None:
+    """The field manager that applied the object on the server's side, if any did."""
+    metadata = there["metadata"]
+    if LAST_APPLIED in (metadata.get("annotations") or {}):
+        return None
+    managers = [
+        str(one["manager"])
+        for one in metadata.get("managedFields") or []
+        if one.get("operation") == "Apply" and not one.get("subresource")
+    ]
+    return "kubectl" if "kubectl" in managers else next(iter(managers), None)
