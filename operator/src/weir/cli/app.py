@@ -17,11 +17,10 @@ from rich.live import Live
 from rich.table import Table
 
 from weir.cli import convert as conversion
-from weir.cli import follow, plan_output
+from weir.cli import crosscheck, follow, plan_output
 from weir.cli import plan as planning
 from weir.cli import query as warehouse
-from weir.cli import validate as validation
-from weir.cli.documents import Document, Problem, read_files
+from weir.cli.documents import Document, read_files
 from weir.cli.objects import ClusterError, Objects
 from weir.cli.stored import KINDS, Cluster, NoServer, Server
 from weir.kube.client import Denied, Kube, KubeError, load_config
@@ -75,9 +74,10 @@ def dump(data: Any) -> None:
 def validate(file: FileOption, output: OutputOption = Output.TEXT) -> None:
     """Check files offline, as the API server and the operator would. Exits 1 on a problem."""
     documents = _documents(file)
-    found: list[Problem] = [
-        problem for document in documents for problem in validation.problems(document)
-    ]
+    result = crosscheck.findings(documents)
+    found = result.problems
+    for line in result.unchecked:
+        err.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     if output is Output.JSON:
         dump([vars(problem) for problem in found])
     else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from weir.reconcile.diff import contains_unknown
+from weir.aws.documents import policy
 from weir.reconcile.plan import Action, Verb
 
 ROLE = "iam.Role"
@@ -15,7 +15,7 @@ GIVING = frozenset({Verb.CREATE, Verb.UPDATE, Verb.REPLACE, Verb.ADOPT})
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """One action on one resource that a policy allows. ``condition`` is its JSON, empty for none."""
+    """One action on one resource that a policy allows; ``condition`` is empty for none."""
 
     action: str
     resource: str
@@ -33,19 +33,29 @@ def grown(action: Action) -> tuple[Permission, ...]:
     """
     if action.kind != ROLE or action.resource is None or action.verb not in GIVING:
         return ()
+    wanted = action.resource.properties
     before = action.observed.properties if action.observed else {}
-    return tuple(sorted(set(_of_role(action.resource.properties)) - set(_of_role(before))))
+    # IAM tells no case in the names of actions, and the canonical form has small letters.
+    spelling = {name.lower(): name for name in _actions(wanted)}
+    new = set(_permissions(wanted)) - set(_permissions(before))
+    return tuple(sorted(replace(one, action=spelling[one.action]) for one in new))
 
 
-def _of_role(properties: Mapping[str, Any]) -> Iterator[Permission]:
-    for policy in (properties.get("Policies") or {}).values():
-        for statement in _many((policy or {}).get("Statement")):
+def _actions(properties: Mapping[str, Any]) -> Iterator[str]:
+    for document in (properties.get("Policies") or {}).values():
+        for statement in document["Statement"]:
+            yield from _many(statement.get("Action"))
+
+
+def _permissions(properties: Mapping[str, Any]) -> Iterator[Permission]:
+    for document in (properties.get("Policies") or {}).values():
+        for statement in policy(document).get("Statement", []):
             if statement.get("Effect") != "Allow":
                 continue
-            condition = _condition(statement.get("Condition"))
+            condition = _condition(statement.get("Condition") or {})
             for name in _many(statement.get("Action")):
                 for resource in _many(statement.get("Resource")):
-                    yield Permission(str(name), _text(resource), condition)
+                    yield Permission(name, str(resource), condition)
 
 
 def _many(value: Any) -> list[Any]:
@@ -54,16 +64,9 @@ def _many(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _text(value: Any) -> str:
-    return repr(value) if contains_unknown(value) else str(value)
-
-
-def _condition(value: Any) -> str:
-    """Equal conditions as equal text: IAM takes one value and a list of one as the same."""
-    if not value:
-        return ""
+def _condition(value: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{operator} {key} {' '.join(sorted(map(_text, _many(values))))}"
+        f"{operator} {key} {' '.join(map(str, _many(values)))}"
         for operator, keys in sorted(value.items())
         for key, values in sorted(keys.items())
     )

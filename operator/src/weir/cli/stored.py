@@ -87,7 +87,7 @@ class Server:
                 kind = "application/apply-patch+yaml"
                 return self._ask("PATCH", path_of(key), key, wish, query, kind)
             before = (there["metadata"].get("annotations") or {}).get(LAST_APPLIED)
-            patch = merge_patch(json.loads(before) if before else {}, wish)
+            patch = merge_patch(json.loads(before) if before else {}, _with_maps(wish))
             kind = "application/merge-patch+json"
             return self._ask("PATCH", path_of(key), key, patch, DRY_RUN, kind)
         except Gone as error:
@@ -163,16 +163,20 @@ def merge_patch(before: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str,
     dict
         ``wish``, and null for each key that ``before`` has and it lacks.
     """
-    patch = {name: None for name in before if name not in wish}
+    patch: dict[str, Any] = {name: None for name in before if name not in wish}
     for name, value in wish.items():
         former = before.get(name)
-        if isinstance(value, Mapping):
-            value = merge_patch(former if isinstance(former, Mapping) else {}, value)
-        patch[name] = value
-    if "metadata" in patch and isinstance(patch["metadata"], dict):
-        # The former manifest stands in an annotation, which no manifest names.
-        (patch["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
+        patch[name] = (
+            merge_patch(former if isinstance(former, Mapping) else {}, value)
+            if isinstance(value, Mapping)
+            else value
+        )
     return patch
+
+
+def _with_maps(wish: Object) -> Object:
+    """The manifest with labels and annotations, if only empty ones: others' keys in them stay."""
+    return {**wish, "metadata": {"labels": {}, "annotations": {}, **wish["metadata"]}}
 
 
 def _applier(there: Object) -> str | None:
