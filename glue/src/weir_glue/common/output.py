@@ -114,7 +114,7 @@ def write_output(df: DataFrame, rows: int, to: Destination, commit: Commit) -> W
     if not rows:
         return Written(())
     s3 = boto3.client("s3")
-    staging = f"{STAGING}/{commit.run}/{commit.attempt}/{to.prefix}"
+    staging = f"{to.prefix}{STAGING}/{commit.run}/{commit.attempt}/"
     _delete(s3, to.bucket, _keys(s3, to.bucket, staging))
     _write_staging(df, to, commit, f"s3://{to.bucket}/{staging}")
     try:

@@ -36,6 +36,9 @@ def plan_uri(arguments: Sequence[str]) -> str:
     raise PlanInvalid("the argument --WEIR_PLAN s3://.. is missing")
 
 
+_CAUSE = "Caused by: "
+
+
 def main(arguments: Sequence[str]) -> str | None:
     """Run one plan.
 
@@ -63,8 +66,12 @@ def main(arguments: Sequence[str]) -> str | None:
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+    """The error in one line: of a Java exception, its root cause rather than where Python saw it."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    causes = [line for line in lines if line.startswith(_CAUSE)]
+    if causes:
+        return causes[-1].removeprefix(_CAUSE)
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 if __name__ == "__main__":

@@ -79,6 +79,11 @@ MENDS: tuple[Mend, ...] = (
         "Amazon S3 User Guide: Using server-side encryption with AWS KMS keys; and others",
     ),
     Mend(
+        "s3a",
+        "Spark renames encrypted objects (over HTTPS, which the loopback endpoint is not)",
+        "Amazon S3 User Guide: Specifying server-side encryption with AWS KMS",
+    ),
+    Mend(
         "deliveries",
         "Rules and alarms reach only what lets them in, by policy, role and key",
         "EventBridge User Guide: Using resource-based policies for Amazon EventBridge",

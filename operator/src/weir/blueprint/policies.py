@@ -395,6 +395,12 @@ def glue_job(
             ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
             [facts.bucket_arn(zone, f"{prefix}*") for zone, prefix in outputs],
         ),
+        # Hadoop's S3 client asks of every folder above a path whether it is a file.
+        allow(
+            "SeeFolders",
+            ["s3:GetObject"],
+            [facts.bucket_arn(zone, key) for zone, prefix in outputs for key in folders(prefix)],
+        ),
         *(
             lists_bucket(facts, f"Find{zone.capitalize()}", zone, below if scripts else None)
             for zone, below in sorted(listed.items())
@@ -422,6 +428,12 @@ def glue_job(
         else None,
         uses_key(facts, "s3", "dynamodb", *(["secretsmanager"] if pii_secret else [])),
     )
+
+
+def folders(prefix: str) -> list[str]:
+    """The keys of a prefix and of all above it, without slashes: ``a/b/`` gives ``a``, ``a/b``."""
+    parts = prefix.strip("/").split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def machine(
