@@ -14,6 +14,7 @@ import typer
 import yaml
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from weir.cli import convert as conversion
@@ -29,8 +30,10 @@ from weir.kube.keys import VERSION
 app = typer.Typer(
     help="Data pipelines on AWS as Kubernetes resources.", no_args_is_help=True, add_completion=True
 )
-out = Console()
-err = Console(stderr=True)
+WIDE = 240
+"""Columns where nobody looks at a terminal: an ARN stays on one line."""
+out = Console(width=None if sys.stdout.isatty() else WIDE, emoji=False)
+err = Console(stderr=True, emoji=False, soft_wrap=True)
 
 FOLLOWED = ("Platform", "DataSource", "Pipeline", "PipelineRun")
 
@@ -61,7 +64,7 @@ NamespaceOption = Annotated[
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """Say what is wrong and end."""
-    err.print(f"[red]error:[/] {message}", highlight=False, markup=True)
+    err.print(f"[red]error:[/] {escape(str(message))}", highlight=False)
     raise typer.Exit(code)
 
 
@@ -188,12 +191,12 @@ def status(
     if output is Output.JSON:
         dump(items)
         return
-    out.print(follow.summary(items) if items else "no objects")
-    for item in items if name else ():
-        last = item.get("status", {}).get("lastRun") or {}
-        if last.get("account"):
-            out.print(f"\n{item['kind']} {item['metadata']['name']}, run {last['run']}:")
-            out.print(follow.account(last))
+    if not name:
+        out.print(follow.summary(items) if items else "no objects")
+        return
+    for number, item in enumerate(items):
+        for part in ([""] if number else []) + follow.details(item):
+            out.print(part, highlight=False)
 
 
 @app.command()
