@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import check
 from weir.cli.documents import read_files, read_text
 from weir.cli.validate import parsed, problems
+from weir_local.cluster import ControlPlane, run
 
 ROOT = Path(__file__).parents[2]
 PLURALS = {
@@ -42,7 +44,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def page_objects() -> Iterator[tuple[str, dict[str, object]]]:
+def page_objects() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every object of our group in a page's YAML blocks, with a name that says where it stands."""
     for page in PAGES:
         for match in BLOCK.finditer(page.read_text()):
@@ -52,13 +54,15 @@ def page_objects() -> Iterator[tuple[str, dict[str, object]]]:
                     yield f"{name_of(page)}:{line}", document
 
 
-def accepted(api: client.ApiClient, namespace: str, body: dict[str, object]) -> None:
+def accepted(api: client.ApiClient, namespace: str, body: dict[str, Any]) -> None:
     """Create the object on the server, as a dry run, and refuse fields that it does not know."""
     objects = client.CustomObjectsApi(api)
     group, version = API_VERSION.split("/")
     plural = PLURALS[str(body["kind"])]
     options = {"dry_run": "All", "field_validation": "Strict"}
+    body = {**body, "metadata": {**body["metadata"], "namespace": namespace}}
     if body["kind"] == "Platform":
+        body["metadata"].pop("namespace")
         objects.create_cluster_custom_object(group, version, plural, body, **options)
     else:
         objects.create_namespaced_custom_object(group, version, namespace, plural, body, **options)
@@ -113,7 +117,7 @@ def test_the_api_server_accepts_an_example(
 
 @pytest.mark.parametrize(("place", "body"), [pytest.param(*o, id=o[0]) for o in page_objects()])
 def test_the_api_server_accepts_what_a_page_shows(
-    place: str, body: dict[str, object], kube_api: client.ApiClient, kube_namespace: str
+    place: str, body: dict[str, Any], kube_api: client.ApiClient, kube_namespace: str
 ) -> None:
     text = json.dumps(body)
     assert [str(p) for document in read_text(text, place) for p in problems(document)] == []
@@ -143,3 +147,15 @@ def test_a_wrong_example_is_refused(kube_api: client.ApiClient, kube_namespace: 
     body["spec"]["nowhere"] = 1
     with pytest.raises(client.ApiException, match="unknown field"):
         accepted(kube_api, kube_namespace, body)
+
+
+def test_kubectl_reads_a_bare_on_as_true(cluster: ControlPlane, tmp_path: Path) -> None:
+    """Why the pages quote the key of a join."""
+    text = (ROOT / "examples/stages/pipeline.yaml").read_text().partition("---\n")[2]
+    step = "transform:\n        - join: {source: airports-staged, %s: [iata]}\n"
+    (tmp_path / "quoted.yaml").write_text(text.replace("transform:\n", step % '"on"'))
+    (tmp_path / "bare.yaml").write_text(text.replace("transform:\n", step % "on"))
+    options = ("--dry-run=server", "--validate=strict", "-n", "default")
+    run(cluster, "kubectl", "create", *options, "-f", str(tmp_path / "quoted.yaml"))
+    with pytest.raises(Exception, match="true"):
+        run(cluster, "kubectl", "create", *options, "-f", str(tmp_path / "bare.yaml"))
