@@ -10,6 +10,7 @@ from weir.kube.conditions import find
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.look import SOON, Halt, Look
+from weir.reconcile.runs import iso
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
     converge,
@@ -24,6 +25,7 @@ from weir.reconcile.steps import (
     view_of,
 )
 from weir.reconcile.view import is_ready, parse
+from weir.reconcile.world import World
 
 SERVED = "rest_api"
 """The source member whose ingestion exists."""
@@ -72,7 +74,24 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     )
     look.status["links"] = blueprints.links(context, wanted.resources)
     child = _child(look, source)
+    if halt is None and child is None:
+        _land_first(look, source, context, world)
     return halt or child
+
+
+def _land_first(look: Look, source: DataSource, context: blueprints.Context, world: World) -> None:
+    """Ask a new source at once: nobody waits until tomorrow for a daily schedule's first rows.
+
+    The execution's name is the object's uid, so that it starts once whatever happens here.
+    """
+    if look.status.get("firstExecution") or look.status.get("lastRun") or source.spec.suspend:
+        return
+    look.status["firstExecution"] = world.ledger.start(
+        blueprints.ingest_machine(context, source),
+        f"first-{source.uid}",
+        {"scheduledTime": iso(look.services.now()), "requestedBy": "creation"},
+    )
+    look.services.events.say(look.obj, "Asked", "asked the source for the first time", "Run")
 
 
 def _freeze_schema(look: Look, source: DataSource, context: blueprints.Context, world: Any) -> None:

@@ -449,6 +449,9 @@ class DataSourceStatus(Status):
         None, description="Number of the last manifest."
     )
     schema_spec: FrozenSchema | None = Field(None, alias="schema")
+    first_execution: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
+        None, description="The landing that was started when the source was ready."
+    )
     pipeline: Annotated[str, StringConstraints(max_length=63)] | None = Field(
         None, description="The managed Pipeline."
     )
