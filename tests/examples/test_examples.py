@@ -13,12 +13,9 @@ import yaml
 from kubernetes import client
 
 from weir.api.v1alpha1.common import API_VERSION
-from weir.api.v1alpha1.datasource import DataSource
-from weir.api.v1alpha1.pipeline import Pipeline
-from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import check
+from weir.cli.crosscheck import findings
 from weir.cli.documents import read_files, read_text
-from weir.cli.validate import parsed, problems
+from weir.cli.validate import problems
 from weir_local.cluster import ControlPlane, run
 
 ROOT = Path(__file__).parents[2]
@@ -90,21 +87,9 @@ def test_an_example_passes_weir_validate(path: Path) -> None:
 
 def test_the_operator_finds_nothing_wrong_with_the_examples() -> None:
     """Columns through the stages, schedules, rules, SQL: what CEL can't see."""
-    objects = [parsed(document) for document in read_files(EXAMPLES)]
-    known = check.Known(
-        "default",
-        {one.name: one for one in objects if isinstance(one, DataSchema)},
-        {one.name: one for one in objects if isinstance(one, DataSource)},
-    )
-    found: list[check.Problem] = []
-    for one in objects:
-        if isinstance(one, DataSchema):
-            found += check.schema_problems(one)
-        elif isinstance(one, DataSource):
-            found += check.datasource_problems(one, known)
-        elif isinstance(one, Pipeline):
-            found += check.pipeline_problems(one, known)
-    assert [str(problem) for problem in found] == []
+    found = findings(list(read_files(EXAMPLES)))
+    assert [str(problem) for problem in found.problems] == []
+    assert found.unchecked == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
@@ -120,7 +105,7 @@ def test_the_api_server_accepts_what_a_page_shows(
     place: str, body: dict[str, Any], kube_api: client.ApiClient, kube_namespace: str
 ) -> None:
     text = json.dumps(body)
-    assert [str(p) for document in read_text(text, place) for p in problems(document)] == []
+    assert [str(problem) for problem in findings(list(read_text(text, place))).problems] == []
     accepted(kube_api, kube_namespace, body)
 
 

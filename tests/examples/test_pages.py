@@ -1,0 +1,121 @@
+"""The pages' tables name what the code says: reasons, events, metrics, errors, rules, fields."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from weir.aws import errors as aws_errors
+from weir.kube import keys
+from weir.reconcile.metrics import ROW_OUTCOMES, Metrics
+from weir_contract.dqdl import RULE_TYPES
+from weir_contract.rows import TYPE_NAMES
+from weir_lambdas.api_ingestion.paginate import STYLES
+from weir_lambdas.common.errors import ACTIONS
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "operator/src/weir"
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def unnamed(wanted: set[str], text: str) -> set[str]:
+    """Which of these a page does not name in code letters."""
+    return {one for one in wanted if f"`{one}" not in text}
+
+
+def calls(name: str, *folders: str) -> Iterator[ast.Call]:
+    """Calls of a function or method of that name in the operator."""
+    for folder in folders:
+        for path in sorted((SOURCES / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    called = node.func
+                    found = called.attr if isinstance(called, ast.Attribute) else None
+                    found = called.id if isinstance(called, ast.Name) else found
+                    if found == name:
+                        yield node
+
+
+def texts(name: str, place: int, *folders: str) -> set[str]:
+    """The literal texts that are given in a place of these calls."""
+    return {
+        argument.value
+        for call in calls(name, *folders)
+        for argument in call.args[place : place + 1]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+
+
+def test_every_reason_of_a_halt_is_in_the_table() -> None:
+    reasons = texts("Halt", 0, "reconcile")
+    assert len(reasons) > 15
+    assert unnamed(reasons, page("operations.md")) == set()
+
+
+def test_every_reason_of_a_check_is_in_the_table() -> None:
+    reasons = texts("Problem", 0, "blueprint")
+    assert len(reasons) > 20
+    assert unnamed(reasons, page("operations.md")) == set()
+
+
+def test_every_outcome_of_an_aws_call_is_a_reason_in_the_table() -> None:
+    reasons = {
+        name
+        for name, kind in vars(aws_errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, aws_errors.AwsError)
+        and kind is not aws_errors.WriteRefused
+    }
+    assert unnamed(reasons, page("operations.md")) == set()
+
+
+def test_every_reason_of_flowing_is_in_the_table() -> None:
+    reasons = set()
+    for name in ("true", "false", "unknown"):
+        reasons |= texts(name, 1, "reconcile")
+    assert {"Late", "RunFailed"} <= reasons
+    assert unnamed(reasons, page("operations.md")) == set()
+
+
+@pytest.mark.parametrize("method", ["say", "warn"])
+def test_every_event_is_in_the_table(method: str) -> None:
+    found = texts(method, 1, "reconcile")
+    assert found
+    assert unnamed(found, page("operations.md")) == set()
+
+
+def test_every_metric_is_in_the_table() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    names = set()
+    for family in registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        names.add(family.name + suffix)
+    text = page("operations.md")
+    assert unnamed(names, text) == set()
+    assert all(outcome in text for outcome in ROW_OUTCOMES)
+
+
+def test_annotations_and_the_finalizer_have_their_names() -> None:
+    names = {keys.PAUSED, keys.RECONCILE_AT, keys.ADOPT, keys.FINALIZER}
+    assert unnamed(names, page("operations.md")) == set()
+
+
+def test_every_error_with_an_action_is_in_the_table() -> None:
+    own = {name for name in ACTIONS if "." not in name}
+    assert unnamed(own, page("runs.md")) == set()
+
+
+def test_every_rule_type_is_in_the_table() -> None:
+    assert unnamed(set(RULE_TYPES), page("pipelines.md")) == set()
+
+
+def test_every_type_and_paginator_is_in_the_table() -> None:
+    assert unnamed({*TYPE_NAMES, *STYLES}, page("sources.md")) == set()
