@@ -22,7 +22,7 @@ from weir.cli import crosscheck, follow, plan_output
 from weir.cli import plan as planning
 from weir.cli import query as warehouse
 from weir.cli.documents import Document, read_files
-from weir.cli.objects import ClusterError, Objects
+from weir.cli.objects import ClusterError, Objects, kubeconfig
 from weir.cli.stored import KINDS, Cluster, NoServer, Server
 from weir.kube.client import Denied, Kube, KubeError, load_config
 from weir.kube.keys import VERSION
@@ -103,7 +103,9 @@ def plan(
         Path | None,
         typer.Option(envvar="WEIR_ARTIFACTS", help="Default: the code that is on AWS."),
     ] = None,
-    output: PlanOutput = PlanOutput.TEXT,
+    output: Annotated[
+        PlanOutput, typer.Option("--output", "-o", help="How to print.")
+    ] = PlanOutput.TEXT,
 ) -> None:
     """Say what applying files would do on AWS. Changes nothing.
 
@@ -283,7 +285,7 @@ def _cluster() -> tuple[Cluster, str]:
     """The cluster and the default namespace; without one, a stand-in and a word about it."""
     try:
         objects = Objects()
-        server = Server(Kube(load_config()))
+        server = Server(Kube(load_config(kubeconfig())))
         if all(VERSION in server.kube.served_versions(kind) for kind in KINDS):
             return server, objects.namespace
         why = "it does not serve Weir's kinds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from kubernetes import client, config
@@ -21,6 +22,11 @@ class ClusterError(RuntimeError):
     """The cluster can't be reached, or refused; the message is for people."""
 
 
+def kubeconfig() -> str | None:
+    """``KUBECONFIG`` as it is now; the library reads it once, when it is imported."""
+    return os.environ.get("KUBECONFIG") or None
+
+
 class Objects:
     """Reads and creates custom resources in one namespace.
 
@@ -37,8 +43,8 @@ class Objects:
 
     def __init__(self, namespace: str | None = None) -> None:
         try:
-            config.load_kube_config()
-            _, active = config.list_kube_config_contexts()
+            config.load_kube_config(config_file=kubeconfig())
+            _, active = config.list_kube_config_contexts(config_file=kubeconfig())
         except ConfigException as error:
             raise ClusterError(f"no usable kubeconfig: {error}; set KUBECONFIG") from error
         self.namespace = namespace or active["context"].get("namespace") or "default"

@@ -1,0 +1,235 @@
+"""The command against a real API server and a local AWS, and an operator that looks on request."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
+
+from weir.cli import app
+from weir.kube.client import Kube, load_config
+from weir.kube.events import Events
+from weir.kube.keys import Key
+from weir.kube.store import Store
+from weir.reconcile.engine import Reconciler
+from weir.reconcile.metrics import Metrics
+from weir.reconcile.runs import RunBooks
+from weir.reconcile.services import Options, Services
+from weir.reconcile.world import Worlds
+from weir_local.aws.bootstrap import warehouse
+from weir_local.aws.server import ACCOUNT, REGION, LocalAws
+from weir_local.cluster import ControlPlane, run
+
+PLATFORM = "planned"
+KINDS = ("Platform", "DataSchema", "DataSource", "Pipeline")
+
+
+@pytest.fixture(scope="module")
+def plan_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """A local AWS of the module's own, and its administrator in boto3's default chain."""
+    with (
+        LocalAws(tmp_path_factory.mktemp("plan-aws")) as aws,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build's folder: the code does nothing, but is there."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    index = {}
+    for name, file in (
+        ("functions", "functions.zip"),
+        ("glue", "glue.zip"),
+        ("glueScript", "p.py"),
+    ):
+        content = f"# {name}\n".encode()
+        if file.endswith(".zip"):
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w") as archive:
+                archive.writestr(zipfile.ZipInfo("weir_lambdas/__init__.py"), content)
+            content = buffer.getvalue()
+        (folder / file).write_bytes(content)
+        digest = hashlib.sha256(content)
+        code = base64.b64encode(digest.digest()).decode()
+        index[name] = {"file": file, "sha256": digest.hexdigest(), "codeSha256": code}
+    (folder / "artifacts.json").write_text(json.dumps(index))
+    return folder
+
+
+@dataclass
+class Desk:
+    """Someone with a terminal, kubectl and ``weir``, beside an operator."""
+
+    plane: ControlPlane
+    namespace: str
+    kube: Kube
+    services: Services
+    folder: Path
+
+    def weir(self, *arguments: str) -> Result:
+        """``weir`` as a person calls it."""
+        return CliRunner().invoke(app, list(arguments))
+
+    def file(self, *objects: dict[str, Any]) -> str:
+        """A file with these objects."""
+        path = self.folder / "objects.json"
+        path.write_text("\n---\n".join(json.dumps(one) for one in objects))
+        return str(path)
+
+    def plan(self, *objects: dict[str, Any], options: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The plan of these objects, as JSON, with the exit code."""
+        result = self.weir(
+            "plan", "-f", self.file(*objects), "-n", self.namespace, "-o", "json", *options
+        )
+        assert result.stdout, result.output
+        return {**json.loads(result.stdout), "exit": result.exit_code}
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """``kubectl apply``, and the operator looks until all is at rest."""
+        run(self.plane, "kubectl", "apply", "-n", self.namespace, "-f", self.file(*objects))
+        self.settle()
+
+    def settle(self, seconds: float = 90) -> None:
+        """Reconcile everything until every object is Ready."""
+        reconciler = Reconciler(self.services)
+        deadline = time.monotonic() + seconds
+        while True:
+            self.refresh()
+            for kind in KINDS[:1] + KINDS[2:]:
+                for obj in self.services.store.of_kind(kind):
+                    reconciler.reconcile(Key.of(obj))
+            states = [self.ready(Key.of(o)) for k in KINDS for o in self.services.store.of_kind(k)]
+            waiting = [one for one in states if one and one["status"] != "True"]
+            if not waiting:
+                return
+            assert time.monotonic() < deadline, waiting
+            time.sleep(0.2)
+
+    def refresh(self) -> None:
+        """What the watches would bring."""
+        for kind in KINDS:
+            there = {Key.of(one): one for one in self.kube.all_of(kind)}
+            for obj in self.services.store.of_kind(kind):
+                if Key.of(obj) not in there:
+                    self.services.store.remove(obj)
+            for obj in there.values():
+                self.services.store.put(obj)
+
+    def ready(self, key: Key) -> dict[str, Any] | None:
+        """The object's condition Ready; None for a kind that has none."""
+        if key.kind == "DataSchema":
+            return None
+        obj = self.kube.get(key) or {}
+        for one in (obj.get("status") or {}).get("conditions", []):
+            if one["type"] == "Ready":
+                return dict(one)
+        return {"status": "Unknown", "object": str(key)}
+
+
+@pytest.fixture(scope="module")
+def desk(
+    cluster: ControlPlane,
+    kube_namespace: str,
+    plan_aws: LocalAws,
+    build: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
+    """The desk, with KUBECONFIG set and nothing on AWS yet but a warehouse."""
+    kube = Kube(load_config(str(cluster.kubeconfig)))
+    store = Store()
+    metrics = Metrics(CollectorRegistry(), per_object=False)
+    with ThreadPoolExecutor(8) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        services = Services(
+            kube=kube,
+            store=store,
+            # A look counts for no time: whatever a test changes behind its back is seen.
+            worlds=Worlds(pool, time.monotonic, 0.0),
+            books=RunBooks(lambda _platform: datetime.now(UTC)),
+            events=Events(kube, "desk", time.time, print),
+            metrics=metrics,
+            options=Options("desk", str(build)),
+            now=lambda: datetime.now(UTC),
+            saved=lambda obj: store.put(obj) and None,
+        )
+        folder = tmp_path_factory.mktemp("desk")
+        yield Desk(cluster, kube_namespace, kube, services, folder)
+        for kind in reversed(KINDS):
+            for obj in kube.all_of(kind):
+                kube.set_finalizers(obj, [])
+                kube.delete(obj)
+
+
+@pytest.fixture(scope="module")
+def platform(plan_aws: LocalAws, kube_namespace: str) -> dict[str, Any]:
+    """A Platform with a warehouse."""
+    found = warehouse(plan_aws.admin_session())
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "Platform",
+        "metadata": {"name": PLATFORM},
+        "spec": {
+            "region": REGION,
+            "accountId": ACCOUNT,
+            "endpointUrl": plan_aws.endpoint,
+            "redshift": {
+                "workgroup": found["workgroupName"],
+                "database": found["database"],
+                "adminSecretArn": found["adminSecretArn"],
+                "copyRoleArn": found["copyRoleArn"],
+            },
+            "grants": [{"namespaces": {"names": [kube_namespace]}, "allow": ["delete", "adopt"]}],
+        },
+    }
+
+
+@pytest.fixture
+def source() -> Callable[..., dict[str, Any]]:
+    """Makes a DataSource with a managed Pipeline; arguments replace parts of its spec."""
+
+    def make(name: str = "customers", **spec: Any) -> dict[str, Any]:
+        base = {
+            "platform": PLATFORM,
+            "source": {
+                "restApi": {
+                    "endpoint": "https://api.example.com/customers",
+                    "schedule": "rate(1 hour)",
+                }
+            },
+            "schema": {
+                "fields": [
+                    {"name": "customerId", "type": "integer", "nullable": False},
+                    {"name": "name", "type": "string"},
+                ]
+            },
+            "destination": {"prefix": f"{name}/"},
+            "redshift": {"schema": "sales", "table": name, "distkey": "customerId"},
+        }
+        merged = {key: value for key, value in {**base, **spec}.items() if value is not None}
+        return {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "DataSource",
+            "metadata": {"name": name},
+            "spec": merged,
+        }
+
+    return make
