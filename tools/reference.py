@@ -85,7 +85,11 @@ def _bounds(schema: Mapping[str, Any]) -> str:
         return f"{low} to {high}"
     if low is not None:
         return f"at least {low}"
-    for keyword, unit in (("maxLength", "characters"), ("maxItems", "items"), ("maxProperties", "entries")):
+    for keyword, unit in (
+        ("maxLength", "characters"),
+        ("maxItems", "items"),
+        ("maxProperties", "entries"),
+    ):
         if keyword in schema and schema.get("type") != "string":
             return f"at most {schema[keyword]} {unit}"
     return ""

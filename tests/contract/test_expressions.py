@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from weir_contract.expressions import check_expression, check_query, columns_of
 
 TABLES = ["input", "countries"]
