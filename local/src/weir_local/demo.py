@@ -22,7 +22,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from weir_local.stack import ROOT, Stack, StackError, new_key
+from weir_local.stack import CLUSTER_ID, ROOT, Stack, StackError, new_key
 
 EXAMPLE = ROOT / "examples" / "airports"
 PORT = 8765
@@ -33,10 +33,10 @@ RUN_SECONDS = 300
 POLL_SECONDS = 0.5
 
 NEXT = """\
-Three things to try next (make demo KEEP=1 leaves everything running; then source .local/env.sh):
-  weir run airports                       run it again, and see that no row is there twice
-  kubectl describe dsrc airports          conditions, events, every AWS resource with its ARN
-  weir plan -f examples/airports          change the file, and see what would change on AWS
+Three things to try next (make demo KEEP=1 leaves it all running; source .local/env.sh):
+  weir run airports               run it again: no row is there twice
+  weir status airports            conditions, every AWS resource, the account
+  weir plan -f examples/airports  change the file, and see what would change on AWS
 """
 
 
@@ -177,7 +177,7 @@ def _objects(objects: list[dict[str, Any]]) -> Table:
 def _executions(steps: Any) -> Table:
     """The running and ended executions of all state machines, with the state each is in."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("State machine", "Execution", "Status", "Step"):
+    for name in ("Execution of", "Status", "Step"):
         table.add_column(name, no_wrap=True)
     for machine in steps.list_state_machines()["stateMachines"]:
         arn = machine["stateMachineArn"]
@@ -191,8 +191,8 @@ def _executions(steps: Any) -> Table:
                 if "stateEnteredEventDetails" in event
             ]
             table.add_row(
-                machine["name"], execution["name"][:24], execution["status"],
-                entered[0] if entered else "",
+                machine["name"].removeprefix(f"weir-{CLUSTER_ID}-").rpartition("-")[0],
+                execution["status"], entered[0] if entered else "",
             )  # fmt: skip
     return table
 
@@ -212,9 +212,9 @@ def _show(stack: Stack, console: Console, run: Mapping[str, Any], served: int) -
         _weir(stack, "query", f"select count(*) as n from {TABLE}", "--output", "json", show=False)
     )[0]["n"]
     console.print(
-        f"[bold]The account of run {run['run']}[/] (served {served}, in the table {counted})"
+        f"\n[bold]The account of run {run['run']}[/]: {served} rows served, {counted} in the table"
     )
-    _weir(stack, "status", SOURCE)
+    console.print(_account(run))
     table = Table(title="Seconds by step", box=None, title_justify="left", title_style="bold")
     table.add_column("step")
     table.add_column("s", justify="right")
@@ -224,14 +224,28 @@ def _show(stack: Stack, console: Console, run: Mapping[str, Any], served: int) -
     return int(counted) == served
 
 
+def _account(run: Mapping[str, Any]) -> Table:
+    """Where every row went, stage by stage."""
+    counts = ("rowsIn", "rowsOut", "quarantined", "deduplicated", "filtered", "inserted",
+              "updated", "stale", "deleted")  # fmt: skip
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("stage")
+    for name in counts:
+        table.add_column(name, justify="right")
+    for stage in run.get("account") or []:
+        values = [stage.get(name) for name in counts]
+        table.add_row(stage["stage"], *("" if v is None else f"{v:,}" for v in values))
+    return table
+
+
 def _run_seconds(run: Mapping[str, Any]) -> dict[str, float]:
-    seconds = {f"run: {name}": float(value) for name, value in (run.get("seconds") or {}).items()}
+    seconds = {f"  run: {name}": float(value) for name, value in (run.get("seconds") or {}).items()}
     if run.get("started") and run.get("finished"):
         began, ended = (
             datetime.fromisoformat(str(run[key]).replace("Z", "+00:00"))
             for key in ("started", "finished")
         )
-        seconds["run: all"] = (ended - began).total_seconds()
+        seconds["  run: all"] = (ended - began).total_seconds()
     return seconds
 
 

@@ -149,7 +149,8 @@ class Stack:
 
     def _start_aws(self) -> None:
         for line in sparkjars.warm():
-            self.report(line, 0)
+            if line.startswith("downloading"):
+                self.report(line, 0)
         directory = self.state / "aws"
         running = process.read(directory)
         if running is not None and (directory / "credentials.json").exists():
