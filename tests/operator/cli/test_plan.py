@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from weir.cli.stored import Server, merge_patch
+from weir.kube.client import path_of
 from weir.kube.keys import Key
 from weir_local.aws.server import LocalAws
 
@@ -180,7 +182,9 @@ def test_a_pipeline_whose_source_is_missing_cannot_be_planned(desk) -> None:
     }
     planned = desk.plan(pipeline)
     assert planned["exit"] == 1
-    assert "error" in planned["objects"][0]
+    found = next(one for one in planned["objects"] if one["kind"] == "Pipeline")
+    assert found["error"]["reason"] == "UnknownSource"
+    assert "nobody" in found["error"]["message"]
 
 
 def test_markdown_has_a_table_and_a_diff(desk, source: Source) -> None:
@@ -205,7 +209,55 @@ def test_without_a_cluster_the_files_must_hold_everything(
     assert result.exit_code == 1
 
 
-def test_a_plan_in_another_account_is_refused(desk, platform) -> None:
-    other = {**platform, "spec": {**platform["spec"], "accountId": "123456789012"}}
-    planned = desk.plan(other)
+def test_a_platform_of_another_account_is_refused(desk, platform, build: Path) -> None:
+    other = {
+        **platform,
+        "metadata": {"name": "elsewhere"},
+        "spec": {**platform["spec"], "accountId": "123456789012"},
+    }
+    options = ("--cluster-id", "desk", "--artifacts", str(build))
+    planned = desk.plan(other, options=options)
     assert planned["exit"] == 1
+    assert (
+        "the credentials are of account 000000000000" in planned["objects"][0]["error"]["message"]
+    )
+
+
+def test_what_can_never_change_is_refused_by_the_server(desk, platform) -> None:
+    moved = {**platform, "spec": {**platform["spec"], "accountId": "123456789012"}}
+    planned = desk.plan(moved)
+    assert planned["exit"] == 1
+    assert planned["objects"][0]["error"]["reason"] == "Refused"
+    assert "accountId" in planned["objects"][0]["error"]["message"]
+
+
+def test_a_field_that_the_manifest_drops_goes_and_one_that_another_has_set_stays(
+    desk, source: Source
+) -> None:
+    """As kubectl's three-way merge has it."""
+    key = Key("DataSource", desk.namespace, "customers")
+    live = desk.kube.get(key)
+    desk.kube.request(
+        "PATCH",
+        path_of(key),
+        {"spec": {"suspend": True}},
+        content_type="application/merge-patch+json",
+    )
+    stored = Server(desk.kube).applied(
+        {**source(redshift=None), "metadata": {"name": "customers", "namespace": desk.namespace}}
+    )
+    assert "redshift" in live["spec"] and "redshift" not in stored["spec"]
+    assert stored["spec"]["suspend"] is True
+    assert "redshift" in desk.kube.get(key)["spec"]
+    desk.kube.request(
+        "PATCH",
+        path_of(key),
+        {"spec": {"suspend": None}},
+        content_type="application/merge-patch+json",
+    )
+
+
+def test_a_merge_patch_drops_what_the_former_manifest_had() -> None:
+    before = {"spec": {"a": 1, "b": {"c": 2, "d": 3}, "list": [1]}}
+    wish = {"spec": {"b": {"c": 4}, "list": [2]}}
+    assert merge_patch(before, wish) == {"spec": {"a": None, "b": {"c": 4, "d": None}, "list": [2]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from operator_api import samples
 from weir.cli import app
 from weir.cli.convert import to_yaml
+from weir.cli.crosscheck import findings
 from weir.cli.documents import read_text
 from weir.cli.validate import problems
 
@@ -99,3 +101,96 @@ def test_the_command_exits_with_1_and_prints_json(tmp_path: Path) -> None:
     assert result.exit_code == 1
     (problem,) = yaml.safe_load(result.stdout)
     assert (problem["line"], problem["path"]) == (8, "spec.source.restApi.schedule")
+
+
+def found(text: str) -> list[str]:
+    result = findings(list(read_text(text, "f")))
+    return [str(problem) for problem in result.problems]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "distkey: customerId",
+            "distkey: nobody",
+            "f:14: spec.redshift.distkey: distkey 'nobody' is no column that the mapping produces",
+        ),
+        (
+            "schedule: rate(1 hour)",
+            "schedule: cron(61 * * * ? *)",
+            "f:8: spec.source.restApi.schedule: cron(61 * * * ? *): '61' is no value of minutes",
+        ),
+        ("rate(1 hour)", "rate(0 minutes)", "f:8: spec.source.restApi.schedule:"),
+        ("rate(1 hour)", "rate(30 seconds)", "f:8: spec.source.restApi.schedule:"),
+        (
+            "      schedule:",
+            "      headers: {X-Key: '${SECRT:key}'}\n      schedule:",
+            "f:8: spec.source.restApi.headers.X-Key: '${SECRT:key}' is no reference",
+        ),
+        (
+            "lat: 'y'",
+            "CUSTOMERID: z",
+            "columns 'customerId' and 'CUSTOMERID' are the same for Redshift",
+        ),
+        ("lat: 'y'", "_weir_run: z", "'_weir_run' is a column of Weir's own"),
+        (
+            "    mapping:",
+            '    rules:\n      - IsComplete "customerId"\n      - RowCount >> 3\n    mapping:',
+            "f:12: spec.schema.rules[1]:",
+        ),
+        ("schema: customers", "schema: pg_catalog", "f:14: spec.redshift.schema:"),
+    ],
+)
+def test_the_operators_own_checks_name_the_line(old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    problems_found = found(GOOD.replace(old, new))
+    assert any(expected in one for one in problems_found), problems_found
+
+
+PIPELINE = """\
+---
+apiVersion: weir.dev/v1alpha1
+kind: Pipeline
+metadata: {name: cleaned}
+spec:
+  sources: [{name: customers}]
+  destination: {prefix: cleaned/}
+  stages:
+    - name: shape
+      transform:
+        - derive:
+            upper: upper(customerId)
+        - filter: customerId > 0
+"""
+
+
+def test_documents_of_one_call_know_each_other() -> None:
+    assert found(GOOD + PIPELINE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("upper(customerId)", "pg_sleep(10)", "f:26: spec.stages[0].transform[0].derive.upper:"),
+        ("customerId > 0", "load_file('x') = 1", "f:27: spec.stages[0].transform[1].filter:"),
+    ],
+)
+def test_functions_that_no_expression_may_call_are_refused(old: str, new: str, line: str) -> None:
+    problems_found = found(GOOD + PIPELINE.replace(old, new))
+    assert any(one.startswith(line) for one in problems_found), problems_found
+
+
+def test_what_other_files_hold_is_no_problem_but_is_said() -> None:
+    result = findings(list(read_text(PIPELINE.removeprefix("---\n"), "f")))
+    assert result.problems == []
+    assert "f:5: spec.sources[0]" in result.unchecked[0]
+
+
+def test_the_command_prints_problems_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(GOOD.replace("distkey: customerId", "distkey: nobody"))
+    result = CliRunner().invoke(app, ["validate", "-f", str(path), "-o", "json"])
+    assert result.exit_code == 1
+    problem = json.loads(result.stdout)[0]
+    assert problem["line"] == 14 and problem["path"] == "spec.redshift.distkey"

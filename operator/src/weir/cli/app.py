@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +23,7 @@ from weir.cli import plan as planning
 from weir.cli import query as warehouse
 from weir.cli.documents import Document, read_files
 from weir.cli.objects import ClusterError, Objects, kubeconfig
+from weir.cli.steps import StepWatch
 from weir.cli.stored import KINDS, Cluster, NoServer, Server
 from weir.kube.client import Denied, Kube, KubeError, load_config
 from weir.kube.keys import VERSION
@@ -239,17 +240,24 @@ def run(
 
 
 def _follow(objects: Objects, name: str, timeout: float, output: Output) -> dict[str, Any]:
+    """Wait for a PipelineRun's end; show the steps that its executions take meanwhile."""
     deadline = time.monotonic() + timeout
-    with Live(console=out if output is Output.TEXT else err, transient=True) as live:
+    pipeline = objects.get("Pipeline", objects.get("PipelineRun", name)["spec"]["pipeline"])
+    platform = objects.get("Platform", pipeline["spec"].get("platform", "default"))
+    watch = StepWatch(platform)
+    console = out if output is Output.TEXT else err
+    with Live(console=console, transient=True) as live:
         while True:
             item = objects.get("PipelineRun", name)
             ready = follow.condition(item, "Ready")
-            live.update(follow.summary([item]))
+            live.update(Group(follow.summary([item]), watch.table(item)))
             if item.get("status", {}).get("finished") or ready["status"] == "True":
-                return item
+                break
             if time.monotonic() > deadline:
                 fail(f"PipelineRun {name} has not ended in {timeout:.0f} s: {ready['message']}")
             time.sleep(1)
+    console.print(watch.table(item))
+    return item
 
 
 local = typer.Typer(help="A cluster and a local AWS on this machine.", no_args_is_help=True)

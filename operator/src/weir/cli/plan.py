@@ -193,7 +193,9 @@ class Planner:
         for one in self._objects.values():
             store.put(one)
         found: set[Key] = set()
-        open_keys = [key for key in self._asked if key in self._objects]
+        open_keys = [
+            key for key in self._asked if key in self._objects and key not in self._results
+        ]
         while open_keys:
             key = open_keys.pop()
             if key not in found:
@@ -243,6 +245,8 @@ class Planner:
                     )
 
     def _plan_platform(self, key: Key, options: Options) -> None:
+        if key in self._results:
+            return
         if not self._cluster.complete:
             if key in self._asked:
                 message = (
