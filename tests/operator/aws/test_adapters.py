@@ -22,6 +22,10 @@ from weir.resource import Adapter, Change, Observed, Owner, Resource
 pytestmark = pytest.mark.aws
 
 ACCOUNT = "000000000000"
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 
 
 def zipped(text: str) -> bytes:
@@ -67,6 +71,8 @@ class World:
     def build(cls, session: AwsSession) -> World:
         """Make it."""
         iam, s3, sqs = (Calls(session, name) for name in ("iam", "s3", "sqs"))
+        for name in ("world-boundary", "world-managed"):
+            iam("CreatePolicy", PolicyName=name, PolicyDocument=json.dumps(EVERYTHING))
         role = iam(
             "CreateRole",
             RoleName="world-role",
@@ -83,12 +89,7 @@ class World:
             "PutRolePolicy",
             RoleName="world-role",
             PolicyName="all",
-            PolicyDocument=json.dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-                }
-            ),
+            PolicyDocument=json.dumps(EVERYTHING),
         )
         place = {"LocationConstraint": session.region}
         s3("CreateBucket", Bucket="world-bucket", CreateBucketConfiguration=place)
@@ -335,6 +336,8 @@ CASES = (
                     },
                 }
             },
+            "PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/world-boundary",
+            "ManagedPolicyArns": [f"arn:aws:iam::{ACCOUNT}:policy/world-managed"],
             "Tags": {"RedshiftDbRoles": "weir_team"},
         },
         lambda world, seen: world.calls("iam")(
@@ -664,6 +667,7 @@ def test_a_resource_lives_from_create_to_delete(
     many = [resource.name, *(case.other_name(index) for index in range(5))]
     listed = adapter.observe(many)
     assert set(listed) == {resource.name}
+    assert listed == adapter.observe([resource.name])
     assert difference(adapter, comparable, listed[resource.name]) == ()
     assert {key: listed[resource.name].tags.get(key) for key in retagged} == retagged
 

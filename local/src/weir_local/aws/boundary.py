@@ -1,13 +1,18 @@
-"""Condition keys of IAM's own writes: iam:PermissionsBoundary and iam:PolicyARN.
+"""Permissions boundaries: condition keys of IAM's own writes, and the account's listing has them.
 
 Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and
 Access Management": a call that sets a boundary carries it, a call that changes a role or user
-carries the boundary that this one has.
+carries the boundary that this one has. IAM API Reference, "RoleDetail" and "UserDetail":
+GetAccountAuthorizationDetails gives ``PermissionsBoundary`` with each role and user.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
+
+LISTING = "GetAccountAuthorizationDetails"
 
 SETS_BOUNDARY = frozenset(
     {"CreateRole", "CreateUser", "PutRolePermissionsBoundary", "PutUserPermissionsBoundary"}
@@ -65,9 +70,39 @@ def condition_keys(action: str, params: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in keys.items() if text}
 
 
+def with_boundaries(xml: str, member: str, holders: Mapping[str, Mapping[str, Any]]) -> str:
+    """The listing's answer with the boundary of each role or user that has one.
+
+    :param member: the element that names a holder: ``RoleName`` or ``UserName``
+    :param holders: MiniStack's roles or users by name
+    """
+
+    def found(match: re.Match[str]) -> str:
+        arn = (holders.get(match.group(1)) or {}).get("PermissionsBoundary")
+        if not arn:
+            return match.group(0)
+        return (
+            f"{match.group(0)}<PermissionsBoundary>"
+            "<PermissionsBoundaryType>Policy</PermissionsBoundaryType>"
+            f"<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn></PermissionsBoundary>"
+        )
+
+    return re.sub(f"<member><{member}>([^<]*)</{member}>", found, xml)
+
+
 def install() -> None:
-    """Feed the keys into the evaluation of every IAM call."""
+    """Feed the keys into the evaluation of every IAM call, and the boundaries into the listing."""
     from ministack.core import iam_actions
+    from ministack.services import iam
+
+    listing: Callable[[Any], tuple[int, dict[str, str], bytes]] = iam._IAM_HANDLERS[LISTING]
+
+    def details(params: Any) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = listing(params)
+        xml = with_boundaries(body.decode(), "RoleName", iam._roles)
+        return status, headers, with_boundaries(xml, "UserName", iam._users).encode()
+
+    iam._IAM_HANDLERS[LISTING] = details
 
     inner = iam_actions.request_tag_context
 

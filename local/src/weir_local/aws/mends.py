@@ -35,8 +35,9 @@ MENDS: tuple[Mend, ...] = (
     ),
     Mend(
         "boundary",
-        "iam:PermissionsBoundary and iam:PolicyARN are condition keys of role and user writes",
-        "Service Authorization Reference: AWS Identity and Access Management",
+        "iam:PermissionsBoundary and iam:PolicyARN are condition keys of role and user writes; the "
+        "account's listing has each role's boundary",
+        "Service Authorization Reference: AWS Identity and Access Management; IAM API: RoleDetail",
     ),
     Mend(
         "conditions",
