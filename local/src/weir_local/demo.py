@@ -61,7 +61,7 @@ def demo(state: Path, keep: bool) -> int:
     try:
         console.print("[bold]Starting a cluster, a local AWS and the operator[/]")
         stack.up()
-        with _server(stack) as served:
+        with serve(stack) as served:
             console.print(
                 f"[bold]Applying {EXAMPLE.relative_to(ROOT)}[/] ({served} airports served)"
             )
@@ -88,7 +88,7 @@ def _said(console: Console, step: str, seconds: float) -> None:
 
 
 @contextmanager
-def _server(stack: Stack) -> Iterator[int]:
+def serve(stack: Stack) -> Iterator[int]:
     """The example's HTTP server with a fresh key, which Secrets Manager holds too."""
     directory = stack.state / "demo"
     directory.mkdir(parents=True, exist_ok=True)
