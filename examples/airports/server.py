@@ -47,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
             size = min(int(query.get("per_page", ["100"])[0]), MAX_PER_PAGE)
             start = (page - 1) * size
             pages = math.ceil(len(self.rows) / size)
-            self.answer(200, {"data": self.rows[start : start + size], "page": page, "pages": pages})
+            self.answer(
+                200, {"data": self.rows[start : start + size], "page": page, "pages": pages}
+            )
         else:
             self.answer(404, {"error": f"there is no {url.path}"})
 

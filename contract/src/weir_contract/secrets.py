@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-SECRET = re.compile(r"\$\{SECRET:([A-Za-z0-9_][A-Za-z0-9_+=.@/-]{0,254})(?:#([A-Za-z0-9_.-]{1,128}))?\}")
+SECRET = re.compile(
+    r"\$\{SECRET:([A-Za-z0-9_][A-Za-z0-9_+=.@/-]{0,254})(?:#([A-Za-z0-9_.-]{1,128}))?\}"
+)
 BUCKET = re.compile(r"\$\{BUCKET:(raw|processed|curated|artifacts|quarantine)\}")
 ANY = re.compile(r"\$\{[^}]*\}?")
 
