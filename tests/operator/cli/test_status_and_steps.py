@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from weir.cli import app
 from weir.cli.steps import Executions
 from weir_local.aws.server import LocalAws
 
@@ -79,3 +81,22 @@ def test_kubectl_finds_the_command_as_a_plugin() -> None:
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
     for command in ("validate", "plan", "convert", "query", "status", "run", "local"):
         assert command in shown.stdout
+
+
+def test_a_cluster_that_is_not_there_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "gone",
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "me"}}],
+        "clusters": [{"name": "gone", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "me", "user": {}}],
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(gone))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    for command in (["status"], ["run", "x"], ["query", "select 1"]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1
+        assert "error: the cluster at http://127.0.0.1:9 does not answer" in result.stderr

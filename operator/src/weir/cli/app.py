@@ -300,7 +300,8 @@ def _cluster() -> tuple[Cluster, str]:
     except (ClusterError, KubeError) as error:
         if isinstance(error, Denied):
             return server, objects.namespace
-        why = str(error)
+        silent = isinstance(error, KubeError) and error.status == 0
+        why = "the API server does not answer" if silent else str(error)
     err.print(
         f"note: planned without a cluster ({why}): defaults are this program's own, and all that is "
         "referred to must be in the files",

@@ -8,6 +8,7 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError
 
 from weir.api.crd import SERVED
 from weir.api.v1alpha1.common import GROUP, VERSION
@@ -78,8 +79,9 @@ class Objects:
             return method(GROUP, VERSION, *place, PLURALS[kind], *rest, **options)
         except ApiException as error:
             raise ClusterError(_explain(error, what, self.namespace)) from error
-        except OSError as error:
-            raise ClusterError(f"the cluster does not answer: {error}") from error
+        except (OSError, HTTPError) as error:
+            host = self._api.api_client.configuration.host
+            raise ClusterError(f"the cluster at {host} does not answer") from error
 
 
 def _explain(error: ApiException, what: str, namespace: str) -> str:
