@@ -87,6 +87,9 @@ def test_columns_of_a_source_reach_the_plan_of_its_managed_pipeline(desk, source
     found = verbs(planned, "Pipeline")
     assert found["redshift.Table target-warehouse"] == "update"
     assert found["glue.Table table-processed"] == "update"
+    text = desk.weir("plan", "-f", desk.file(changed), "-n", desk.namespace).stdout
+    assert '+ {"Name": "email", "Type": "string"}' in text
+    assert '- {"Name": "customerid"' not in text
 
 
 def test_what_is_no_longer_wanted_is_deleted_and_data_stays(desk, source: Source) -> None:

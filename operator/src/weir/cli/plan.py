@@ -265,16 +265,18 @@ class Planner:
         with self._failing(key):
             obj = self._objects[key]
             if key.kind == "Pipeline":
-                self._refuse(obj)
+                self._refuse(obj, options)
             plan = plan_for(obj, self._objects.values(), self._cluster.kube, options)
             self._results[key] = Planned(key, key in self._asked, plan, note=_note(obj))
 
-    def _refuse(self, obj: Object) -> None:
+    def _refuse(self, obj: Object, options: Options) -> None:
         """What the reconcile of a Pipeline refuses before it looks at AWS."""
         pipeline = parse(Pipeline, obj)
         view = View(self._objects.get, self._of_kind)
         sources = {Key.of(one): one for one in self._of_kind("DataSource")}
-        lost = lost_claims(obj, view.users(pipeline.spec.platform), sources)
+        found_platform = view.platform(pipeline.spec.platform)
+        buckets = bucket_names(found_platform[0], options.cluster) if found_platform else {}
+        lost = lost_claims(obj, view.users(pipeline.spec.platform), sources, buckets)
         if lost:
             claim, holder = lost[0]
             raise Halt("Conflict", f"{claim.what} {claim.place} belongs to {holder}")

@@ -10,8 +10,11 @@ from weir.cli.permissions import grown
 from weir.cli.plan import Planned
 from weir.reconcile.plan import Action, Verb, shown
 from weir.reconcile.plan_text import SIGNS, WORDS, plan_json, plan_lines
+from weir.resource import Change
 
 COUNTED = tuple(verb for verb in WORDS if verb is not Verb.NONE)
+ITEM_LIMIT = 400
+"""Characters of one value that are shown."""
 NO_CHANGES = "No changes: AWS is as the files say."
 
 
@@ -33,7 +36,10 @@ def text(results: Sequence[Planned]) -> str:
         if one.plan is None:
             lines.append(f"  cannot be planned: {one.reason}: {one.message}")
         else:
-            lines += plan_lines(one.plan)[1:]
+            told = [action for action in one.plan.actions if action.verb is not Verb.NONE]
+            lines += [line for action in told for line in _action_lines(action)]
+            # The last line of the engine's own text counts.
+            lines.append(f"  {plan_lines(one.plan)[-1]}")
             lines += _permission_lines(one)
         if one.note:
             lines.append(f"  note: {one.note}")
@@ -138,14 +144,42 @@ def _row(action: Action) -> str:
     )
 
 
+def _action_lines(action: Action) -> list[str]:
+    reason = f"  ({action.reason})" if action.reason else ""
+    loss = "  DATA IS LOST" if action.loses_data else ""
+    head = f"  {SIGNS[action.verb]} {action.kind} {action.name}: {WORDS[action.verb]}"
+    lines = [head + reason + loss]
+    for change in (*action.changes, *action.tag_changes):
+        gone, new = parts(change)
+        if isinstance(change.before, list) and isinstance(change.after, list):
+            lines.append(f"      {change.path}:")
+            lines += [f"        - {item}" for item in gone]
+            lines += [f"        + {item}" for item in new]
+        else:
+            lines.append(f"      {change.path}: {gone[0]} -> {new[0]}")
+    return lines
+
+
+def parts(change: Change) -> tuple[list[str], list[str]]:
+    """What goes and what comes. Of lists only the items that differ: the others say nothing."""
+    before, after = change.before, change.after
+    if isinstance(before, list) and isinstance(after, list):
+        gone = [shown(item, ITEM_LIMIT) for item in before if item not in after]
+        new = [shown(item, ITEM_LIMIT) for item in after if item not in before]
+        if gone or new:
+            return gone, new
+    return [shown(before, ITEM_LIMIT)], [shown(after, ITEM_LIMIT)]
+
+
 def _diff(action: Action) -> list[str]:
     changes = (*action.changes, *action.tag_changes)
     if not changes:
         return []
     lines = [f"  {action.kind} {action.name}"]
     for change in changes:
-        lines.append(f"- {change.path}: {shown(change.before)}")
-        lines.append(f"+ {change.path}: {shown(change.after)}")
+        gone, new = parts(change)
+        lines += [f"- {change.path}: {item}" for item in gone]
+        lines += [f"+ {change.path}: {item}" for item in new]
     return lines
 
 
