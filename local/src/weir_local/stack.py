@@ -6,9 +6,11 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,9 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from weir_local.aws import bootstrap, process, sparkjars
 from weir_local.aws.server import EndpointSession
 from weir_local.cluster import Cluster, Image, choose, environment, run
+from weir_local.cluster.ports import free_port
+from weir_local.cluster.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[3]
 CLUSTER_ID = "local"
@@ -116,6 +122,7 @@ class Stack:
 
     def down(self) -> None:
         """End what :meth:`up` started, and only that."""
+        Processes(self.state / "operator").stop("operator")
         with self._step("cluster"):
             self.cluster.stop()
         with self._step("local AWS"):
@@ -155,6 +162,8 @@ class Stack:
         running = process.read(directory)
         if running is not None and (directory / "credentials.json").exists():
             return
+        # Nothing but the warehouse's files would outlive the emulator: a world half there.
+        shutil.rmtree(directory, ignore_errors=True)
         record = process.up(directory, region=REGION)
         policies = published_policies(record.account, record.region)
         boundary = policies.pop(BOUNDARY_FILE)
@@ -182,6 +191,7 @@ class Stack:
         )
         values = {
             "clusterId": CLUSTER_ID,
+            "replicas": 0 if self.cluster.runs_images else 1,
             "driftInterval": "1m",
             "aws": {
                 "region": found["region"],
@@ -195,12 +205,52 @@ class Stack:
             "--namespace", NAMESPACE, "--values", "-", "--wait", "--timeout", f"{READY_SECONDS}s",
             text=json.dumps(values),
         )  # fmt: skip
+        if self.cluster.runs_images:
+            self._run_operator_here()
+
+    def _run_operator_here(self) -> None:
+        """Run the operator as a process of this machine, as the chart's ServiceAccount.
+
+        A container would not reach the local AWS, which listens on loopback alone.
+        """
+        directory = self.state / "operator"
+        directory.mkdir(parents=True, exist_ok=True)
+        token = self.kubectl(
+            "create", "token", "weir", "--namespace", NAMESPACE, "--duration=24h"
+        ).strip()
+        config = yaml.safe_load(self.cluster.kubeconfig.read_text())
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        kubeconfig = directory / "kubeconfig"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(yaml.safe_dump(config))
+        found = self.credentials
+        settings = {
+            "WEIR_CLUSTER_ID": CLUSTER_ID,
+            "WEIR_ARTIFACTS": str(ARTIFACTS),
+            "WEIR_DRIFT_INTERVAL": "1m",
+            "WEIR_LISTEN": f"127.0.0.1:{free_port()}",
+            "AWS_REGION": found["region"],
+            "AWS_DEFAULT_REGION": found["region"],
+            "AWS_ENDPOINT_URL": found["endpoint"],
+            **found["operator"],
+        }
+        Processes(directory).start(
+            "operator",
+            [sys.executable, "-m", "weir", "--kubeconfig", str(kubeconfig)],
+            {**os.environ, **settings},
+        )
 
     def _apply_platform(self) -> None:
-        self._apply(platform(self.credentials))
-        self.kubectl(
-            "wait", "--for=condition=Ready", f"plat/{PLATFORM}", f"--timeout={READY_SECONDS}s"
-        )
+        """Apply it, and wait until this very operator has looked at it and found it ready."""
+        asked = uuid.uuid4().hex
+        wanted = platform(self.credentials)
+        wanted["metadata"]["annotations"] = {"weir.dev/reconcile-at": asked}
+        self._apply(wanted)
+        for condition in (f"jsonpath={{.status.reconcileAt}}={asked}", "condition=Ready"):
+            self.kubectl(
+                "wait", f"--for={condition}", f"plat/{PLATFORM}", f"--timeout={READY_SECONDS}s"
+            )
 
     def _apply(self, *objects: Mapping[str, Any]) -> None:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
