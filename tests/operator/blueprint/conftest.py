@@ -108,7 +108,7 @@ class World:
     def pipeline_resources(self) -> tuple[Resource, ...]:
         """Of the Pipeline."""
         sources = {self.source.name: self.source}
-        return pipeline.pipeline_resources(self.pipeline, self.facts, sources, {})
+        return pipeline.pipeline_resources(self.pipeline, self.facts, self.grant, sources, {})
 
     def resources(self) -> tuple[Resource, ...]:
         """Of all three."""

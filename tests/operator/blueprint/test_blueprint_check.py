@@ -192,6 +192,105 @@ def test_what_a_grant_limits_is_a_problem(worlds: Any, grant: dict[str, Any], re
     assert reasons(check.datasource_problems(world.source, known(world))) == {reason}
 
 
+TOPIC = "arn:aws:sns:eu-central-1:111122223333:"
+
+TENANT_REACHES = {
+    "a topic of the account": (
+        {"notifications": {"onFailure": [{"sns": TOPIC + "billing"}]}},
+        "ExternalNotGranted",
+    ),
+    "every topic of the account": (
+        {"notifications": {"onSuccess": [{"sns": TOPIC + "*"}]}},
+        "InvalidArn",
+    ),
+    "a topic by a policy variable": (
+        {"notifications": {"onQuality": [{"sns": TOPIC + "${aws:username}"}]}},
+        "InvalidArn",
+    ),
+    "every prefix of the zone": (destination(prefix="*/"), "InvalidPrefix"),
+    "a pattern below a prefix": (destination(prefix="a/b*/"), "InvalidPrefix"),
+    "a way up": (destination(prefix="customers/../orders/"), "InvalidPrefix"),
+    "an empty folder": (destination(prefix="customers//"), "InvalidPrefix"),
+    "where jobs stage": (destination(prefix="customers/_weir_staging/"), "InvalidPrefix"),
+    "where manifests stand": (destination(prefix="_manifests/"), "InvalidPrefix"),
+    "a quote": (destination(prefix="it's/"), "InvalidPrefix"),
+    "the raw zone": (destination(bucket="${BUCKET:raw}"), "BucketNotAllowed"),
+    "code and configurations": (destination(bucket="${BUCKET:artifacts}"), "BucketNotAllowed"),
+    "a bucket of others": (
+        {"source": {"files": {"bucket": "somebody-elses"}}},
+        "ExternalNotGranted",
+    ),
+    "a stream of others": (
+        {
+            "source": {
+                "stream": {
+                    "kinesis": {
+                        "streamArn": "arn:aws:kinesis:eu-central-1:111122223333:stream/clicks"
+                    }
+                }
+            }
+        },
+        "ExternalNotGranted",
+    ),
+    "brokers inside": (
+        {"source": {"stream": {"kafka": {"bootstrapServers": ["10.0.0.1:9092"], "topics": ["t"]}}}},
+        "EgressNotGranted",
+    ),
+    "a password of others": (
+        {
+            "source": {
+                "email": {
+                    "recipients": ["in@example.com"],
+                    "attachments": {"passwordSecret": "prod/zip"},
+                }
+            }
+        },
+        "SecretNotGranted",
+    ),
+    "instance metadata by allowedHosts": (
+        rest(allowedHosts=["169.254.169.254"]),
+        "EgressNotGranted",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TENANT_REACHES)
+def test_a_tenant_reaches_nothing_beyond_its_namespace(worlds: Any, name: str) -> None:
+    spec, reason = TENANT_REACHES[name]
+    world = worlds(source_spec=spec)
+    found = check.datasource_problems(world.source, known(world))
+    assert reasons(found) == {reason}, [str(problem) for problem in found]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"notifications": {"onFailure": [{"sns": TOPIC + "billing"}]}},
+        {"source": {"files": {"bucket": "somebody-elses"}}},
+    ],
+)
+def test_what_externalArns_grant_may_be_used(worlds: Any, spec: dict[str, Any]) -> None:
+    arns = [TOPIC + "bill*", "arn:aws:s3:::somebody-elses"]
+    grants = [{"namespaces": {"names": ["default"]}, "externalArns": arns}]
+    world = worlds({"grants": grants}, source_spec=spec)
+    assert check.datasource_problems(world.source, known(world)) == ()
+
+
+def test_the_platforms_own_topics_need_no_grant(worlds: Any) -> None:
+    topic = TOPIC + "ops"
+    world = worlds(
+        {"notifications": {"onFailure": [{"sns": topic}]}},
+        source_spec={"notifications": {"onSuccess": [{"sns": topic}]}},
+    )
+    assert check.datasource_problems(world.source, known(world)) == ()
+
+
+def test_an_address_is_no_way_around_granted_hosts(worlds: Any) -> None:
+    grants = [{"namespaces": {"names": ["default"]}, "egress": {"hosts": ["api.example.com"]}}]
+    world = worlds({"grants": grants}, source_spec=rest(endpoint="https://93.184.215.14/customers"))
+    assert reasons(check.datasource_problems(world.source, known(world))) == {"EgressNotGranted"}
+
+
 def test_offline_the_platforms_limits_are_not_checked(worlds: Any) -> None:
     world = worlds(source_spec=rest(headers={"Authorization": "${SECRET:prod/database}"}))
     around = check.Known("default", {}, {world.source.name: world.source})
@@ -229,6 +328,26 @@ PIPELINE_FAULTS = {
     "a script without a grant": (
         stage(transform=[{"script": {"inline": "def transform(df, spark): return df"}}]),
         "ScriptsNotGranted",
+    ),
+    "a script file without a grant": (
+        stage(transform=[{"script": {"uri": "s3://somebody-elses/x.py"}}]),
+        "ScriptsNotGranted",
+    ),
+    "a column named like SQL": (
+        stage(transform=[{"derive": {'a"; drop table t; --': "1"}}]),
+        "InvalidColumn",
+    ),
+    "an unload over a prefix that is a pattern": (
+        stage(unload={"query": "select 1", "to": "${BUCKET:curated}/*/"}),
+        "InvalidPrefix",
+    ),
+    "an unload into a written prefix": (
+        stage(unload={"query": "select 1", "to": "${BUCKET:curated}/customers/eu/"}),
+        "DuplicateTarget",
+    ),
+    "a topic of the account": (
+        {"notifications": {"onFailure": [{"sns": TOPIC + "billing"}]}},
+        "ExternalNotGranted",
     ),
     "a column that was not selected": (
         stage(transform=[{"select": ["customerId"]}, {"rename": {"customerName": "n"}}]),
@@ -282,6 +401,14 @@ def test_a_pipeline_with_a_mistake_says_so(worlds: Any, name: str) -> None:
     world = worlds(pipeline_spec=spec)
     found = check.pipeline_problems(world.pipeline, known(world))
     assert reasons(found) == {reason}, [str(problem) for problem in found]
+
+
+def test_a_script_file_of_others_needs_its_own_grant(worlds: Any) -> None:
+    grants = [{"namespaces": {"names": ["default"]}, "allow": ["scripts"]}]
+    spec = stage(transform=[{"script": {"uri": "s3://somebody-elses/x.py"}}])
+    world = worlds({"grants": grants}, pipeline_spec=spec)
+    found = check.pipeline_problems(world.pipeline, known(world))
+    assert reasons(found) == {"ExternalNotGranted"}
 
 
 def test_columns_are_followed_through_the_stages(worlds: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from weir.blueprint import policies
+from weir.blueprint import config, policies
 from weir.resource import Ref, Resource, resolve
 
 INLINE_LIMIT = 10_240
@@ -135,8 +135,24 @@ def test_a_tenants_own_python_lists_its_own_prefixes_alone(worlds: Any, script: 
         {"script": {"inline": "def transform(df, spark): return df"}} if script else {"filter": "1"}
     )
     stages = [{"name": "own", "transform": [step]}]
-    world = worlds(pipeline_spec={"stages": stages})
+    grants = [{"namespaces": {"names": ["default"]}, "allow": ["scripts"]}]
+    world = worlds({"grants": grants}, pipeline_spec={"stages": stages})
     role = next(r for r in roles(world.pipeline_resources()) if r.logical_id == "process-role")
     listing = [s for s in statements(role) if s["Action"] == ["s3:ListBucket"]]
     assert len(listing) == 4
     assert all(("Condition" in statement) is script for statement in listing)
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_scripts_run_where_they_are_granted_and_read_their_own_file_alone(
+    worlds: Any, granted: bool
+) -> None:
+    stages = [{"name": "own", "transform": [{"script": {"uri": "s3://team-code/a/own.py"}}]}]
+    grants = [{"namespaces": {"names": ["default"]}, "allow": ["scripts"] if granted else []}]
+    world = worlds({"grants": grants}, pipeline_spec={"stages": stages})
+    sources = {world.source.name: world.source}
+    plan = config.pipeline_config(world.pipeline, world.facts, world.grant, sources, {})
+    assert plan.allow_scripts is granted
+    role = next(r for r in roles(world.pipeline_resources()) if r.logical_id == "process-role")
+    read = [s["Resource"] for s in statements(role) if s["Sid"] == "ReadScripts"]
+    assert read == ([["arn:aws:s3:::team-code/a/own.py"]] if granted else [])

@@ -7,22 +7,24 @@ look at the Platform's grants. ``weir validate`` runs the same ones offline, wit
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from weir.api.v1alpha1.common import ADOPT
+from weir.api.v1alpha1.common import ADOPT, Notifications
 from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config
 from weir.blueprint.columns import after_stage, after_stages, after_step
-from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
+from weir.blueprint.pieces import targets_of
 from weir.blueprint.schedules import schedule_fault, timezone_fault
 from weir_contract.codec import ContractError
-from weir_contract.compile import SYSTEM_COLUMNS
+from weir_contract.compile import IDENTIFIER, SYSTEM_COLUMNS
 from weir_contract.dqdl import parse_rule
 from weir_contract.expressions import check_expression, check_query
 from weir_contract.ledger import LEDGER_SCHEMA
@@ -32,6 +34,12 @@ from weir_contract.secrets import BUCKET, SECRET, malformed_refs, secret_refs
 RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema", "pg_catalog", "pg_internal")
 TIME_TYPES = ("date", "timestamp", "timestamptz")
 OUTPUT_ZONES = ("processed", "curated")
+SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*")
+"""A folder of a prefix. Prefixes stand in IAM policies, where ``*``, ``?`` and ``${`` are patterns;
+Spark and Athena take folders that begin with ``_`` or ``.`` for hidden, and Weir keeps its own
+there."""
+PLAIN_ARN = re.compile(r"[A-Za-z0-9:/_.=@+!'() -]+")
+"""An ARN that names one thing: it may come to stand in a policy."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ def datasource_problems(source: DataSource, known: Known) -> tuple[Problem, ...]
         _source_load,
         _source_destination,
         _source_grants,
+        _externals,
+        lambda found, around: _notifications(found.spec.notifications, around),
     )
     return tuple(problem for check in checks for problem in check(source, known))
 
@@ -86,8 +96,9 @@ def pipeline_problems(pipeline: Pipeline, known: Known) -> tuple[Problem, ...]:
     return (
         *_trigger(pipeline),
         *_stages(pipeline, known),
-        *_targets(pipeline),
+        *_targets(pipeline, known),
         *_adoption(pipeline.annotations, known),
+        *_notifications(pipeline.spec.notifications, known),
     )
 
 
@@ -217,6 +228,57 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _leaves(item, f"{path}[{index}]")
 
 
+def _externals(source: DataSource, known: Known) -> Problems:
+    """What a source reads that is not the Platform's: buckets, streams, brokers, their secrets."""
+    found, path = source.spec.source, "spec.source"
+    if found.email and found.email.attachments.password_secret:
+        name = found.email.attachments.password_secret.partition("#")[0]
+        yield from _secret(name, f"{path}.email.attachments.passwordSecret", known)
+    partition = known.facts.partition if known.facts else "aws"
+    if found.files:
+        arn = f"arn:{partition}:s3:::{found.files.bucket}"
+        yield from _external(arn, f"{path}.files.bucket", known)
+    kinesis = found.stream.kinesis if found.stream else None
+    if kinesis:
+        yield from _external(kinesis.stream_arn, f"{path}.stream.kinesis.streamArn", known)
+    kafka = found.stream.kafka if found.stream else None
+    if kafka is None:
+        return
+    if kafka.cluster_arn:
+        yield from _external(kafka.cluster_arn, f"{path}.stream.kafka.clusterArn", known)
+    if kafka.sasl_secret:
+        name = kafka.sasl_secret.partition("#")[0]
+        yield from _secret(name, f"{path}.stream.kafka.saslSecret", known)
+    for server in kafka.bootstrap_servers or ():
+        host = server.rpartition(":")[0] or server
+        yield from _host(host.strip("[]"), f"{path}.stream.kafka.bootstrapServers", known)
+
+
+def _external(arn: str, where: str, known: Known) -> Problems:
+    if not PLAIN_ARN.fullmatch(arn):
+        yield Problem(
+            "InvalidArn", where, f"{arn} is a pattern, not the ARN of one thing; write it out"
+        )
+    elif known.grant is not None and not known.grant.may_use(arn):
+        yield Problem(
+            "ExternalNotGranted",
+            where,
+            f"namespace {known.namespace} may not use {arn}; ask the Platform's owner to grant it "
+            "(grants[].externalArns)",
+        )
+
+
+def _notifications(stated: Notifications | None, known: Known) -> Problems:
+    """Topics that are told must be the Platform's own or granted: a role may publish to them."""
+    platforms = known.facts.topics.values() if known.facts else ()
+    own = {arn for arns in platforms for arn in arns}
+    for event_class in EVENT_CLASSES:
+        for index, target in enumerate(targets_of(stated, event_class)):
+            if target.sns and target.sns not in own:
+                where = f"spec.notifications.on{event_class.capitalize()}[{index}].sns"
+                yield from _external(target.sns, where, known)
+
+
 def _secret(name: str, where: str, known: Known) -> Problems:
     if known.facts is None or known.grant is None:
         return
@@ -246,22 +308,32 @@ def _egress(source: DataSource, known: Known) -> Problems:
     texts = _texts(api.headers, api.params, api.body, path)
     if urlsplit(api.endpoint).scheme == "http" and any(SECRET.search(text) for _, text in texts):
         yield from _plain_secret(host, path, known.grant)
-    refused = _address_fault(host, known.grant)
+    for name, where in [
+        (host, path),
+        *((name, "spec.source.restApi.allowedHosts") for name in api.allowed_hosts),
+    ]:
+        yield from _host(name, where, known)
+
+
+def _host(host: str, where: str, known: Known) -> Problems:
+    """Whether a host may be called, as far as its spelling tells: names are resolved later."""
+    grant = known.grant
+    if grant is None:
+        return
+    refused = _address_fault(host, grant)
     if refused:
         yield Problem(
             "EgressNotGranted",
-            path,
+            where,
             f"{refused}; ask the Platform's owner to grant it (grants[].egress)",
         )
-        return
-    for name, where in [(host, path), *((h, "allowedHosts") for h in api.allowed_hosts)]:
-        if _address(name) is None and name != "localhost" and not known.grant.may_call(name):
-            yield Problem(
-                "EgressNotGranted",
-                where,
-                f"host {name} is not among those that namespace {known.namespace} may call "
-                f"({', '.join(known.grant.hosts or ())}); ask the Platform's owner to grant it",
-            )
+    elif not grant.may_call(host):
+        yield Problem(
+            "EgressNotGranted",
+            where,
+            f"host {host} is not among those that namespace {known.namespace} may call "
+            f"({', '.join(grant.hosts or ())}); ask the Platform's owner to grant it",
+        )
 
 
 def _plain_secret(host: str, path: str, grant: NamespaceGrant) -> Problems:
@@ -384,6 +456,15 @@ def _destination(spec: Destination, contract: RowContract, path: str, known: Kno
 
 
 def _prefix(prefix: str, path: str, known: Known) -> Problems:
+    for folder in prefix.removesuffix("/").split("/"):
+        if not SEGMENT.fullmatch(folder):
+            yield Problem(
+                "InvalidPrefix",
+                path,
+                f"folder {folder!r} of {prefix!r}: use letters, digits and _ . = -, beginning with "
+                "a letter or digit",
+            )
+            return
     if known.grant is not None and not known.grant.may_write(prefix):
         yield Problem(
             "PrefixNotGranted",
@@ -528,6 +609,18 @@ def _step(
             ColumnType.parse(kind)
         except ContractError as error:
             yield Problem("InvalidType", f"{path}.cast.{column}", str(error))
+    made = {"rename": (step.rename or {}).values(), "derive": step.derive or ()}
+    if step.aggregate:
+        made["aggregate.measures"] = step.aggregate.measures
+    for kind, names in made.items():
+        for name in names:
+            if not IDENTIFIER.match(name):
+                yield Problem(
+                    "InvalidColumn",
+                    f"{path}.{kind}",
+                    f"{name!r} can't name a column: use letters, digits and _, starting with a "
+                    "letter or _",
+                )
     expressions = [(f"{path}.derive.{name}", text) for name, text in (step.derive or {}).items()]
     if step.filter:
         expressions.append((f"{path}.filter", step.filter))
@@ -561,6 +654,10 @@ def _step(
             f"namespace {known.namespace} may not run Python of its own; use the other steps, or "
             "ask the Platform's owner to allow scripts",
         )
+    elif step.script and step.script.uri:
+        partition = known.facts.partition if known.facts else "aws"
+        arn = f"arn:{partition}:s3:::{step.script.uri.removeprefix('s3://')}"
+        yield from _external(arn, f"{path}.script.uri", known)
 
 
 def _unload(stage: Stage, path: str, known: Known) -> Problems:
@@ -596,20 +693,36 @@ def _query_fault(text: str) -> str | None:
     return None
 
 
-def _targets(pipeline: Pipeline) -> Problems:
+def _targets(pipeline: Pipeline, known: Known) -> Problems:
+    """Two stages must not write one place, nor one of them into the other's folder."""
     seen: dict[str, str] = {}
     for index, stage in enumerate(pipeline.spec.stages):
         if stage.load:
             target = stage.load.redshift
             name = f"table {target.schema_name.lower()}.{target.table.lower()}"
         elif stage.write:
-            name = f"prefix {stage.write.prefix} in {stage.write.zone}"
+            name = f"prefix {stage.write.zone}/{stage.write.prefix}"
+        elif stage.unload:
+            bucket, _, prefix = stage.unload.to.removeprefix("s3://").partition("/")
+            name = f"prefix {_zone(bucket, known)}/{prefix}"
         else:
             continue
-        if name in seen:
-            yield Problem(
-                "DuplicateTarget",
-                f"spec.stages[{index}]",
-                f"stages {seen[name]} and {stage.name} both write {name}; give one another target",
+        for other, holder in seen.items():
+            inside = name.startswith("prefix ") and (
+                name.startswith(other) or other.startswith(name)
             )
+            if name == other or inside:
+                yield Problem(
+                    "DuplicateTarget",
+                    f"spec.stages[{index}]",
+                    f"stages {holder} and {stage.name} both write {name}; give one another target",
+                )
         seen[name] = stage.name
+
+
+def _zone(bucket: str, known: Known) -> str:
+    """The zone that a bucket's name or reference stands for, or the name."""
+    found = BUCKET.fullmatch(bucket)
+    if found:
+        return found.group(1)
+    return (config.bucket_zone(bucket, known.facts) if known.facts else None) or bucket

@@ -284,6 +284,7 @@ def primary_names(pipeline: Pipeline) -> tuple[str, ...]:
 def pipeline_config(
     pipeline: Pipeline,
     facts: PlatformFacts,
+    grant: NamespaceGrant,
     sources_by_name: Mapping[str, DataSource],
     schemas: Mapping[str, DataSchema],
 ) -> pipelines.PipelineConfig:
@@ -332,6 +333,7 @@ def pipeline_config(
         ),
         kms_key_arn=known(facts.kms_key_arn),
         pii_key_secret=pii_secret(pipeline, facts),
+        allow_scripts="scripts" in grant.allow and uses_scripts(pipeline),
         topics={name: arns[0] for name, arns in sorted(facts.topics.items()) if arns},
         min_interval_seconds=seconds(arrival.min_interval) if arrival else 0,
     )
@@ -348,6 +350,11 @@ def processed(
 def uses_warehouse(pipeline: Pipeline) -> bool:
     """Whether a stage loads into or unloads from Redshift."""
     return any(stage.load or stage.unload for stage in pipeline.spec.stages)
+
+
+def uses_scripts(pipeline: Pipeline) -> bool:
+    """Whether a step runs Python of the user's own."""
+    return any(step.script for stage in pipeline.spec.stages for step in stage.transform or ())
 
 
 def pii_secret(pipeline: Pipeline, facts: PlatformFacts) -> str | None:

@@ -29,6 +29,10 @@ class NamespaceGrant:
     allow_loopback: bool = False
     allow: frozenset[str] = frozenset()
 
+    def may_use(self, arn: str) -> bool:
+        """Whether something of others is granted: a bucket, an object, a stream, a topic."""
+        return _matches(arn, self.external_arns)
+
     @property
     def egress(self) -> Egress:
         """Where a source of this namespace may send requests."""

@@ -10,6 +10,7 @@ from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config, machines, naming, pieces, policies, tables
 from weir.blueprint.columns import after_stages
 from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
 from weir_contract.pipelines import PipelineConfig
 from weir_contract.rows import RowContract
@@ -39,6 +40,7 @@ def runs_prefix(pipeline: Pipeline) -> str:
 def pipeline_resources(
     pipeline: Pipeline,
     facts: PlatformFacts,
+    grant: NamespaceGrant,
     sources: Mapping[str, DataSource],
     schemas: Mapping[str, DataSchema],
 ) -> tuple[Resource, ...]:
@@ -46,6 +48,8 @@ def pipeline_resources(
 
     Parameters
     ----------
+    grant
+        What its namespace may do: scripts run only where they are granted.
     sources, schemas
         DataSources and DataSchemas of the namespace by name; at least those that the pipeline and
         its sources name.
@@ -58,7 +62,7 @@ def pipeline_resources(
         It loads into a warehouse that the Platform does not have.
     """
     spec, names = pipeline.spec, names_of(pipeline, facts)
-    plan = config.pipeline_config(pipeline, facts, sources, schemas)
+    plan = config.pipeline_config(pipeline, facts, grant, sources, schemas)
     first = sources[config.primary_names(pipeline)[0]]
     contract = config.row_contract(first, schemas)
     stored = pieces.config_object(
@@ -242,9 +246,13 @@ def _job(
             runs_prefix=runs_prefix(pipeline),
             writes=[(zones[item.bucket], item.prefix) for item in outputs],
             tables=[item.glue_table for item in outputs if item.glue_table],
-            scripts=any(
-                step.script for stage in pipeline.spec.stages for step in stage.transform or ()
-            ),
+            scripts=plan.allow_scripts,
+            script_files=[
+                step.script.uri.removeprefix("s3://")
+                for stage in pipeline.spec.stages
+                for step in stage.transform or ()
+                if plan.allow_scripts and step.script and step.script.uri
+            ],
             pii_secret=plan.pii_key_secret,
         ),
         description=f"Weir: processes the rows of {pipeline.id}",

@@ -347,6 +347,7 @@ def glue_job(
     writes: Sequence[tuple[str, str]],
     tables: Sequence[str],
     scripts: bool = False,
+    script_files: Sequence[str] = (),
     pii_secret: str | None = None,
 ) -> Document:
     """The role of a pipeline's Glue job.
@@ -359,6 +360,8 @@ def glue_job(
         Glue tables whose partitions it adds.
     scripts
         Whether it runs Python of a tenant's own.
+    script_files
+        ``bucket/key`` of each file of it.
     pii_secret
         Secret that holds the key of keyed hashes.
     """
@@ -423,6 +426,13 @@ def glue_job(
             [pipeline_pk(pipeline), *(source_pk(source) for source in sources)],
             writes=False,
         ),
+        allow(
+            "ReadScripts",
+            ["s3:GetObject"],
+            [f"arn:{facts.partition}:s3:::{file}" for file in script_files],
+        )
+        if script_files
+        else None,
         allow("ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(pii_secret)])
         if pii_secret
         else None,

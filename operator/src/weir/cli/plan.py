@@ -19,6 +19,7 @@ from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
 from weir.aws.session import AwsSession
+from weir.blueprint.platform import bucket_names
 from weir.cli.documents import Document
 from weir.cli.installation import installation
 from weir.cli.stored import KINDS, Cluster, Refused
@@ -274,8 +275,9 @@ class Planner:
         pipeline = parse(Pipeline, obj)
         view = View(self._objects.get, self._of_kind)
         sources = {Key.of(one): one for one in self._of_kind("DataSource")}
-        found_platform = view.platform(pipeline.spec.platform)
-        buckets = bucket_names(found_platform[0], options.cluster) if found_platform else {}
+        platform = view.platform(pipeline.spec.platform)
+        assert platform is not None  # its users are planned after it
+        buckets = bucket_names(platform[0], options.cluster)
         lost = lost_claims(obj, view.users(pipeline.spec.platform), sources, buckets)
         if lost:
             claim, holder = lost[0]

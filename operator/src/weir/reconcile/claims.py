@@ -12,6 +12,7 @@ from typing import Any
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile.view import age
+from weir_contract.secrets import substitute_buckets
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,36 @@ class Claim:
         return self.place.startswith(other.place) or other.place.startswith(self.place)
 
 
-def claims_of(pipeline: Object, sources: Mapping[Key, Object]) -> Iterator[Claim]:
+def claims_of(
+    pipeline: Object, sources: Mapping[Key, Object], buckets: Mapping[str, str]
+) -> Iterator[Claim]:
     """What a Pipeline writes to, by its spec.
 
     Parameters
     ----------
     sources
-        DataSources by key: a Pipeline without a destination writes to its first source's.
+        DataSources by key: a Pipeline without a destination writes to its first source's, and
+        without that below its own name.
+    buckets
+        Zone -> bucket, so that a bucket's name and its zone are one place.
     """
-    spec = pipeline["spec"]
+    spec, metadata = pipeline["spec"], pipeline["metadata"]
     destination = spec.get("destination") or _sources_destination(pipeline, sources)
-    if destination:
-        bucket = destination.get("bucket", "${BUCKET:processed}")
-        yield Claim("prefix", f"{bucket}/{destination['prefix']}")
+    own = {"prefix": f"{metadata['namespace']}/{metadata['name']}/"}
+    places = [destination or own]
     for stage in spec.get("stages") or []:
-        write = stage.get("write")
-        if write:
+        if write := stage.get("write"):
             zone = write.get("zone", "curated")
-            yield Claim("prefix", f"${{BUCKET:{zone}}}/{write['prefix']}")
-        target = (stage.get("load") or {}).get("redshift")
-        if target:
+            places.append({"bucket": f"${{BUCKET:{zone}}}", "prefix": write["prefix"]})
+        if unload := stage.get("unload"):
+            bucket, _, prefix = unload["to"].removeprefix("s3://").partition("/")
+            places.append({"bucket": bucket, "prefix": prefix})
+        if target := (stage.get("load") or {}).get("redshift"):
             # Redshift folds identifiers to lower case.
             yield Claim("table", f"{target['schema']}.{target['table']}".lower())
+    for place in places:
+        bucket = substitute_buckets(place.get("bucket", "${BUCKET:processed}"), dict(buckets))
+        yield Claim("prefix", f"s3://{bucket}/{place['prefix']}")
 
 
 def _sources_destination(
@@ -64,7 +73,10 @@ def _sources_destination(
 
 
 def lost_claims(
-    pipeline: Object, users: Iterable[Object], sources: Mapping[Key, Object]
+    pipeline: Object,
+    users: Iterable[Object],
+    sources: Mapping[Key, Object],
+    buckets: Mapping[str, str],
 ) -> list[tuple[Claim, Key]]:
     """Claims of a Pipeline that an older one holds, with who it is.
 
@@ -72,13 +84,15 @@ def lost_claims(
     ----------
     users
         All objects of the Platform.
+    sources, buckets
+        As for :func:`claims_of`.
     """
-    mine = list(claims_of(pipeline, sources))
+    mine = list(claims_of(pipeline, sources, buckets))
     found = []
     for other in users:
         if other["kind"] != "Pipeline" or is_deleting(other) or age(other) >= age(pipeline):
             continue
-        theirs = list(claims_of(other, sources))
+        theirs = list(claims_of(other, sources, buckets))
         found += [
             (claim, Key.of(other)) for claim in mine if any(claim.meets(one) for one in theirs)
         ]

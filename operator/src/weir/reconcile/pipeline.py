@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.platform import Platform
+from weir.blueprint.platform import bucket_names
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
@@ -50,7 +52,7 @@ def _converge(look: Look, pipeline: Pipeline) -> Halt | None:
     platform, platform_obj = need_platform(view, pipeline.spec.platform)
     sources = _need_sources(view, pipeline)
     _check_handover(look.obj, pipeline, sources)
-    _check_claims(look, view, pipeline)
+    _check_claims(look, view, platform)
     context = blueprints.context_of(services, view, platform, platform_obj, pipeline.namespace)
     wanted = blueprints.pipeline_wanted(context, pipeline, sources, look.obj)
     world = services.worlds.of(platform)
@@ -101,9 +103,10 @@ def _check_handover(obj: Object, pipeline: Pipeline, sources: dict[str, DataSour
             )
 
 
-def _check_claims(look: Look, view: View, pipeline: Pipeline) -> None:
+def _check_claims(look: Look, view: View, platform: Platform) -> None:
     sources = {Key.of(one): one for one in view.of_kind("DataSource")}
-    lost = lost_claims(look.obj, view.users(pipeline.spec.platform), sources)
+    buckets = bucket_names(platform, look.services.options.cluster)
+    lost = lost_claims(look.obj, view.users(platform.name), sources, buckets)
     if lost:
         claim, holder = lost[0]
         raise Halt(

@@ -158,7 +158,9 @@ def pipeline_wanted(
     schemas = context.view.schemas(found.namespace)
     known = check.Known(found.namespace, schemas, sources, context.facts, context.grant)
     _refuse(check.pipeline_problems(found, known))
-    resources = _drawn(lambda: pipeline.pipeline_resources(found, context.facts, sources, schemas))
+    resources = _drawn(
+        lambda: pipeline.pipeline_resources(found, context.facts, context.grant, sources, schemas)
+    )
     return _wanted(context, obj, resources)
 
 
