@@ -60,3 +60,15 @@ def test_the_removal_of_a_former_incarnation_leaves_the_present_one():
     former["metadata"]["uid"] = "dead"
     store.remove(former)
     assert store.get(Key("DataSource", "n", "a")) is not None
+
+
+def test_a_late_answer_to_our_own_write_does_not_bring_back_what_is_gone():
+    store = Store()
+    store.put(source("a", 9))
+    store.remove(source("a", 10))
+    store.put(source("a", 10))
+    assert store.get(Key("DataSource", "n", "a")) is None
+    again = source("a", 11)
+    again["metadata"]["uid"] = "new"
+    store.put(again)
+    assert store.get(Key("DataSource", "n", "a")) is again

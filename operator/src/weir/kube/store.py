@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +12,24 @@ from weir.kube.keys import Key
 from weir.kube.references import ReferenceIndex, references
 
 
+GONE_REMEMBERED = 10_000
+"""Objects of which it is remembered that they are gone."""
+
+
 class Store:
     """All objects of our kinds, with who refers to whom. Thread-safe."""
 
     def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
         self._index = ReferenceIndex()
         self._lock = threading.RLock()
 
     def put(self, obj: Object) -> Object | None:
-        """Enter an object, unless a newer one is here. Returns what was here before.
+        """Enter an object, unless a newer one is here or it is gone. Returns what was here before.
+
+        The answer to the write that takes the last finalizer off may come after the watch has told
+        that the object is gone: a uid never comes back, so that such an answer is known.
 
         Resource versions of one kind can be compared since Kubernetes 1.35 (KEP-5504), and have
         been the store's revision in every version before.
@@ -30,6 +39,8 @@ class Store:
             before = self._objects.get(key)
             if before is not None and _version(before) > _version(obj):
                 return before
+            if obj["metadata"]["uid"] in self._gone:
+                return before
             self._objects[key] = obj
             self._index.put(key, references(obj))
             return before
@@ -38,6 +49,9 @@ class Store:
         """The object is gone, if it is still this incarnation that is here."""
         key = Key.of(obj)
         with self._lock:
+            self._gone[obj["metadata"]["uid"]] = None
+            while len(self._gone) > GONE_REMEMBERED:
+                self._gone.popitem(last=False)
             here = self._objects.get(key)
             if here is not None and here["metadata"]["uid"] == obj["metadata"]["uid"]:
                 del self._objects[key]

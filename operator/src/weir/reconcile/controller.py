@@ -39,9 +39,9 @@ class Controller:
             self._wake(around)
             return
         before = self._store.get(key)
-        here = self._store.put(obj)
-        if here is not None and here is self._store.get(key):
-            return  # An older sight than the one that is here: our own write was faster.
+        self._store.put(obj)
+        if self._store.get(key) is not obj:
+            return  # An older sight than the one that is here, or of an object that is gone.
         born = before is None
         if born:
             self._workers.add(key, Lane.DRIFT if listed and _settled(obj) else Lane.EDIT)
