@@ -7,6 +7,7 @@ Names carry the connection, since SQL needs one to look:
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -143,6 +144,7 @@ class Schema(ServiceAdapter):
     def __init__(self, session: AwsSession) -> None:
         super().__init__(session)
         self._sql = Statements(session)
+        self._granting = threading.Lock()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         form: dict[str, Any] = {}
@@ -231,6 +233,11 @@ class Schema(ServiceAdapter):
             ) from error
 
     def _grant(self, resource: Resource, seen: Mapping[str, Any]) -> None:
+        # Roles and users are the database's: two schemas at once would both create the same one.
+        with self._granting:
+            self._grant_alone(resource, seen)
+
+    def _grant_alone(self, resource: Resource, seen: Mapping[str, Any]) -> None:
         connection, schema = Connection.parse(resource.name)
         wanted = self.canonical(resource.properties)
         roles = wanted.get("Roles", seen["Roles"])
