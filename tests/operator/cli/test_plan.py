@@ -13,6 +13,7 @@ from weir.cli.stored import Server, merge_patch
 from weir.kube.client import path_of
 from weir.kube.keys import Key
 from weir_local.aws.server import LocalAws
+from weir_local.cluster import run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
@@ -264,3 +265,47 @@ def test_a_merge_patch_drops_what_the_former_manifest_had() -> None:
     before = {"spec": {"a": 1, "b": {"c": 2, "d": 3}, "list": [1]}}
     wish = {"spec": {"b": {"c": 4}, "list": [2]}}
     assert merge_patch(before, wish) == {"spec": {"a": None, "b": {"c": 4, "d": None}, "list": [2]}}
+
+
+def test_who_may_list_one_namespace_plans_without_the_platforms_part(
+    desk, platform, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.apply(platform, source())
+    space = ("-n", desk.namespace)
+
+    def kubectl(*arguments: str) -> str:
+        return str(run(desk.plane, "kubectl", *arguments).stdout)
+
+    kubectl("create", "serviceaccount", "reader", *space)
+    subject = f"--serviceaccount={desk.namespace}:reader"
+    kinds = "datasources.weir.dev,dataschemas.weir.dev"
+    kubectl(
+        "create", "clusterrole", "see-platforms", "--verb=get,list", "--resource=platforms.weir.dev"
+    )
+    kubectl("create", "clusterrolebinding", "see-platforms", "--clusterrole=see-platforms", subject)
+    kubectl(
+        "create",
+        "role",
+        "plan",
+        *space,
+        "--verb=get,list,create,patch,update",
+        f"--resource={kinds}",
+    )
+    kubectl("create", "role", "see", *space, "--verb=get,list", "--resource=pipelines.weir.dev")
+    kubectl("create", "rolebinding", "see", *space, "--role=see", subject)
+    kubectl("create", "rolebinding", "plan", *space, "--role=plan", subject)
+    config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+    config["users"] = [
+        {"name": "reader", "user": {"token": kubectl("create", "token", "reader", *space).strip()}}
+    ]
+    for context in config["contexts"]:
+        context["context"]["user"] = "reader"
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    planned = desk.plan(source())
+    assert planned["exit"] == 0, planned
+    assert [one["kind"] for one in planned["objects"]] == ["DataSource"]
+    whole = desk.plan(platform)
+    assert whole["exit"] == 1
+    assert whole["objects"][0]["error"]["reason"] == "Forbidden"
+    kubectl("delete", "clusterrolebinding,clusterrole", "see-platforms")

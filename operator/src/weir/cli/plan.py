@@ -22,7 +22,8 @@ from weir.aws.session import AwsSession
 from weir.blueprint.platform import bucket_names
 from weir.cli.documents import Document
 from weir.cli.installation import installation
-from weir.cli.stored import KINDS, Cluster, Refused
+from weir.cli.stored import KINDS, Cluster, Forbidden, Refused
+from weir.cli.validate import defaulted
 from weir.kube.client import KubeError, Object
 from weir.kube.keys import CLUSTER_SCOPED, Key, is_paused
 from weir.kube.store import Store
@@ -183,10 +184,15 @@ class Planner:
                     f"{child} exists and is not managed by {key}: delete or rename it, or set "
                     "pipeline.managed to false",
                 )
-            if there is not None:
-                self._objects[child] = self._cluster.replaced(there, manifest["spec"])
-            else:
-                self._objects[child] = self._cluster.applied(manifest)
+            try:
+                self._objects[child] = (
+                    self._cluster.applied(manifest)
+                    if there is None
+                    else self._cluster.replaced(there, manifest["spec"])
+                )
+            except Forbidden:
+                # The operator writes it, and not who plans.
+                self._objects[child] = defaulted({**(there or manifest), "spec": manifest["spec"]})
 
     def _touched(self) -> list[Key]:
         """What stands in the files and what refers to it, as far as it can be planned."""

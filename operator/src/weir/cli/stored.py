@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from weir.cli import validate as validation
 from weir.cli.documents import Document
-from weir.kube.client import Denied, Gone, Kube, KubeError, Object, collection, path_of
+from weir.kube.client import Denied, Kube, KubeError, Object, collection, path_of
 from weir.kube.keys import Key
 
 KINDS = ("Platform", "DataSchema", "DataSource", "Pipeline")
@@ -23,6 +23,10 @@ DRY_RUN = {"dryRun": "All", "fieldManager": "weir-plan"}
 
 class Refused(RuntimeError):
     """An object would not be stored; the message says why."""
+
+
+class Forbidden(Refused):
+    """The caller may not store it."""
 
 
 class Cluster(Protocol):
@@ -78,24 +82,17 @@ class Server:
         """
         key = Key.of(wish)
         there = self.kube.get(key)
-        try:
-            if there is None:
-                return self._ask("POST", collection(key.kind, key.namespace), key, wish)
-            manager = _applier(there)
-            if manager:
-                query = {**DRY_RUN, "fieldManager": manager, "force": "true"}
-                kind = "application/apply-patch+yaml"
-                return self._ask("PATCH", path_of(key), key, wish, query, kind)
-            before = (there["metadata"].get("annotations") or {}).get(LAST_APPLIED)
-            patch = merge_patch(json.loads(before) if before else {}, _with_maps(wish))
-            kind = "application/merge-patch+json"
-            return self._ask("PATCH", path_of(key), key, patch, DRY_RUN, kind)
-        except Gone as error:
-            raise Refused(str(error)) from error
-        except KubeError as error:
-            if error.status in (400, 422):
-                raise Refused(str(error)) from error
-            raise
+        if there is None:
+            return self._ask("POST", collection(key.kind, key.namespace), key, wish)
+        manager = _applier(there)
+        if manager:
+            query = {**DRY_RUN, "fieldManager": manager, "force": "true"}
+            kind = "application/apply-patch+yaml"
+            return self._ask("PATCH", path_of(key), key, wish, query, kind)
+        before = (there["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+        patch = merge_patch(json.loads(before) if before else {}, _with_maps(wish))
+        kind = "application/merge-patch+json"
+        return self._ask("PATCH", path_of(key), key, patch, DRY_RUN, kind)
 
     def replaced(self, there: Object, spec: Mapping[str, Any]) -> Object:
         """As :meth:`Cluster.replaced`."""
@@ -111,7 +108,14 @@ class Server:
         query: Mapping[str, str] = DRY_RUN,
         content_type: str = "application/json",
     ) -> Object:
-        answer = self.kube.request(method, path, body, query=query, content_type=content_type)
+        try:
+            answer = self.kube.request(method, path, body, query=query, content_type=content_type)
+        except Denied as error:
+            raise Forbidden(str(error)) from error
+        except KubeError as error:
+            if error.status in (400, 404, 422):
+                raise Refused(str(error)) from error
+            raise
         return {**answer, "kind": key.kind}
 
 
