@@ -203,7 +203,21 @@ def flowing(
             return false(FLOWING, "Late", f"no run has succeeded since {iso(created)}")
     if success is None:
         return unknown(FLOWING, "NotDue", "no run has finished yet")
-    rows = (last or {}).get("rows")
-    return true(
-        FLOWING, "RunSucceeded", f"the last run brought {rows} rows" if rows is not None else ""
-    )
+    return true(FLOWING, "RunSucceeded", _brought(last or {}))
+
+
+def _brought(last: Mapping[str, Any]) -> str:
+    """What a run that succeeded brought, and what of it a person should look at."""
+    rows = last.get("rows")
+    if rows is None:
+        return ""
+    quarantined = last.get("quarantined") or 0
+    if rows:
+        text = f"the last run brought {rows} rows"
+    elif quarantined:
+        text = "the last run brought no rows that keep the contract"
+    else:
+        text = "the last run found no rows: what was there before stays as it is"
+    if quarantined:
+        text += f"; {quarantined} went to quarantine, which has each with its reason"
+    return text
