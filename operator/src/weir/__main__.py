@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 import threading
@@ -25,8 +27,11 @@ from weir.reconcile.controller import Controller
 from weir.reconcile.engine import Reconciler
 from weir.reconcile.feed import FeedWatcher, make_books
 from weir.reconcile.metrics import Metrics
+from weir.reconcile.oversight import Oversight
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Services
+from weir.reconcile.steps import view_of
+from weir.reconcile.view import recorded
 from weir.reconcile.workers import Workers
 from weir.reconcile.world import Worlds
 
@@ -38,8 +43,11 @@ STUCK_SECONDS = 600.0
 """A reconcile that takes longer hangs: every call in it has a time limit."""
 LOOP_SECONDS = 30.0
 """Seconds for which the event loop, and with it every watch, may be silent."""
-STOP_SECONDS = 25.0
-"""Seconds that reconciles under way get to end: less than a pod's grace of 30 s."""
+STOP_SECONDS = 6.0
+"""Seconds that reconciles under way get to end. One that hangs on AWS is then cut off: it may be cut
+off anywhere, for the same reason that the process may be killed."""
+WATCH_STOP_SECONDS = 2.0
+"""Seconds that Kopf gets to close its watches."""
 
 
 class Operator:
@@ -65,7 +73,11 @@ class Operator:
             lambda text: log.warning("event", error=text),
         )
         worlds = Worlds(
-            self._pool, time.monotonic, settings.drift_interval, observer=self._metrics.called
+            self._pool,
+            time.monotonic,
+            settings.drift_interval,
+            observer=self._metrics.called,
+            expected=lambda platform: recorded(view_of(self._services), platform),
         )
         self._services = Services(
             kube=self._kube,
@@ -90,6 +102,10 @@ class Operator:
             reconciler.reconcile, self._metrics, settings.workers, time.monotonic
         )
         self._controller = Controller(self._store, self._workers)
+        self._oversight = Oversight(
+            self._kube, self._store, lambda: self._controller, settings.namespaces
+        )
+        self._primed = False
         self._feed = FeedWatcher(self._services, self._wake, settings.feed_interval)
         self._health = HealthServer(
             settings.bind,
@@ -98,11 +114,17 @@ class Operator:
             live={
                 "event loop": lambda: "silent" if self._loop_beat.late() else "",
                 "workers": self._workers_fault,
+                "watches": self._oversight.fault,
                 "run feed": lambda: (
                     "" if self._feed.alive or not self._watching.is_set() else "dead"
                 ),
             },
-            ready={"watches": lambda: "" if self._watching.is_set() else "not started yet"},
+            ready={
+                "first listings": lambda: "" if self._primed else "not seen yet",
+                "events": lambda: "" if self._watching.is_set() else "not watched yet",
+                "first pass": self._first_pass_fault,
+                "API server": self._oversight.unreachable,
+            },
         )
 
     def run(self) -> int:
@@ -111,26 +133,35 @@ class Operator:
             signal.signal(number, lambda *_: self._stopping.set())
         self._health.start()
         log.info("started", cluster=self._settings.cluster, port=self._health.port)
-        if not self._await_definitions():
+        if not self._await_definitions() or not self._prime():
             self._health.stop()
             return 0
         self._workers.start()
         self._feed.start()
+        self._oversight.start()
         try:
             asyncio.run(self._watch())
         finally:
             self._watching.clear()
             self._feed.stop()
+            self._oversight.stop()
             ended = self._workers.stop(STOP_SECONDS)
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._health.stop()
-            log.info("stopped", clean=ended)
-        return 0
+            asked = self._stopping.is_set()
+            log.info("stopped", clean=ended, asked=asked)
+            if not ended:
+                # The interpreter would wait for calls that hang; nothing may hold up the end.
+                logging.shutdown()
+                os._exit(0 if asked else 1)
+        return 0 if asked else 1
 
     async def _watch(self) -> None:
         """Kopf's watches, until it is time to stop."""
         registry = kopf.OperatorRegistry()
-        handlers.register(registry, self._controller, self._settings.kubeconfig)
+        handlers.register(
+            registry, self._controller, self._settings.kubeconfig, self._oversight.heard
+        )
         stop = asyncio.Event()
         ready = asyncio.Event()
         namespaces = list(self._settings.namespaces)
@@ -153,7 +184,10 @@ class Operator:
                 await asyncio.sleep(0.2)
         finally:
             stop.set()
-        await watches
+            self._workers.halt()
+        ended, _ = await asyncio.wait({watches}, timeout=WATCH_STOP_SECONDS)
+        for task in ended:
+            task.result()
 
     def _await_definitions(self) -> bool:
         """Wait until every kind is served: one that comes later would never be watched."""
@@ -170,6 +204,23 @@ class Operator:
                 log.info("waiting", missing=", ".join(missing), version=VERSION)
             self._stopping.wait(CRD_WAIT)
         return False
+
+    def _prime(self) -> bool:
+        """List all objects: only who knows all of them looks at the first."""
+        while not self._stopping.is_set():
+            try:
+                self._workers.expect(self._oversight.prime())
+            except KubeError as error:
+                log.warning("listing", error=str(error))
+            else:
+                self._primed = True
+                return True
+            self._stopping.wait(CRD_WAIT)
+        return False
+
+    def _first_pass_fault(self) -> str:
+        left = self._workers.first_pass_left
+        return f"{left} objects have not been looked at yet" if left else ""
 
     def _wake(self, key: Key, lane: Lane) -> None:
         self._workers.add(key, lane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -12,12 +13,20 @@ from weir.reconcile.controller import Controller
 
 
 def register(
-    registry: kopf.OperatorRegistry, controller: Controller, kubeconfig: str | None
+    registry: kopf.OperatorRegistry,
+    controller: Controller,
+    kubeconfig: str | None,
+    heard: Callable[[str], None],
 ) -> None:
     """Watch all our kinds, at the API server that the rest of the operator talks to.
 
     The bare event handler has no last-seen state on the object, no progress annotations and no
     finalizer of Kopf's: the engine's own queue does what they are for.
+
+    Parameters
+    ----------
+    heard
+        Told the kind of each event: its watch is alive.
     """
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -41,6 +50,7 @@ def register(
     for kind, plural in PLURALS.items():
 
         async def seen(event: Any, _kind: str = kind, **_: Any) -> None:
+            heard(_kind)
             obj = dict(event["object"])
             obj.setdefault("kind", _kind)
             controller.seen(obj, gone=event["type"] == "DELETED", listed=event["type"] is None)

@@ -21,6 +21,12 @@ SECRET_WORDS = ("secret", "password", "token", "authorization", "credential", "a
 HIDDEN = "(hidden)"
 
 
+DRIFT_HELP = (
+    "the longest time between two looks at what an object has on AWS, as 10m; a Platform's "
+    "driftInterval rules where it is shorter"
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """All settings of one operator process. Times are seconds.
@@ -71,7 +77,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     add("--namespaces", default=env("NAMESPACES", ""), help="with commas; none means all")
     add("--workers", type=int, default=int(env("WORKERS", "8")), help="objects at a time")
     add("--aws-workers", type=int, default=int(env("AWS_WORKERS", "16")), help="calls at a time")
-    add("--drift-interval", type=_duration, default=env("DRIFT_INTERVAL", "10m"), help="as 10m")
+    add("--drift-interval", type=_duration, default=env("DRIFT_INTERVAL", "10m"), help=DRIFT_HELP)
     add("--feed-interval", type=float, default=float(env("FEED_INTERVAL", "3")), help="seconds")
     add("--drain-seconds", type=float, default=float(env("DRAIN_SECONDS", "900")), help="seconds")
     add(

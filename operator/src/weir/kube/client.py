@@ -22,6 +22,8 @@ TIMEOUT = 10.0
 """Seconds that one request may take."""
 PAGE = 500
 """Objects asked for in one page of a listing."""
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for a listing without specs and statuses (Kubernetes API concepts, "Receiving resources")."""
 FIELD_MANAGER = "weir"
 
 
@@ -92,6 +94,7 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Object:
         """One request.
 
@@ -100,7 +103,7 @@ class Kube:
         Gone, Stale, Denied, KubeError
             The server says 404, 409, 403, or anything else but success, or nothing.
         """
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path
         if query:
@@ -133,6 +136,14 @@ class Kube:
             if not token:
                 return
             query["continue"] = token
+
+    def metadata_of(self, kind: str, namespace: str = "") -> tuple[list[Object], int]:
+        """Metadata of all objects of a kind from the server's cache, and as of which version."""
+        answer = self.request(
+            "GET", collection(kind, namespace), query={"resourceVersion": "0"}, accept=METADATA
+        )
+        items = [{**item, "kind": kind} for item in answer.get("items", [])]
+        return items, int(answer["metadata"].get("resourceVersion") or 0)
 
     def put_status(self, obj: Object, status: Mapping[str, Any]) -> Object:
         """Replace an object's status, if the object is still the one that was read."""

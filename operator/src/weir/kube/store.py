@@ -11,7 +11,6 @@ from weir.kube.client import Object
 from weir.kube.keys import Key
 from weir.kube.references import ReferenceIndex, references
 
-
 GONE_REMEMBERED = 10_000
 """Objects of which it is remembered that they are gone."""
 
@@ -37,7 +36,7 @@ class Store:
         key = Key.of(obj)
         with self._lock:
             before = self._objects.get(key)
-            if before is not None and _version(before) > _version(obj):
+            if before is not None and version_of(before) > version_of(obj):
                 return before
             if obj["metadata"]["uid"] in self._gone:
                 return before
@@ -83,6 +82,7 @@ class Store:
             return sorted(self._objects)
 
 
-def _version(obj: Mapping[str, Any]) -> int:
+def version_of(obj: Mapping[str, Any]) -> int:
+    """An object's resource version as a number; 0 where it has none."""
     version = str(obj["metadata"].get("resourceVersion", "0"))
     return int(version) if version.isdigit() else 0

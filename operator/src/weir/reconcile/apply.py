@@ -42,6 +42,10 @@ DELETING = "Deleting"
 NOT_OURS = frozenset({EXTERNAL, MISSING, CONFLICTING, UNSEEN})
 """States of resources that nobody deletes."""
 
+ECHO_SECONDS = 60.0
+"""Seconds after our own write for which a difference is taken for AWS's delay, not for a change by
+others: it is put right all the same, and not told."""
+
 PATIENCE = 3
 """Equal updates in a row after which an update is known to change nothing."""
 
@@ -96,7 +100,8 @@ class Problem:
 class Applied:
     """What became of everything.
 
-    ``attributes`` are what references resolve to: ``(logical id, attribute)``.
+    ``attributes`` are what references resolve to: ``(logical id, attribute)``. ``echoes`` were
+    written by us shortly before: what differs in them may be an old sight.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -104,6 +109,7 @@ class Applied:
     done: list[Action] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     attributes: dict[tuple[str, str], str] = field(default_factory=dict)
+    echoes: frozenset[PhysicalKey] = frozenset()
 
     @property
     def converged(self) -> bool:
@@ -232,7 +238,11 @@ class Applier:
         observed, unseen = self._inventory.look(wanted)
         if write_ahead is not None:
             self._write_ahead(owner, ordered, observed, unseen, previous, write_ahead)
-        result = Applied()
+        result = Applied(
+            echoes=frozenset(
+                key for key in wanted if self._inventory.written_since(key, ECHO_SECONDS)
+            )
+        )
         states: dict[str, Entry] = {}
         for wave in ordered:
             runnable = [

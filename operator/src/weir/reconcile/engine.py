@@ -64,6 +64,9 @@ class Reconciler:
             self._refresh(key)
             return Result("stale", 0.5)
         except Gone:
+            # The watch did not bring its deletion, or not yet.
+            self._services.store.remove(obj)
+            self._services.metrics.forget(key)
             return Result("gone")
         except (Denied, KubeError) as error:
             log.warning("kubernetes", kind=key.kind, object=key.id, error=str(error))

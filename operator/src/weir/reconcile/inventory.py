@@ -29,6 +29,9 @@ SETTLING = 2.0
 """Seconds for which an entry counts while AWS is still changing the resource."""
 
 
+UNASKED = 4.0
+"""Times the drift interval after which an entry that nobody asked for is forgotten."""
+
 COSTLY = frozenset({"redshift.Schema", "redshift.Table"})
 """Kinds that no timer looks at: a question keeps a serverless warehouse awake, and billed. They are
 looked at when the spec changes, when somebody asks, and after a restart."""
@@ -55,9 +58,10 @@ class Inventory:
 
     def __init__(self, adapters: Mapping[str, Adapter], ttl: float, clock: Clock) -> None:
         self._adapters = adapters
-        self._ttl = ttl
+        self.ttl = ttl
         self._clock = clock
         self._entries: dict[str, dict[str, _Entry]] = defaultdict(dict)
+        self._asked: dict[tuple[str, str], float] = {}
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
 
@@ -67,6 +71,7 @@ class Inventory:
             for kind, name in keys:
                 if kind in self._adapters:
                     self._entries[kind].setdefault(name, _NEVER)
+                    self._asked[kind, name] = self._clock()
 
     def get(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Observed]:
         """What exists of these, no older than the drift interval. The absent are left out."""
@@ -115,15 +120,18 @@ class Inventory:
         """Forget what is known, so that the next reader looks."""
         self._set(kind, name, _NEVER)
 
-    def forget(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Nobody asks for these any more."""
+    def written_since(self, key: tuple[str, str], seconds: float) -> bool:
+        """Whether the operator itself wrote a resource within the last ``seconds``."""
         with self._guard:
-            for kind, name in keys:
-                self._entries[kind].pop(name, None)
+            entry = self._entries[key[0]].get(key[1])
+        if entry is None or entry.written is None:
+            return False
+        return self._clock() - entry.written < seconds
 
     def _set(self, kind: str, name: str, entry: _Entry) -> None:
         with self._guard:
             self._entries[kind][name] = entry
+            self._asked.setdefault((kind, name), self._clock())
 
     def _of_kind(self, kind: str, names: list[str]) -> dict[str, Observed]:
         with self._locks[kind]:
@@ -131,11 +139,20 @@ class Inventory:
             self.expect((kind, name) for name in names)
             now = self._clock()
             if any(self._old(kind, known[name], now) for name in names):
+                self._prune(kind, now)
                 stale = [name for name, entry in list(known.items()) if self._old(kind, entry, now)]
                 self._look(kind, stale)
             return {
                 name: observed for name in names if (observed := known[name].observed) is not None
             }
+
+    def _prune(self, kind: str, now: float) -> None:
+        """Forget what nobody has asked for since long: its owner is gone."""
+        limit = now - UNASKED * max(self.ttl, CONSISTENCY_GRACE)
+        with self._guard:
+            for name in [one for one in self._entries[kind] if self._asked[kind, one] < limit]:
+                del self._entries[kind][name]
+                del self._asked[kind, name]
 
     def _look(self, kind: str, names: list[str]) -> None:
         adapter = self._adapters[kind]
@@ -163,7 +180,7 @@ class Inventory:
         settling = entry.observed is not None and not entry.observed.settled
         if settling:
             return now - entry.looked >= SETTLING
-        return kind not in COSTLY and now - entry.looked >= self._ttl
+        return kind not in COSTLY and now - entry.looked >= self.ttl
 
 
 _NEVER = _Entry(None, float("-inf"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from weir.aws.errors import AccessDenied, AwsError, Conflict, Invalid, NotYet, Throttled
@@ -24,15 +24,18 @@ from weir.kube.conditions import (
 )
 from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation
 from weir.reconcile.apply import Applied, Entry, NotConverging
-from weir.reconcile.plan import Action, Verb
+from weir.reconcile.plan import Action, PhysicalKey, Verb
 from weir.reconcile.runs import iso
 from weir.reconcile.services import Result, Services
+from weir.reconcile.world import drift_seconds
 
 SOON = 2.0
 """Seconds until the next look at what AWS is still working on."""
 TOLD_FIELDS = 8
 """Fields that an event or a message names."""
 TOLD_PROBLEMS = 3
+ALL_WELL = "everything is as the spec says"
+"""What Ready says, as condition and as event."""
 
 TERMINAL = (Conflict, Invalid, AccessDenied)
 """No retry helps until a person does something; tried again slowly all the same."""
@@ -136,11 +139,19 @@ class Look:
         self.services.metrics.forget(self.key)
 
     def drift(self) -> float:
-        """Seconds to the next look where all is well."""
-        return self.services.options.drift_interval
+        """Seconds to the next look where all is well: the Platform's ``driftInterval`` rules."""
+        name = self.key.name
+        if self.key.kind != "Platform":
+            name = self.obj["spec"].get("platform", "default")
+        platform = self.services.store.get(Key("Platform", "", name))
+        interval = (platform or {}).get("spec", {}).get("driftInterval")
+        return drift_seconds(interval, self.services.options.drift_interval)
 
-    def tell(self, done: Sequence[Action]) -> None:
-        """Events for what was done: what had changed behind our back, and what stays behind."""
+    def tell(self, done: Sequence[Action], echoes: Collection[PhysicalKey] = ()) -> None:
+        """Events for what was done: what had changed behind our back, and what stays behind.
+
+        ``echoes`` were written by ourselves a moment ago: AWS may still show them as they were.
+        """
         known = {entry.key for entry in self.entries if entry.state == "Ready"}
         synced = find(self.obj.get("status") or {}, SYNCED) or {}
         settled = self.same_wish and synced.get("observedGeneration") == self.generation
@@ -148,12 +159,12 @@ class Look:
             if action.verb is Verb.RETAIN:
                 note = f"{action.kind} {action.name} {action.reason}: it stays on AWS"
                 self.services.events.say(self.obj, "Retained", note)
-            elif settled and (action.kind, action.name) in known:
+            elif settled and (action.kind, action.name) in known.difference(echoes):
                 self.services.events.warn(self.obj, "DriftCorrected", drift_note(action))
 
     def applied(self, result: Applied) -> Halt | None:
         """Take over what an apply came to. Returns why the object is not synced, or None."""
-        self.tell(result.done)
+        self.tell(result.done, result.echoes)
         self.enter(result.entries)
         self.services.metrics.owns(self.key, result.entries)
         if result.problems:
@@ -191,7 +202,7 @@ class Look:
             self._send(status)
         if halt is None:
             if not was_ready:
-                self.services.events.say(self.obj, "Ready", ready or "everything is as wanted")
+                self.services.events.say(self.obj, "Ready", ready or ALL_WELL)
             return Result("suspended" if self.suspended else "converged", self.drift())
         if halt.stalled or (was_ready and not halt.synced):
             self.services.events.warn(self.obj, halt.reason, halt.message)
@@ -205,7 +216,7 @@ class Look:
         if halt is None:
             count = len(self.status.get("resources") or [])
             found = [
-                true(READY, reason, ready or "everything is as the spec says"),
+                true(READY, reason, ready or ALL_WELL),
                 true(SYNCED, "Synced", f"{count} AWS resources are as the spec says"),
             ]
         else:
@@ -237,9 +248,17 @@ RETRIED = frozenset({"NotYet", "NotFound", "Throttled", "Transient", "AwsError"}
 
 
 def halt_of(errors: Sequence[AwsError]) -> Halt:
-    """What several failures come to: the worst one's class, and what they say."""
+    """What several failures come to: the worst one's class, and what they say.
+
+    The text begins with those of that class, so that it fits the reason; another class is named
+    before what it says.
+    """
     worst = min(errors, key=_rank)
-    told = sorted({str(error) for error in errors})
+    texts = {
+        str(error) if type(error) is type(worst) else f"{type(error).__name__}: {error}": error
+        for error in errors
+    }
+    told = sorted(texts, key=lambda text: (type(texts[text]) is not type(worst), text))
     message = "; ".join(told[:TOLD_PROBLEMS])
     if len(told) > TOLD_PROBLEMS:
         message += f"; and {len(told) - TOLD_PROBLEMS} more"

@@ -61,7 +61,8 @@ class Options:
     artifacts
         Directory with ``artifacts.json`` and the code that it lists.
     drift_interval
-        Seconds between two looks at an object for which nothing happened.
+        Seconds between two looks at an object for which nothing happened, at most: a Platform's
+        ``driftInterval`` rules where it is shorter.
     drain_seconds
         The longest wait for running executions when something is deleted.
     runtime, architecture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -96,6 +96,14 @@ class View:
             if obj["spec"].get("platform", "default") == platform
         ]
         return sorted(found, key=age)
+
+
+def recorded(view: View, platform: str) -> Iterator[tuple[str, str]]:
+    """``(kind, name)`` of all AWS resources that stand on a Platform's and its users' statuses."""
+    own = view.get(Key("Platform", "", platform))
+    for obj in (*([own] if own else []), *view.users(platform)):
+        for line in (obj.get("status") or {}).get("resources") or []:
+            yield line["kind"], line["name"]
 
 
 def age(obj: Object) -> tuple[str, Key]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -46,6 +46,7 @@ class Workers:
         self._changed = threading.Condition()
         self._stopping = False
         self._busy: dict[Key, float] = {}
+        self._first: set[Key] = set()
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(count)
@@ -58,13 +59,18 @@ class Workers:
 
     def stop(self, seconds: float) -> bool:
         """Take no more keys, and wait for those in work. Returns whether all have ended."""
+        self.halt()
+        end = self._clock() + seconds
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - self._clock()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def halt(self) -> None:
+        """Take no more keys."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        end = self._clock() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, end - self._clock()))
-        return not any(thread.is_alive() for thread in self._threads)
 
     def add(self, key: Key, lane: Lane, delay: float = 0.0) -> None:
         """Ask for work on a key, ``delay`` seconds from now."""
@@ -72,10 +78,22 @@ class Workers:
             self._queue.add(key, lane, self._clock(), delay)
             self._changed.notify()
 
+    def expect(self, keys: Iterable[Key]) -> None:
+        """These make up the first pass."""
+        with self._changed:
+            self._first.update(keys)
+
+    @property
+    def first_pass_left(self) -> int:
+        """Objects of the first pass that have not been looked at yet."""
+        with self._changed:
+            return len(self._first)
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
         with self._changed:
             self._queue.forget(key)
+            self._first.discard(key)
 
     @property
     def alive(self) -> bool:
@@ -122,6 +140,7 @@ class Workers:
         with self._changed:
             now = self._clock()
             self._busy.pop(key, None)
+            self._first.discard(key)
             self._queue.done(key, now)
             if result.outcome in ("gone", "deleted"):
                 if result.requeue_after is None:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.registry import adapters as registered_adapters
 from weir.aws.session import Assume, AwsSession, Observer, Target
+from weir.blueprint.config import seconds
 from weir.reconcile.apply import Applier
 from weir.reconcile.inventory import Inventory
 from weir.reconcile.ledger import Ledger
 from weir.resource import Adapter
 
 MakeAdapters = Callable[[AwsSession], Mapping[str, Adapter]]
+Expected = Callable[[str], Iterable[tuple[str, str]]]
+"""Platform name -> ``(kind, name)`` of every AWS resource that its objects are known to have."""
+
+
+def drift_seconds(platform_interval: str | None, bound: float) -> float:
+    """Seconds between two looks at what a Platform has on AWS.
+
+    The Platform's ``spec.driftInterval`` rules; the operator's own setting is the longest that any
+    Platform gets, and what counts where the Platform is not known.
+
+    Parameters
+    ----------
+    platform_interval
+        ``spec.driftInterval``, as ``10m``; None where there is no Platform.
+    bound
+        The operator's setting, seconds.
+    """
+    if platform_interval is None:
+        return bound
+    return min(bound, max(1.0, float(seconds(platform_interval))))
 
 
 def target_of(platform: Platform) -> Target:
@@ -53,11 +74,14 @@ class Worlds:
     clock
         Seconds that only grow.
     ttl
-        Seconds for which an observation counts.
+        Seconds for which an observation counts at most; a Platform's ``driftInterval`` says less.
     observer
         Told of every AWS call.
     dry_run
         Refuse every write.
+    expected
+        Asked when a world is made: what the first look at each kind takes along, so that a restart
+        costs listings of the account and not calls for each object.
     """
 
     def __init__(
@@ -68,6 +92,7 @@ class Worlds:
         observer: Observer | None = None,
         dry_run: bool = False,
         make_adapters: MakeAdapters = registered_adapters,
+        expected: Expected = lambda _platform: (),
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -75,6 +100,7 @@ class Worlds:
         self._observer = observer
         self._dry_run = dry_run
         self._make_adapters = make_adapters
+        self._expected = expected
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -85,7 +111,9 @@ class Worlds:
             world = self._worlds.get(platform.name)
             if world is None or world.target != target:
                 world = self._make(target)
+                world.inventory.expect(self._expected(platform.name))
                 self._worlds[platform.name] = world
+            world.inventory.ttl = drift_seconds(platform.spec.drift_interval, self._ttl)
             return world
 
     def known(self) -> dict[str, World]:
