@@ -10,7 +10,6 @@ from pydantic.alias_generators import to_camel
 GROUP = "weir.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-FINALIZER = f"{GROUP}/finalizer"
 
 PAUSED = f"{GROUP}/paused"
 RECONCILE_AT = f"{GROUP}/reconcile-at"
