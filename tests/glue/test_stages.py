@@ -62,7 +62,7 @@ def test_a_transform_goes_through_its_steps(spark: SparkSession) -> None:
     steps = [
         {"derive": {"twice": "id * 2"}},
         {"cast": {"twice": "string"}},
-        {"join": {"source": "countries", "on": ["country"], "how": "left"}},
+        {"join": {"source": "countries", "keys": ["country"], "how": "left"}},
         {"explode": {"column": "tags", "into": "tag"}},
         {"flatten": {"column": "extra"}},
         {"sql": "select id, title, tag, twice, extra_x from input"},

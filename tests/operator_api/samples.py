@@ -303,7 +303,7 @@ PIPELINE = {
                     {"cast": {"a": "decimal(10,2)"}},
                     {"derive": {"domain": "split(customerEmail, '@')[1]"}},
                     {"filter": "a > 1"},
-                    {"join": {"source": "countries", "on": ["country"], "how": "left"}},
+                    {"join": {"source": "countries", "keys": ["country"], "how": "left"}},
                     {"union": {"source": "countries"}},
                     {"explode": {"column": "items", "into": "item"}},
                     {"flatten": {"column": "address", "separator": "_"}},

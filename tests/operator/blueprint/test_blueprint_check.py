@@ -322,7 +322,7 @@ PIPELINE_FAULTS = {
         "InvalidExpression",
     ),
     "a join of an undeclared source": (
-        stage(transform=[{"join": {"source": "countries", "on": ["customerId"]}}]),
+        stage(transform=[{"join": {"source": "countries", "keys": ["customerId"]}}]),
         "UnknownSource",
     ),
     "a script without a grant": (

@@ -77,8 +77,8 @@ def _filter(df: DataFrame, text: str, _: Context, where: str) -> DataFrame:
 
 def _join(df: DataFrame, options: Mapping[str, Any], context: Context, where: str) -> DataFrame:
     other = _table(context, options["source"], where)
-    keys = find(df, options["on"], where)
-    theirs = find(other, options["on"], f"{where}, source {options['source']}")
+    keys = find(df, options["keys"], where)
+    theirs = find(other, options["keys"], f"{where}, source {options['source']}")
     for mine, their in zip(keys, theirs, strict=True):
         other = other.withColumnRenamed(their, mine)
     how = {"leftSemi": "left_semi", "leftAnti": "left_anti"}.get(

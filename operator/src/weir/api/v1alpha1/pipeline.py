@@ -117,7 +117,7 @@ class Join(Model):
     """Join a declared source."""
 
     source: ObjectName = Field(description="One of the pipeline's sources.")
-    on: Keys = Field(
+    keys: Keys = Field(
         description="Columns of the same name on both sides.", json_schema_extra=string_set()
     )
     how: Literal["inner", "left", "right", "full", "leftSemi", "leftAnti"] | None = Field(
