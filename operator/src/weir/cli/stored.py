@@ -135,7 +135,7 @@ class NoServer:
         found = validation.problems(Document("", wish, {}))
         if found:
             raise Refused("; ".join(f"{one.path}: {one.message}" for one in found))
-        return validation.defaulted(wish)
+        return validation.defaulted({**wish, "metadata": {"uid": "", **wish["metadata"]}})
 
     def replaced(self, there: Object, spec: Mapping[str, Any]) -> Object:
         """As :meth:`Cluster.replaced`."""
