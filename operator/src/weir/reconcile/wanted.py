@@ -134,7 +134,6 @@ def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
     namespace = source.namespace
     schemas = context.view.schemas(namespace)
     target = source.spec.redshift
-    need_claims(context, namespace, [target.schema_name] if target else [])
     reference = source.spec.schema_ref
     if reference is not None and reference.name not in schemas:
         raise Halt(
@@ -143,6 +142,7 @@ def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
         )
     known = check.Known(namespace, schemas, {source.name: source}, context.facts, context.grant)
     _refuse(check.datasource_problems(source, known))
+    need_claims(context, namespace, [target.schema_name] if target else [])
     resources = _drawn(
         lambda: datasource.datasource_resources(source, context.facts, context.grant, schemas)
     )
@@ -154,10 +154,10 @@ def pipeline_wanted(
 ) -> Wanted:
     """What a Pipeline wants."""
     targets = [stage.load.redshift for stage in found.spec.stages if stage.load]
-    need_claims(context, found.namespace, [target.schema_name for target in targets])
     schemas = context.view.schemas(found.namespace)
     known = check.Known(found.namespace, schemas, sources, context.facts, context.grant)
     _refuse(check.pipeline_problems(found, known))
+    need_claims(context, found.namespace, [target.schema_name for target in targets])
     resources = _drawn(
         lambda: pipeline.pipeline_resources(found, context.facts, context.grant, sources, schemas)
     )
