@@ -16,8 +16,8 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 SUSPENDED = "Suspended"
 
-MESSAGE_LIMIT = 2048
-"""Characters of a message; the API takes twice that."""
+MESSAGE_LIMIT = 4096
+"""Characters of a message that the API takes."""
 
 
 @dataclass(frozen=True)

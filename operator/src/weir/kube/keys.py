@@ -27,6 +27,8 @@ FINALIZER = "weir.dev/aws"
 PAUSED = "weir.dev/paused"
 RECONCILE_AT = "weir.dev/reconcile-at"
 ADOPT = "weir.dev/adopt"
+SQL_DONE = "weir.dev/sql-done"
+"""Says of a Platform without an admin secret that its SQL has been run by hand: the SQL's hash."""
 
 
 @dataclass(frozen=True, order=True)

@@ -70,6 +70,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
         look,
         services.books.of(platform.name).last(look.key),
         api.schedule if api else None,
+        api.timezone if api else "UTC",
         source.spec.suspend,
     )
     look.status["links"] = blueprints.links(context, wanted.resources)

@@ -62,6 +62,7 @@ def _converge(look: Look, pipeline: Pipeline) -> Halt | None:
         look,
         services.books.of(platform.name).last(look.key),
         schedule.expression if schedule else None,
+        schedule.timezone if schedule else "UTC",
         pipeline.spec.suspend,
     )
     look.status["links"] = blueprints.links(context, wanted.resources)
@@ -98,7 +99,8 @@ def _check_handover(obj: Object, pipeline: Pipeline, sources: dict[str, DataSour
                 "Conflict",
                 f"DataSource {name} has a managed Pipeline of its own. To hand over, set "
                 "pipeline: {managed: false} on it: the managed one goes, and this one takes its "
-                "place; cursor and ledger stay with the source",
+                "place; cursor and ledger stay with the source. Or name another source as primary: "
+                "joining this one is fine",
                 stalled=True,
             )
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
 from weir.kube.client import Object
-from weir.kube.keys import Key, is_deleting
+from weir.kube.keys import SQL_DONE, Key, annotation, is_deleting
+from weir.reconcile import keypolicy
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.look import Halt, Look, halt_of
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import converge, deletion_time, owner_of, paused, take_down, view_of
 from weir.reconcile.view import parse
+from weir.reconcile.world import World
+from weir_contract.codec import digest
 
 SHOWN_USERS = 5
+SQL_SHOWN = 3400
+"""Characters of SQL that a condition's message shows, in whole statements."""
 
 
 def reconcile(services: Services, obj: Object) -> Result:
@@ -52,7 +57,52 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     wanted = blueprints.platform_wanted(context, look.obj)
     halt = converge(look, world, wanted, adopt_granted=True)
     look.status["links"] = blueprints.links(context, wanted.resources)
-    return halt
+    return halt or _key_fault(world, platform) or _sql_by_hand(look, context)
+
+
+def _key_fault(world: World, platform: Platform) -> Halt | None:
+    """Whom an adopted key's policy shuts out."""
+    arn = platform.spec.kms.key_arn
+    if arn is None:
+        return None
+    key = world.inventory.get([("kms.Key", arn)]).get(("kms.Key", arn))
+    document = key.properties.get("KeyPolicy") or {} if key is not None else {}
+    lacking = keypolicy.missing(document, platform.spec.account_id, platform.spec.region)
+    if not lacking:
+        return None
+    return Halt(
+        "KeyPolicyIncomplete",
+        f"the policy of the key {arn} (spec.kms.keyArn) does not allow what is needed, so that "
+        f"logs, alarms or events would be lost: {'; '.join(lacking)}. Add Allow statements for "
+        "them to the key's policy; Weir does not change a key that it did not make",
+        stalled=True,
+        synced=True,
+    )
+
+
+def _sql_by_hand(look: Look, context: blueprints.Context) -> Halt | None:
+    """What an administrator has to run where the operator has no secret to run it with."""
+    statements = blueprints.manual_sql(context)
+    mark = digest({"statements": list(statements)})[:16]
+    if not statements or annotation(look.obj, SQL_DONE) == mark:
+        return None
+    shown: list[str] = []
+    for statement in statements:
+        if sum(map(len, shown)) + len(statement) > SQL_SHOWN:
+            break
+        shown.append(statement)
+    left = len(statements) - len(shown)
+    more = f" -- and {left} more, for further namespaces: use adminSecretArn" if left else ""
+    return Halt(
+        "ManualSqlNeeded",
+        "spec.redshift names no adminSecretArn: an administrator of the warehouse runs this SQL and "
+        f'then annotates the Platform with {SQL_DONE}="{mark}" (or give adminSecretArn): '
+        + "; ".join(shown)
+        + ";"
+        + more,
+        stalled=True,
+        synced=True,
+    )
 
 
 def _take_down(look: Look, platform: Platform) -> Halt | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from weir.kube.conditions import FLOWING, Condition, false, true, unknown
 from weir.kube.keys import Key
+from weir.reconcile.cron import next_fire
 from weir.reconcile.ledger import Ledger
 from weir_contract.runs import RunRecord
 
@@ -25,6 +26,8 @@ REMEMBERED = 200
 """Run records kept for each object."""
 LATE_FACTOR = 2.0
 """A source is late when nothing came for so many times its schedule's period."""
+CRON_GRACE = timedelta(hours=1)
+"""The longest time that a run of a cron schedule gets to bring its data."""
 
 UNITS = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -168,6 +171,24 @@ def period_seconds(schedule: str) -> float | None:
     return float(match[1]) * UNITS[match[2]] if match else None
 
 
+def deadline(schedule: str | None, timezone: str, since: datetime) -> datetime | None:
+    """When data is late that was last seen at ``since``; None where nothing says.
+
+    A rate gets twice its period. A cron expression gets its next time and then as long as lies
+    between that one and the one after it, but :data:`CRON_GRACE` at most.
+    """
+    if not schedule:
+        return None
+    period = period_seconds(schedule)
+    if period is not None:
+        return since + timedelta(seconds=period * LATE_FACTOR)
+    due = next_fire(schedule, timezone, since)
+    if due is None:
+        return None
+    following = next_fire(schedule, timezone, due)
+    return due + (min(following - due, CRON_GRACE) if following else CRON_GRACE)
+
+
 def flowing(
     last: Mapping[str, Any] | None,
     last_success: str | None,
@@ -175,8 +196,10 @@ def flowing(
     schedule: str | None,
     suspended: bool,
     now: datetime,
+    timezone: str = "UTC",
 ) -> Condition:
-    """Whether data arrives as promised.
+    """Whether data arrives as promised. The text names times, never spans that grow by themselves,
+    so that it is the same as long as nothing happens.
 
     Parameters
     ----------
@@ -187,23 +210,24 @@ def flowing(
     created
         When the object was created: a first run is due one period later.
     schedule
-        ``rate(...)`` says when something is late; a cron expression and None do not.
+        ``rate(...)`` or ``cron(...)`` say when something is late; None does not.
+    timezone
+        Of a cron expression.
     """
     if suspended:
         return unknown(FLOWING, "Suspended", "suspend is set: nothing is asked for")
     if last is not None and last.get("state") == "Failed":
         return false(FLOWING, "RunFailed", str(last.get("message") or f"run {last['run']} failed"))
-    period = period_seconds(schedule) if schedule else None
     success = instant(last_success)
-    if period is not None:
-        due = timedelta(seconds=period * LATE_FACTOR)
-        if success is not None and now - success > due:
-            return false(FLOWING, "Late", f"nothing has come since {last_success}")
-        if success is None and now - created > due:
-            return false(FLOWING, "Late", f"no run has succeeded since {iso(created)}")
+    late = deadline(schedule, timezone, success or created)
+    if late is not None and now > late:
+        since = f"nothing has come since {iso(success)}" if success else "no run has succeeded yet"
+        return false(FLOWING, "Late", f"{since}; by {schedule} it was due by {iso(late)}")
+    limit = f"; late from {iso(late)} on" if late is not None else ""
     if success is None:
-        return unknown(FLOWING, "NotDue", "no run has finished yet")
-    return true(FLOWING, "RunSucceeded", _brought(last or {}))
+        return unknown(FLOWING, "NotDue", f"no run has finished yet{limit}")
+    brought = _brought(last or {}) or "a run has succeeded"
+    return true(FLOWING, "RunSucceeded", f"{brought}; ended {iso(success)}{limit}")
 
 
 def _brought(last: Mapping[str, Any]) -> str:

@@ -109,7 +109,11 @@ def _fingerprint(wanted: Wanted) -> str:
 
 
 def follow_runs(
-    look: Look, record: RunRecord | None, schedule: str | None, suspended: bool
+    look: Look,
+    record: RunRecord | None,
+    schedule: str | None,
+    timezone: str,
+    suspended: bool,
 ) -> None:
     """``status.lastRun``, the condition Flowing, gauges and events, from the newest run."""
     if record is not None:
@@ -137,6 +141,7 @@ def follow_runs(
         schedule,
         suspended,
         look.services.now(),
+        timezone,
     )
 
 

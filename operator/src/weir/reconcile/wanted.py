@@ -12,6 +12,7 @@ from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
 from weir.blueprint import check, config, datasource, naming, pipeline, platform
+from weir.blueprint.dashboard import NamespaceUse
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant, namespace_grant
 from weir.kube.client import Object
@@ -166,6 +167,18 @@ def pipeline_wanted(
 
 def platform_wanted(context: Context, obj: Object) -> Wanted:
     """What a Platform wants, for itself and for those that use it."""
+    uses = _uses(context)
+    resources = _drawn(lambda: platform.platform_resources(context.platform, context.facts, uses))
+    return _wanted(context, obj, resources)
+
+
+def manual_sql(context: Context) -> Sequence[str]:
+    """What an administrator of the warehouse runs by hand, where no admin secret is named."""
+    return platform.manual_sql(context.facts, _uses(context))
+
+
+def _uses(context: Context) -> tuple[NamespaceUse, ...]:
+    """What the namespaces that are granted the Platform claim of it."""
     found = context.platform
     sources: list[DataSource] = []
     pipelines: list[Pipeline] = []
@@ -177,9 +190,7 @@ def platform_wanted(context: Context, obj: Object) -> Wanted:
             sources.append(parse(DataSource, user))
         else:
             pipelines.append(parse(Pipeline, user))
-    uses = platform.uses_of(sources, pipelines)
-    resources = _drawn(lambda: platform.platform_resources(found, context.facts, uses))
-    return _wanted(context, obj, resources)
+    return platform.uses_of(sources, pipelines)
 
 
 def known_resources(

@@ -44,7 +44,9 @@ def target_of(platform: Platform) -> Target:
     spec = platform.spec
     roles: tuple[Assume, ...] = ()
     if spec.assume_role is not None:
-        roles = (Assume(spec.assume_role.role_arn, spec.assume_role.external_id or ""),)
+        role = spec.assume_role
+        tags = tuple(sorted(role.session_tags.items()))
+        roles = (Assume(role.role_arn, role.external_id or "", tags=tags),)
     return Target(
         region=spec.region,
         account_id=spec.account_id,
