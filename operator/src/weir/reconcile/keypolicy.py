@@ -1,0 +1,60 @@
+"""May everybody use an adopted KMS key who has to? Where not, alarms and events are lost silently.
+
+S3, DynamoDB, SQS and Lambda use the key with the permissions of who calls them: for these the key
+has to leave it to the account's IAM policies. S3's events come by EventBridge, which is a service
+that uses the key by itself, like CloudWatch Logs and CloudWatch's alarms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+LOGS = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey")
+"""CloudWatch Logs User Guide, *Encrypt log data using AWS KMS*."""
+MESSAGES = ("Decrypt", "GenerateDataKey")
+"""SQS Developer Guide, *Key management*; SNS Developer Guide, *Securing with SSE*."""
+ACCOUNT = ("Encrypt", "Decrypt", "GenerateDataKey", "DescribeKey")
+
+
+def missing(document: Mapping[str, Any], account: str, region: str) -> list[str]:
+    """Who may not do what with the key, for people; empty where all is well.
+
+    Conditions are not judged: whoever wrote one has thought of the service.
+
+    Parameters
+    ----------
+    document
+        The key's policy as :func:`weir.aws.documents.policy` brings it into form.
+    account
+        The account that uses the key, 12 digits.
+    region
+        Region of the log groups.
+    """
+    needs = (
+        ("AWS", account, ACCOUNT, f"account {account} (for s3, dynamodb, sqs and lambda)"),
+        ("Service", f"logs.{region}.amazonaws.com", LOGS, ""),
+        ("Service", "events.amazonaws.com", MESSAGES, ""),
+        ("Service", "cloudwatch.amazonaws.com", MESSAGES, ""),
+    )
+    found = []
+    for kind, principal, actions, title in needs:
+        allowed = list(_allowed(document, kind, principal))
+        lacking = [
+            f"kms:{action}"
+            for action in actions
+            if not any(fnmatchcase(f"kms:{action}".lower(), one) for one in allowed)
+        ]
+        if lacking:
+            found.append(f"{title or principal} lacks {', '.join(lacking)}")
+    return found
+
+
+def _allowed(document: Mapping[str, Any], kind: str, principal: str) -> Iterator[str]:
+    """Patterns of actions, lower case, that a policy allows a principal on the key."""
+    for statement in document.get("Statement", []):
+        named = (statement.get("Principal") or {}).get(kind, [])
+        anybody = "*" in (statement.get("Principal") or {}).get("AWS", [])
+        if statement.get("Effect") == "Allow" and (principal in named or anybody):
+            yield from (str(action).lower() for action in statement.get("Action", []))
