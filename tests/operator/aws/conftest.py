@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from weir.aws.session import AwsSession, Target
 from weir_local.aws.server import LocalAws
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 REGION = "eu-central-1"
 
