@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
 from weir import __version__
+from weir.api.v1alpha1.platform import Platform
 from weir.aws.calls import Calls
 from weir.aws.errors import AccessDenied, Invalid, NotFound, Transient, WriteRefused
 from weir.aws.registry import adapter_classes
 from weir.aws.session import Assume, AwsSession, Call, Sessions, Target, is_write, reading_sql
+from weir.reconcile.world import target_of
 from weir_local.aws.server import LocalAws
 
 pytestmark = pytest.mark.aws
@@ -135,6 +138,38 @@ def test_a_chain_of_roles_is_assumed_and_has_what_they_allow(
         Calls(assumed, "lambda")("ListFunctions")
     assert denied.value.action == "lambda:ListFunctions"
     assert "chain-second" in str(denied.value)
+
+
+def test_session_tags_go_with_the_assumed_role(target: Target, session: AwsSession) -> None:
+    iam = Calls(session, "iam")
+    own = f"arn:aws:iam::{ACCOUNT}:root"
+    permitted = {"Effect": "Allow", "Principal": {"AWS": own}}
+    actions = ["sts:AssumeRole", "sts:TagSession"]
+    document = {"Version": "2012-10-17", "Statement": [{**permitted, "Action": actions}]}
+    role = iam("CreateRole", RoleName="tagged", AssumeRolePolicyDocument=json.dumps(document))
+    statement = {
+        "Effect": "Allow",
+        "Action": "sqs:ListQueues",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/team": "data"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam("PutRolePolicy", RoleName="tagged", PolicyName="own", PolicyDocument=policy)
+    platform = Platform.model_validate(
+        {
+            "spec": {
+                "region": REGION,
+                "accountId": ACCOUNT,
+                "endpointUrl": target.endpoint_url,
+                "assumeRole": {"roleArn": role["Role"]["Arn"], "sessionTags": {"team": "data"}},
+            }
+        }
+    )
+    wanted = target_of(platform)
+    Calls(AwsSession(wanted), "sqs")("ListQueues")
+    untagged = replace(wanted, roles=(replace(wanted.roles[0], tags=()),))
+    with pytest.raises(AccessDenied):
+        Calls(AwsSession(untagged), "sqs")("ListQueues")
 
 
 def test_what_is_not_there_says_what_was_asked_for(session: AwsSession) -> None:

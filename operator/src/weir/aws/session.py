@@ -36,11 +36,15 @@ READS = (
 
 @dataclass(frozen=True)
 class Assume:
-    """One role of a chain; ``external_id`` is what its trust policy asks for, if it does."""
+    """One role of a chain; ``external_id`` is what its trust policy asks for, if it does.
+
+    ``tags`` are session tags, as pairs of key and value.
+    """
 
     role_arn: str
     external_id: str = ""
     session_name: str = "weir"
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ class AwsSession:
         }
         if role.external_id:
             extra["ExternalId"] = role.external_id
+        if role.tags:
+            extra["Tags"] = [{"Key": key, "Value": value} for key, value in role.tags]
         fetcher = AssumeRoleCredentialFetcher(
             partial(
                 core.create_client,
