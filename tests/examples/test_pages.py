@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from weir.aws import errors as aws_errors
@@ -111,6 +114,38 @@ def test_annotations_and_the_finalizer_have_their_names() -> None:
 def test_every_error_with_an_action_is_in_the_table() -> None:
     own = {name for name in ACTIONS if "." not in name}
     assert unnamed(own, page("runs.md")) == set()
+
+
+def fields_of(schema: dict[str, Any]) -> Iterator[str]:
+    """Every property's name, at any depth of a schema."""
+    for name, inner in schema.get("properties", {}).items():
+        yield name
+        yield from fields_of(inner)
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            yield from fields_of(schema[word])
+
+
+def test_every_field_that_an_error_names_is_in_the_api() -> None:
+    """A camelCase word of a message is a field, or one of the few names that are not the API's."""
+    known = {"batchItemFailures", "scheduledTime", "stateMachineArn"}
+    for path in (ROOT / "crds").glob("*.yaml"):
+        for version in yaml.safe_load(path.read_text())["spec"]["versions"]:
+            known |= set(fields_of(version["schema"]["openAPIV3Schema"]))
+    said = dict.fromkeys(ACTIONS.values(), "errors.py")
+    for path in [*ROOT.glob("lambdas/src/**/*.py"), *ROOT.glob("glue/src/**/*.py")]:
+        for raised in ast.walk(ast.parse(path.read_text())):
+            if isinstance(raised, ast.Raise):
+                for node in ast.walk(raised):
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                        said[node.value] = path.name
+    lost = {
+        f"{where}: {word}"
+        for text, where in said.items()
+        for word in re.findall(r"(?<![\w:])[a-z]+(?:[A-Z][a-z]+)+\b", text)
+        if word not in known
+    }
+    assert lost == set()
 
 
 def test_every_rule_type_is_in_the_table() -> None:

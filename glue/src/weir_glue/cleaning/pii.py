@@ -46,8 +46,9 @@ def protect(
     keyed = {"hash", "tokenise"} & set(actions.values())
     if keyed and key is None:
         raise PiiKeyMissing(
-            f"{where}: {' and '.join(sorted(keyed))} need a key; name its secret as "
-            "piiKeySecret on the Platform"
+            f"{where}: {' and '.join(sorted(keyed))} need a key; create the secret "
+            "<prefix><namespace>/pii-key with at least 16 random bytes, where prefix is "
+            "secrets.prefix of the Platform"
         )
     df = df.drop(RECORD)
     if key is not None and keyed:

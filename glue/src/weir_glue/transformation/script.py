@@ -22,8 +22,8 @@ def run_script(df: DataFrame, options: Mapping[str, Any], allowed: bool, where: 
     """
     if not allowed:
         raise ScriptRefused(
-            f"{where}: scripts are not granted to this namespace; ask for grants[].scripts on the "
-            "Platform, or write the step in SQL"
+            f"{where}: scripts are not granted to this namespace; ask for grants[].allow: "
+            "[scripts] on the Platform, or write the step in SQL"
         )
     text = options.get("inline") or _read(options["uri"])
     names: dict[str, Any] = {"__name__": "weir_script"}

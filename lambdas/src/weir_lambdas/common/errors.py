@@ -31,7 +31,7 @@ ACTIONS = {
     "manifests are pending and the next pass repeats them; report it with the run's id if it "
     "comes back.",
     "LoadRefused": "The table was left as it was. If the new number of rows is right, lower "
-    "load.minRows or raise load.maxShrink and run again.",
+    "redshift.minRows or raise redshift.maxShrinkPercent and run again.",
     "LoadLost": "The warehouse finished without a ledger row. Run the pipeline again: what was "
     "committed is not loaded twice.",
     "OutOfTime": "The function had no time left. Raise its timeout or ask for smaller pages.",

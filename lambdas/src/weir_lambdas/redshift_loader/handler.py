@@ -148,8 +148,8 @@ def counts_of(records: Sequence[Sequence[Mapping[str, Any]]], stage: Stage) -> d
             raise LoadLost("the ledger has no row of this load", stage.name)
         raise LoadRefused(
             f"replacing {row['existing']} rows by {row['fresh']} is against the guards: at least "
-            f"minRows = {load.min_rows}, and no more than maxShrink = {load.max_shrink:g} of the "
-            "rows may go",
+            f"minRows = {load.min_rows}, and no more than maxShrinkPercent = "
+            f"{load.max_shrink * 100:g} of the rows may go",
             f"{load.schema}.{load.table}",
         )
     names = ("deduplicated", "inserted", "updated", "stale", "deleted")
