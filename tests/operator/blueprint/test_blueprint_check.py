@@ -123,6 +123,10 @@ SOURCE_FAULTS = {
     ),
     "Weir's own schema": ({"redshift": {**REDSHIFT, "schema": "weir"}}, "ReservedSchema"),
     "a catalog's schema": ({"redshift": {**REDSHIFT, "schema": "pg_catalog"}}, "ReservedSchema"),
+    "deletes that no source reports": (
+        {"redshift": {**REDSHIFT, "deletes": "soft"}},
+        "NotSupported",
+    ),
     "deletion without a grant": ({"deletionPolicy": "Delete"}, "DeleteNotGranted"),
     "an unknown schema": ({"schema": None, "schemaRef": {"name": "nope"}}, "UnknownSchema"),
     "replace of an increment": (

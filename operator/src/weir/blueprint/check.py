@@ -424,6 +424,13 @@ def _load(target: RedshiftTarget, contract: RowContract, path: str, known: Known
             f"namespace {known.namespace} may not load schema {schema!r}; it may load "
             f"{', '.join(known.grant.schemas or ())}",
         )
+    if target.deletes != "ignore":
+        yield Problem(
+            "NotSupported",
+            f"{path}.deletes",
+            f"{target.deletes} is not served yet: no source reports deletions; use ignore, or mode "
+            "replace",
+        )
     plan = config.load(target, contract, incremental=False)
     named = [("distkey", name) for name in ([plan.distkey] if plan.distkey else [])]
     named += [("sortkey", name) for name in plan.sortkey]

@@ -151,7 +151,7 @@ class RestApi(Model):
     data_selector: Path | None = Field(
         None,
         description="Where the answer has its rows. Default: the answer itself if it is a list, "
-        "else its only list.",
+        "else the list under data, results, items, records or value, else the object as one row.",
     )
     paginator: Paginator | None = Field(None, description="Default: single.")
     incremental: Incremental | None = Field(None, description="Default: everything, each time.")
@@ -308,9 +308,11 @@ class Source(Model):
     )
 
     rest_api: RestApi | None = Field(None, description="A REST endpoint.")
-    email: Email | None = Field(None, description="Attachments of mails.")
-    files: Files | None = Field(None, description="Files in S3.")
-    stream: Stream | None = Field(None, description="A Kinesis or Kafka stream.")
+    email: Email | None = Field(None, description="Reserved: not served yet. Attachments of mails.")
+    files: Files | None = Field(None, description="Reserved: not served yet. Files in S3.")
+    stream: Stream | None = Field(
+        None, description="Reserved: not served yet. A Kinesis or Kafka stream."
+    )
 
 
 class Destination(Model):
@@ -325,7 +327,7 @@ class Destination(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     format: Literal["parquet", "iceberg"] = Field(
-        "parquet", description="Table format. iceberg is reserved and not served yet."
+        "parquet", description="Table format. Reserved: iceberg is not served yet."
     )
 
 
@@ -370,7 +372,9 @@ class RedshiftTarget(Model):
         "sequence.",
     )
     deletes: Literal["ignore", "soft", "hard"] = Field(
-        "ignore", description="What a row that the source no longer has means, in mode merge."
+        "ignore",
+        description="What a row that the source no longer has means, in mode merge. Reserved: soft "
+        "and hard are not served yet.",
     )
     min_rows: Annotated[int, Field(ge=0)] = Field(
         1, description="Mode replace leaves the table alone for fewer rows than this."
@@ -420,7 +424,9 @@ class DataSourceSpec(Model):
     notifications: Notifications | None = Field(None, description="Default: the Platform's.")
     suspend: bool = Field(False, description="Stop asking; everything stays as it is.")
     deletion_policy: DeletionPolicy = Field(
-        "Retain", description="Whether landed data and the table go when this object does."
+        "Retain",
+        description="Whether the table in the warehouse goes when this object does. Landed and "
+        "processed objects in S3 stay in any case.",
     )
 
 

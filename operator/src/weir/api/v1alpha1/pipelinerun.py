@@ -67,8 +67,10 @@ class PipelineRunSpec(Model):
 
     pipeline: ObjectName = Field(description="Pipeline to run, in this namespace.")
     now: Now | None = Field(None, description="Now.")
-    backfill: Backfill | None = Field(None, description="A window of the past.")
-    replay: Replay | None = Field(None, description="Quarantined rows.")
+    backfill: Backfill | None = Field(
+        None, description="Reserved: not served yet. A window of the past."
+    )
+    replay: Replay | None = Field(None, description="Reserved: not served yet. Quarantined rows.")
     ttl: Duration | None = Field(
         None, description="How long this object is kept after it finished. Default: for ever."
     )

@@ -36,7 +36,11 @@ class AssumeRole(Model):
     )
     session_tags: Annotated[
         dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=20)
-    ] = Field(default_factory=dict, description="Session tags to pass.")
+    ] = Field(
+        default_factory=dict,
+        description="Session tags to pass, which the role's trust policy must let pass "
+        "(sts:TagSession).",
+    )
 
 
 class ZoneBucket(Model):
@@ -194,7 +198,9 @@ class Grant(Model):
         "Default: every prefix no one claimed.",
     )
     external_arns: Annotated[list[Arn], Field(max_length=100)] | None = Field(
-        None, description="Buckets, streams, Kafka clusters of others that may be read."
+        None,
+        description="SNS topics of others that may be notified, buckets, streams and Kafka clusters "
+        "of others that may be read; patterns with *.",
     )
     redshift: RedshiftGrant | None = Field(None, description="Schemas.")
     egress: EgressGrant | None = Field(None, description="Hosts and addresses.")
@@ -224,7 +230,7 @@ class PlatformSpec(Model):
     assume_role: AssumeRole | None = Field(None, description="Role to act through.")
     buckets: Buckets = Field(default_factory=Buckets, description="The zones' buckets.")
     kms: Kms = Field(default_factory=Kms, description="The key.")
-    network: Network | None = Field(None, description="VPC.")
+    network: Network | None = Field(None, description="Reserved: not served yet. VPC.")
     redshift: Redshift | None = Field(None, description="The warehouse.")
     secrets: Secrets = Field(default_factory=Secrets, description="Secrets.")
     notifications: Notifications = Field(

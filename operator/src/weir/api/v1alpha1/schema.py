@@ -54,7 +54,7 @@ class FieldSpec(Model):
         description="What becomes of a row whose value does not fit. Default: quarantine.",
     )
     classification: Literal["public", "internal", "personal", "sensitive"] | None = Field(
-        None, description="How the column's content is to be treated."
+        None, description="Reserved: not served yet. How the column's content is to be treated."
     )
     description: Text | None = Field(None, description="What the column means.")
 
@@ -63,10 +63,14 @@ class Evolution(Model):
     """What happens when the source's shape changes."""
 
     on_new_field: Literal["add", "ignore", "quarantine"] = Field(
-        "ignore", description="A record has a field that the schema lacks."
+        "ignore",
+        description="A record has a field that the schema lacks. quarantine: take the row out. "
+        "Reserved: add is not served yet and does as ignore.",
     )
     on_type_change: Literal["quarantine", "widen", "fail"] = Field(
-        "quarantine", description="A value no longer fits its column's type."
+        "quarantine",
+        description="Reserved: not served yet; onMisfit says what becomes of such a row. A value no "
+        "longer fits its column's type.",
     )
 
 
@@ -84,7 +88,8 @@ class SchemaSpec(Model):
     )
 
     type: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = Field(
-        "json", description="Format of the records."
+        "json",
+        description="Format of the records. Reserved: only json is served yet.",
     )
     mapping: Annotated[dict[str, Path], Field(max_length=1600)] = Field(
         default_factory=dict,
