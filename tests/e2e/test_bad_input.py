@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from e2e import declared
-from e2e.running import Object, Running, condition, last_run
+from e2e.running import Object, Running, condition, is_true, last_run
 from e2e.source_server import Answer, SourceServer
 
 pytestmark = pytest.mark.e2e
@@ -59,12 +59,6 @@ TOLD = {
             "secret-elsewhere", NOWHERE, rest={"headers": {"A": "${SECRET:../kube-system/token}"}}
         ),
         ("spec.source.restApi.headers.A", "SECRET"),
-    ),
-    "secret-missing": (
-        declared.source(
-            "secret-missing", NOWHERE, rest={"headers": {"A": "${SECRET:was_never_made}"}}
-        ),
-        ("weir/default/was_never_made",),
     ),
 }
 """What the operator says on the object: a part of each message."""
@@ -126,11 +120,13 @@ def test_a_mapping_key_that_yaml_takes_for_a_boolean_is_refused(running: Running
 def test_the_object_says_what_is_wrong_and_nothing_is_made(
     running: Running, bad: None, name: str
 ) -> None:
-    obj = running.wait("dsrc", name, lambda one: condition(one, "Ready").get("status") == "False"
-                       and condition(one, "Ready")["reason"] not in ("Waiting", "NotYet"))  # fmt: skip
-    message = condition(obj, "Ready")["message"]
-    for part in TOLD[name][1]:
-        assert part in message
+    parts = TOLD[name][1]
+
+    def told(obj: Object | None) -> bool:
+        ready = condition(obj, "Ready")
+        return ready.get("status") == "False" and all(part in ready["message"] for part in parts)
+
+    obj = running.wait("dsrc", name, told)
     assert created(obj) == []
     assert running.keys("raw", f"default/{name}/") == []
 
@@ -147,6 +143,27 @@ def test_an_endpoint_that_fails_is_told_on_the_object_and_nothing_lands(
     assert last_run(obj)["message"] == flowing["message"]
     assert running.keys("raw", f"default/{name}/_manifests/") == []
     assert any(reason == "RunFailed" for reason, _ in running.events("DataSource", name))
+
+
+def test_a_missing_secret_is_named_and_the_source_is_not_asked_without_it(
+    running: Running, server: SourceServer
+) -> None:
+    endpoint = server.rows("/needs-secret", [{"id": 1, "name": "a"}])
+    body = declared.source("needs-secret", endpoint, rest={"headers": {"A": "${SECRET:made_late}"}})
+    running.apply(body)
+    obj = running.wait("dsrc", "needs-secret", lambda one: "made_late" in message_of(one))
+    assert "weir/default/made_late" in message_of(obj)
+    assert "does not exist" in message_of(obj)
+    assert not is_true(obj, "Ready") and "/needs-secret" not in server.asked
+    running.secret("made_late", "a value")
+    running.wait_run("dsrc", "needs-secret")
+    assert server.asked["/needs-secret"] == 1
+    running.kubectl("delete", "dsrc", "needs-secret", "--timeout=60s")
+
+
+def message_of(obj: Object | None) -> str:
+    found: str = condition(obj, "Ready").get("message", "")
+    return found
 
 
 def test_a_kind_of_source_that_is_not_served_says_so_and_makes_nothing(

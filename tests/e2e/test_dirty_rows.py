@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import pytest
 
 from e2e.running import Object, Running, condition, is_ready, is_true, last_run
@@ -33,9 +36,16 @@ def test_only_rows_that_keep_the_contract_were_loaded(running: Running, orders: 
 
 def test_quarantine_holds_each_misfit_with_its_reason(running: Running, orders: Object) -> None:
     keys = [key for key in running.keys("quarantine", "") if last_run(orders)["run"] in key]
-    data = [key for key in keys if not key.endswith(("_SUCCESS", "/"))]
-    assert data, running.keys("quarantine", "")
     s3, bucket = running.aws("s3"), running.bucket("quarantine")
-    text = b"".join(s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in data)
-    assert b"about thirty" in text
-    assert b"amount" in text and b"id" in text
+    lines = [
+        json.loads(line)
+        for key in keys
+        for line in gzip.decompress(
+            s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        ).splitlines()
+    ]
+    assert {line["reason"]: json.loads(line["record"])["amount"] for line in lines} == {
+        "amount: does not fit decimal(10,2)": "about thirty",
+        "id: is missing": "40.00",
+    }
+    assert {line["stage"] for line in lines} == {"cast"}

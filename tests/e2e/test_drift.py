@@ -56,8 +56,8 @@ def test_a_role_that_was_given_more_loses_it(running: Running, watched: Object) 
     running.look_again("dsrc", NAME)
     assert iam.list_role_policies(RoleName=role)["PolicyNames"] == [policy]
     assert iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"] == before
-    (note,) = [note for note in corrected(running) if role in note]
-    assert "olicies" in note
+    (note,) = [note for note in corrected(running) if note.startswith(f"iam.Role {role} ")]
+    assert "Policies.added-by-hand" in note and "Policies.weir" in note
 
 
 def test_an_edited_state_machine_is_put_right_within_the_drift_interval(
