@@ -53,7 +53,7 @@ class Cloud:
 class FakeAdapter:
     """One kind in the cloud."""
 
-    def __init__(self, cloud: Cloud, kind: str, traits: Traits = Traits()) -> None:
+    def __init__(self, cloud: Cloud, kind: str, traits: Traits) -> None:
         self.cloud = cloud
         self.kind = kind
         self.traits = traits
