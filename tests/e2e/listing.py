@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 
 from e2e.running import Object, Running
 
-
 PREFIX = "weir-local-"
 """What the name of everything that the operator of cluster ``local`` makes begins with."""
 

@@ -36,7 +36,7 @@ def test_the_account_tells_inserted_updated_and_stale(merged: Object) -> None:
 def test_the_same_manifest_again_changes_nothing(running: Running, merged: Object) -> None:
     before = running.query(SELECT)
     manifests = running.keys("raw", "default/orders/_manifests/")
-    assert len(manifests) == 2
+    assert len(manifests) >= 2
     bucket = running.bucket("raw")
     queue = running.aws("sqs")
     url = queue.get_queue_url(QueueName=running.resource("plat", "default", "manifests")["name"])
