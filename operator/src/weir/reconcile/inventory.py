@@ -62,6 +62,7 @@ class Inventory:
         self._clock = clock
         self._entries: dict[str, dict[str, _Entry]] = defaultdict(dict)
         self._asked: dict[tuple[str, str], float] = {}
+        self._written: dict[tuple[str, str], float] = {}
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
 
@@ -115,6 +116,8 @@ class Inventory:
         """Enter the result of our own write; None after a deletion."""
         now = self._clock()
         self._set(kind, name, _Entry(observed, now, now))
+        with self._guard:
+            self._written[kind, name] = now
 
     def drop(self, kind: str, name: str) -> None:
         """Forget what is known, so that the next reader looks."""
@@ -123,10 +126,8 @@ class Inventory:
     def written_since(self, key: tuple[str, str], seconds: float) -> bool:
         """Whether the operator itself wrote a resource within the last ``seconds``."""
         with self._guard:
-            entry = self._entries[key[0]].get(key[1])
-        if entry is None or entry.written is None:
-            return False
-        return self._clock() - entry.written < seconds
+            written = self._written.get(key)
+        return written is not None and self._clock() - written < seconds
 
     def _set(self, kind: str, name: str, entry: _Entry) -> None:
         with self._guard:
@@ -153,6 +154,7 @@ class Inventory:
             for name in [one for one in self._entries[kind] if self._asked[kind, one] < limit]:
                 del self._entries[kind][name]
                 del self._asked[kind, name]
+                self._written.pop((kind, name), None)
 
     def _look(self, kind: str, names: list[str]) -> None:
         adapter = self._adapters[kind]
