@@ -226,14 +226,14 @@ class Installation:
 
     def create(self) -> list[Part]:
         """Apply Platform, source and pipeline, each until it rests."""
-        uses = platform.uses_of([self.source], [self.pipeline])
+        grant = namespace_grant(self.platform, NAMESPACE)
+        uses = platform.uses_of([self.source], [self.pipeline], {NAMESPACE: grant})
         first = Part(
             self.owner("Platform", self.platform),
             platform.platform_resources(self.platform, self.facts(None), uses),
         )
         attributes = self.apply(first).attributes
         facts = self.facts(attributes)
-        grant = namespace_grant(self.platform, NAMESPACE)
         sources = {self.source.name: self.source}
         known = check.Known(NAMESPACE, {}, sources, facts, grant)
         problems = [

@@ -98,7 +98,7 @@ class World:
 
     def platform_resources(self) -> tuple[Resource, ...]:
         """Of the Platform, with the example's claims."""
-        uses = platform.uses_of([self.source], [self.pipeline])
+        uses = platform.uses_of([self.source], [self.pipeline], {"default": self.grant})
         return platform.platform_resources(self.platform, self.facts, uses)
 
     def source_resources(self) -> tuple[Resource, ...]:

@@ -370,6 +370,10 @@ PIPELINE_FAULTS = {
         stage(unload={"query": "delete from t", "to": "${BUCKET:curated}/x/"}),
         "InvalidExpression",
     ),
+    "an unload of everybody's ledger": (
+        stage(unload={"query": 'select * from "WEIR".load_ledger', "to": "${BUCKET:curated}/x/"}),
+        "InvalidExpression",
+    ),
     "an unload of two statements": (
         stage(unload={"query": "select 1; drop table t", "to": "${BUCKET:curated}/x/"}),
         "InvalidExpression",

@@ -294,8 +294,11 @@ def test_a_topic_that_is_gone_does_not_keep_the_flight(world: Any, run: Any) -> 
     assert play.order[-1] == "control release"
 
 
-def test_bad_quality_is_told(world: Any, run: Any) -> None:
-    answers = {**GOOD, "control account": [{**ACCOUNTED, "qualityFailed": True}]}
+@pytest.mark.parametrize("account", [{"qualityFailed": True}, {"quarantined": 1}])
+def test_a_rule_that_does_not_hold_or_a_row_in_quarantine_is_told(
+    world: Any, run: Any, account: dict[str, Any]
+) -> None:
+    answers = {**GOOD, "control account": [{**ACCOUNTED, **account}]}
     found, play = run(definition(world.pipeline_resources()), answers)
     assert found["status"] == "SUCCEEDED"
     (told,) = play.of("sns:publish")

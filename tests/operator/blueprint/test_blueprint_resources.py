@@ -12,6 +12,7 @@ from botocore.validate import ParamValidator
 from weir.aws.redshift_data import Connection
 from weir.aws.registry import adapter_classes
 from weir.blueprint import datasource, platform
+from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource, refs, resolve
 
 KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -235,7 +236,7 @@ def test_without_an_admin_secret_the_sql_to_run_by_hand_is_given(worlds: Any) ->
         "copyRoleArn": "arn:aws:iam::111122223333:role/redshift-copy",
     }
     world = worlds({"redshift": redshift})
-    uses = platform.uses_of([world.source], [world.pipeline])
+    uses = platform.uses_of([world.source], [world.pipeline], {"default": world.grant})
     statements = platform.manual_sql(world.facts, uses)
     assert 'CREATE SCHEMA IF NOT EXISTS "customers"' in statements
     assert not [i for i in world.platform_resources() if i.kind == "redshift.Schema"]
@@ -251,3 +252,46 @@ def test_a_source_without_redshift_or_with_a_pipeline_of_ones_own_has_no_child(
     del manifest["spec"]["redshift"]
     manifest["spec"]["pipeline"] = {"managed": True}
     assert datasource.managed_pipeline(type(own).model_validate(manifest)) is None
+
+
+@pytest.mark.parametrize(
+    ("schemas", "users"),
+    [
+        ((None, None), {"a"}),
+        ((None, ["customers"]), {"a", "b"}),
+        ((["customers"], None), {"a"}),
+        ((["sales"], None), {"b"}),
+        ((["sales"], ["sales"]), set()),
+    ],
+)
+def test_a_schema_is_its_first_namespaces_but_for_those_granted_it_by_name(
+    world: Any, schemas: tuple[list[str] | None, list[str] | None], users: set[str]
+) -> None:
+    sources, grants = [], {}
+    for day, (namespace, granted) in enumerate(zip("ab", schemas, strict=True), 1):
+        metadata = {"namespace": namespace, "creationTimestamp": f"2026-01-0{day}T00:00:00Z"}
+        sources.append(
+            world.source.model_copy(update={"metadata": {**world.source.metadata, **metadata}})
+        )
+        limit = None if granted is None else tuple(granted)
+        grants[namespace] = NamespaceGrant(namespace, granted=True, schemas=limit)
+    uses = platform.uses_of(sources[::-1], [], grants)
+    assert {use.namespace for use in uses if "customers" in use.schemas} == users
+    resources = platform.platform_resources(world.platform, world.facts, uses)
+    roles = {
+        role
+        for item in resources
+        if item.kind == "redshift.Schema" and item.name.endswith("|customers")
+        for role in item.properties["Roles"]
+    }
+    assert roles == {f"weir_{namespace}" for namespace in users}
+
+
+@pytest.mark.parametrize("schema", ["weir", "pg_catalog", "information_schema"])
+def test_no_namespace_is_granted_a_schema_of_redshifts_or_weirs_own(
+    worlds: Any, schema: str
+) -> None:
+    target = {"schema": schema, "table": "t"}
+    world = worlds(source_spec={"redshift": target})
+    uses = platform.uses_of([world.source], [], {"default": world.grant})
+    assert [use.schemas for use in uses] == [()]

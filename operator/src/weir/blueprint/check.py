@@ -23,6 +23,7 @@ from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.blueprint.pieces import targets_of
 from weir.blueprint.schedules import schedule_fault, timezone_fault
+from weir.blueprint.tables import is_reserved
 from weir_contract.codec import ContractError
 from weir_contract.compile import IDENTIFIER, SYSTEM_COLUMNS
 from weir_contract.dqdl import parse_rule
@@ -31,7 +32,6 @@ from weir_contract.ledger import LEDGER_SCHEMA
 from weir_contract.rows import ColumnType, RowContract
 from weir_contract.secrets import BUCKET, SECRET, malformed_refs, secret_refs
 
-RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema", "pg_catalog", "pg_internal")
 TIME_TYPES = ("date", "timestamp", "timestamptz")
 OUTPUT_ZONES = ("processed", "curated")
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*")
@@ -409,7 +409,7 @@ def _schema_missing(source: DataSource, known: Known) -> bool:
 
 def _load(target: RedshiftTarget, contract: RowContract, path: str, known: Known) -> Problems:
     schema = target.schema_name.lower()
-    if schema in RESERVED_SCHEMAS or schema.startswith("pg_"):
+    if is_reserved(schema):
         yield Problem("ReservedSchema", f"{path}.schema", f"schema {schema!r} is not for loads")
     if known.facts is not None and known.facts.warehouse is None:
         yield Problem(
@@ -697,6 +697,8 @@ def _query_fault(text: str) -> str | None:
         return "write one SELECT"
     if found[0].find(exp.Into):
         return "INTO is not allowed: an unload only reads"
+    if any(table.db.lower() == LEDGER_SCHEMA for table in found[0].find_all(exp.Table)):
+        return f"schema {LEDGER_SCHEMA} is Weir's own: it tells of every namespace's loads"
     return None
 
 

@@ -41,6 +41,14 @@ SYSTEM_FIELDS = (
 )
 
 
+RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema")
+
+
+def is_reserved(schema: str) -> bool:
+    """Whether a schema, in lower case, is Redshift's or Weir's own."""
+    return schema in RESERVED_SCHEMAS or schema.startswith("pg_")
+
+
 def partition_keys(target: Destination, contract: RowContract) -> list[dict[str, str]]:
     """``PartitionKeys`` of a Glue table: directories only, so never a column of the files.
 

@@ -112,12 +112,20 @@ def context_of(
 
 
 def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> None:
-    """The Platform's own resources, and those that it holds for the namespace, must be there."""
+    """The Platform's own resources, and those that it holds for the namespace, must be there.
+
+    Raises
+    ------
+    Halt
+        They are not yet, or a schema is another namespace's.
+    """
+    schemas = [schema.lower() for schema in schemas]
+    _need_schemas(context, namespace, schemas)
     needed = [name for name in context.entries if not name.startswith(OF_NAMESPACES)]
     needed.append(f"database-{namespace}")
     warehouse = context.facts.warehouse
     if warehouse is not None and warehouse.admin_secret_arn:
-        needed += [f"schema-{naming.short_hash(schema.lower())}" for schema in schemas]
+        needed += [f"schema-{naming.short_hash(schema)}" for schema in schemas]
     missing = [
         name
         for name in needed
@@ -128,6 +136,34 @@ def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> Non
             "WaitingForPlatform",
             f"waits until Platform {context.platform.name} has {', '.join(missing[:5])}",
         )
+
+
+def _need_schemas(context: Context, namespace: str, schemas: Sequence[str]) -> None:
+    """A schema that another namespace claimed first is that one's, unless a grant names it."""
+    others = {
+        schema
+        for user in context.view.users(context.platform.name)
+        if user["metadata"]["namespace"] != namespace
+        for schema in _schemas_of(user)
+    }
+    if context.grant.schemas is not None or others.isdisjoint(schemas):
+        return
+    mine = next((use.schemas for use in _uses(context) if use.namespace == namespace), ())
+    for schema in schemas:
+        if schema not in mine:
+            raise Halt(
+                "Conflict",
+                f"schema {schema} belongs to another namespace, which claimed it first: load into "
+                "another, or ask the Platform's owner to grant it by name "
+                "(grants[].redshift.schemas)",
+                stalled=True,
+            )
+
+
+def _schemas_of(obj: Object) -> Iterable[str]:
+    targets = [obj["spec"].get("redshift")]
+    targets += [(one.get("load") or {}).get("redshift") for one in obj["spec"].get("stages") or ()]
+    return {str(target["schema"]).lower() for target in targets if target}
 
 
 def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
@@ -182,15 +218,18 @@ def _uses(context: Context) -> tuple[NamespaceUse, ...]:
     found = context.platform
     sources: list[DataSource] = []
     pipelines: list[Pipeline] = []
+    grants: dict[str, NamespaceGrant] = {}
     for user in context.view.users(found.name):
         namespace = user["metadata"]["namespace"]
-        if not namespace_grant(found, namespace, context.labels_of(namespace)).granted:
+        if namespace not in grants:
+            grants[namespace] = namespace_grant(found, namespace, context.labels_of(namespace))
+        if not grants[namespace].granted:
             continue
         if user["kind"] == "DataSource":
             sources.append(parse(DataSource, user))
         else:
             pipelines.append(parse(Pipeline, user))
-    return platform.uses_of(sources, pipelines)
+    return platform.uses_of(sources, pipelines, grants)
 
 
 def known_resources(
