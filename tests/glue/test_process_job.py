@@ -325,8 +325,19 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
         "Partitions"
     ]
     assert partition["Values"] == ["2024", "03", "05"]
+    columns = {item["Name"]: item["Type"] for item in partition["StorageDescriptor"]["Columns"]}
+    assert columns == {
+        "customerid": "bigint",
+        "customername": "string",
+        "customeremail": "string",
+        "amount": "decimal(20,2)",
+        "_weir_run": "string",
+        "_weir_sequence": "bigint",
+    }
 
     assert result.quarantine_uri == "s3://weir-glue-quarantine/ns/pipe/run=run-a/"
+    assert sum(result.quarantine_reasons.values()) == 3
+    assert "the record is no JSON object" in result.quarantine_reasons
     lines = []
     for item in clients("s3").list_objects_v2(Bucket=zones["quarantine"])["Contents"]:
         if item["Key"].endswith(".json.gz"):

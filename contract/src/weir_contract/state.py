@@ -11,7 +11,9 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |
 | ``PIPELINE#ns/name`` | ``PENDING#source#sequence`` | a manifest that waits for a pass | trigger |
 | ``PIPELINE#ns/name`` | ``TAKEN#source#sequence`` | a manifest that a pass has taken, with its run | run control |
-| ``PIPELINE#ns/name`` | ``RUN#run`` | a pass's run record | run control |
+| ``PIPELINE#ns/name`` | ``SWEPT#source`` | ``sequence``: up to it the sweep has looked | trigger |
+| ``PIPELINE#ns/name`` | ``REQUEST#hash`` | a run asked for by a PipelineRun (JSON in ``body``), put once | operator |
+| ``PIPELINE#ns/name`` | ``RUN#run`` | a pass's run record; ``run`` is of the request or the execution, its attempts write the same item | run control |
 | ``FEED#kind`` | ``time#object#run`` | pointer for readers that want what is new; expires | whoever writes a run |
 """
 

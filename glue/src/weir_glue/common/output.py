@@ -19,13 +19,16 @@ from botocore.exceptions import ClientError
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from weir_contract.compile import glue_columns
 from weir_contract.pipelines import Destination
-from weir_contract.rows import PartitionField
+from weir_contract.rows import Field, PartitionField
 from weir_contract.runs import OutputFile
 from weir_glue.common.columns import LANDED, RUN, SEQUENCE, column, data_columns, find
 from weir_glue.common.errors import OutputRefused
 
 STAGING = "_weir_staging"
+SYSTEM = (Field(RUN, RUN, "string"), Field(SEQUENCE, SEQUENCE, "integer"))
+"""Weir's own columns in every file."""
 TARGET_BYTES = 128 * 1024 * 1024
 """Size that a file should have, in bytes of the landed (compressed) records behind it."""
 MAX_PARTITIONS_A_CALL = 100
@@ -234,9 +237,20 @@ def _delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:
 
 
 def register_partitions(
-    to: Destination, database: str, partitions: Iterable[Sequence[str]]
+    to: Destination,
+    database: str,
+    partitions: Iterable[Sequence[str]],
+    fields: Sequence[Field],
 ) -> None:
     """Make partitions known to the Glue catalog; those that it knows already stay.
+
+    A partition's columns are those of its files: the table may say string still for a type that
+    this very run has inferred, and readers would fail on the files.
+
+    Parameters
+    ----------
+    fields
+        The columns that were written, Weir's own aside.
 
     Raises
     ------
@@ -255,7 +269,9 @@ def register_partitions(
             f"Glue table {database}.{to.glue_table}: {code}; it is made by the Pipeline's "
             "reconciliation, look at its Synced condition"
         ) from error
-    storage = table["StorageDescriptor"]
+    taken = {key["Name"].lower() for key in table.get("PartitionKeys", [])}
+    columns = [item for item in glue_columns([*fields, *SYSTEM]) if item["Name"] not in taken]
+    storage = {**table["StorageDescriptor"], "Columns": columns}
     inputs = []
     for item in values:
         folders = "".join(

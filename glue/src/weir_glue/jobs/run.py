@@ -22,7 +22,7 @@ from weir_glue.common.columns import REASON, STAGE, column
 from weir_glue.common.errors import JobError, MisfitFailsRun, QualityFailed
 from weir_glue.common.output import Commit, Written, register_partitions, write_output
 from weir_glue.common.plan import Work, landed_manifests, resolve_contract, split_uri
-from weir_glue.common.quarantine import Quarantine
+from weir_glue.common.quarantine import MAX_REASONS, Quarantine
 from weir_glue.common.records import (
     CAST,
     FAIL,
@@ -271,7 +271,8 @@ class Run:
         with watch() as time:
             flow.df = storable(flow.df)
             written = write_output(flow.df, flow.rows, to, self.commit)
-            register_partitions(to, self.config.glue_database, written.partitions)
+            fields = output_fields(flow.df.schema, self.work.contracts)
+            register_partitions(to, self.config.glue_database, written.partitions, fields)
         flow.accounts.append(
             StageAccount(name, "write", flow.rows, written.rows, seconds=time.seconds)
         )
@@ -296,6 +297,7 @@ class Run:
             tuple(flow.quality),
             flow.quality_failed,
             sequences,
+            dict(self.quarantine.reasons.most_common(MAX_REASONS)),
         )
         bucket, key = split_uri(plan.result_uri)
         boto3.client("s3").put_object(
