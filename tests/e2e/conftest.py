@@ -15,14 +15,23 @@ import pytest
 from e2e import declared
 from e2e.running import Object, Running
 from e2e.source_server import Answer, Paged, SourceServer, serving
+from weir_local.cluster import Cluster, ControlPlane
 from weir_local.stack import Stack
+
+
+class OwnStack(Stack):
+    """A stack in a cluster of its own, whatever else the machine has: tests kill its operator."""
+
+    @property
+    def cluster(self) -> Cluster:
+        return ControlPlane(self.state / "cluster", pods=(self.image,), environ=os.environ)
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Cluster, local AWS, operator and Platform."""
     given = os.environ.get("WEIR_E2E_STATE")
-    stack = Stack(Path(given) if given else tmp_path_factory.mktemp("stack"))
+    stack = OwnStack(Path(given) if given else tmp_path_factory.mktemp("stack"))
     try:
         stack.up()
         yield Running(stack)

@@ -186,7 +186,7 @@ class Running:
         """The operator's pod."""
         found = json.loads(self.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
         (pod,) = [one for one in found if not one["metadata"].get("deletionTimestamp")]
-        return pod  # type: ignore[no-any-return]
+        return pod
 
     def operator_pid(self) -> int | None:
         """The process of the operator's container, by the pod's own status; None while it is down."""

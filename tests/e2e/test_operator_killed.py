@@ -30,7 +30,7 @@ def restart_count(running: Running) -> int:
 def complete(obj: Object | None) -> bool:
     return is_ready(obj) and all(
         line.get("state") == "Ready" for line in obj["status"]["resources"]
-    )  # type: ignore[index]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,7 @@ def killed(running: Running, server: SourceServer) -> int:
         dead = running.kill_operator()
         until(
             lambda dead=dead: (
-                running.operator_pid() not in (None, dead)  # type: ignore[misc]
-                and running.is_operator_ready()
+                running.operator_pid() not in (None, dead) and running.is_operator_ready()
             ),
             "the operator does not come back",
             RESTART_SECONDS,
@@ -73,7 +72,7 @@ def test_there_is_exactly_what_is_wanted_and_nothing_twice(running: Running, kil
         name: sorted(
             (line["kind"], line["id"])
             for kind in ("dsrc", "pipe")
-            for line in running.get(kind, name)["status"]["resources"]  # type: ignore[index]
+            for line in running.get(kind, name)["status"]["resources"]
         )
         for name in NAMES
     }

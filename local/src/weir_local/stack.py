@@ -63,14 +63,15 @@ class Stack:
         self.state = self.state.absolute()
 
     @property
+    def image(self) -> Image:
+        """What stands in for the operator's image where pods are processes: this environment."""
+        programs = (str(Path(sys.executable).parent),)
+        return Image("*weir*", programs, {"WEIR_ARTIFACTS": str(ARTIFACTS)})
+
+    @property
     def cluster(self) -> Cluster:
         """The cluster: given, kind, or processes on loopback."""
-        image = Image(
-            "*weir*",
-            (str(Path(sys.executable).parent),),
-            {"WEIR_ARTIFACTS": str(ARTIFACTS)},
-        )
-        return choose(self.state / "cluster", pods=(image,))
+        return choose(self.state / "cluster", pods=(self.image,))
 
     @property
     def credentials(self) -> dict[str, Any]:
