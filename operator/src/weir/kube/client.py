@@ -142,7 +142,8 @@ class Kube:
         answer = self.request(
             "GET", collection(kind, namespace), query={"resourceVersion": "0"}, accept=METADATA
         )
-        items = [{**item, "kind": kind} for item in answer.get("items", [])]
+        # The server says null, not [], where there is none.
+        items = [{**item, "kind": kind} for item in answer.get("items") or []]
         return items, int(answer["metadata"].get("resourceVersion") or 0)
 
     def put_status(self, obj: Object, status: Mapping[str, Any]) -> Object:
