@@ -327,6 +327,32 @@ def test_rows_that_are_not_accounted_for_fail_the_run(
     assert control.begin(ME, {})["run"] == begun["run"]
 
 
+def test_the_account_says_how_many_rows_went_to_quarantine_why_and_where(
+    table: Table, storage: Storage, bucket: str
+) -> None:
+    control = _control(table, storage, bucket)
+    _arrive(table, storage, manifest(1, bucket, rows=5))
+    begun = control.begin(ME, {})
+    accounts = (
+        StageAccount("land", "land", 5, 5),
+        StageAccount("cast", "cast", 5, 2, quarantined=3),
+    )
+    result = RunResult(
+        begun["run"],
+        1,
+        accounts,
+        quarantine_uri="s3://q/ns/p/run=r/",
+        quarantine_reasons={"amount: does not fit integer": 2, "id: is missing": 1},
+    )
+    key = begun["resultUri"].split("/", 3)[3]
+    storage.put(bucket, key, dumps(result).encode(), "application/json")
+    out = control.account({**begun, "loads": {}})
+    assert (out["quarantined"], out["qualityFailed"]) == (3, False)
+    for said in ("3 quarantined", "2 amount: does not fit integer", "1 id: is missing", "s3://q/"):
+        assert said in out["message"]
+    assert control.account({**begun, "loads": {}}) == out
+
+
 def test_a_pass_without_rows_needs_no_result(table: Table, storage: Storage, bucket: str) -> None:
     control = _control(table, storage, bucket)
     _arrive(table, storage, manifest(1, bucket, rows=0))

@@ -126,7 +126,8 @@ class RunResult:
     """What the Glue job did: its output manifest. Files that are not listed do not exist.
 
     ``columns`` are the names of the files' columns, in the files' order; ``types`` their type
-    expressions in the same order.
+    expressions in the same order. ``quarantine_reasons`` are rows by reason, the most frequent
+    reasons only; a reason names columns, types and rules, never values.
     """
 
     run: str
@@ -139,6 +140,7 @@ class RunResult:
     quality: tuple[QualityResult, ...] = ()
     quality_failed: bool = False
     sequences: Mapping[str, int] = field(default_factory=dict)
+    quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -181,3 +183,4 @@ class RunRecord:
     quality: tuple[QualityResult, ...] = ()
     quarantine_uri: str | None = None
     failure: Failure | None = None
+    quarantine_reasons: Mapping[str, int] = field(default_factory=dict)

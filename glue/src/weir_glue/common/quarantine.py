@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from weir_glue.common.columns import REASON, RECORD, SEQUENCE, SOURCE, column, data_columns
 
+MAX_REASONS = 10
+"""Reasons that a run counts: a message is to be read by people."""
+
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Where a run's quarantined rows go."""
+    """Where a run's quarantined rows go, and how many went for which reason.
+
+    ``reasons`` counts the most frequent ones of each stage.
+    """
 
     bucket: str
     pipeline: str
     run: str
     attempt: int
+    reasons: Counter[str] = field(default_factory=Counter)
 
     @property
     def uri(self) -> str:
@@ -31,6 +39,9 @@ class Quarantine:
         to_quarantine(rows, self.run, stage).write.mode("overwrite").option(
             "compression", "gzip"
         ).json(target)
+        found = rows.groupBy(F.col(REASON).alias("reason")).agg(F.count(F.lit(1)).alias("rows"))
+        for row in found.orderBy(F.desc("rows"), "reason").limit(MAX_REASONS).collect():
+            self.reasons[row["reason"]] += row["rows"]
 
 
 def to_quarantine(rows: DataFrame, run: str, stage: str) -> DataFrame:

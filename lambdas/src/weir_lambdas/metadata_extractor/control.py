@@ -242,6 +242,7 @@ class Control:
             | {"total": (now - started).total_seconds()},
             quality=result.quality,
             quarantine_uri=result.quarantine_uri,
+            quarantine_reasons=result.quarantine_reasons,
         )
         self._take(closed, plan, now)
         self._emit(closed, record.bytes, now)
@@ -395,9 +396,11 @@ class Control:
         if broken:
             text += f" Rules not met: {'; '.join(broken)}."
         if quarantined:
+            reasons = [f"{rows} {reason}" for reason, rows in record.quarantine_reasons.items()]
+            text += f" Quarantined: {', '.join(reasons)}." if reasons else ""
             text += (
-                f" The rows and their reasons are in {record.quarantine_uri}: correct the source "
-                "or the contract, then replay them."
+                f" The rows with their reasons are in {record.quarantine_uri}. Mend the source or "
+                "the schema; a later landing brings them again."
             )
         return {
             "rows": record.rows,

@@ -394,8 +394,10 @@ def pipeline_machine(
         "Type": "Choice",
         "Choices": [
             {
-                "Variable": "$.account.answer.qualityFailed",
-                "BooleanEquals": True,
+                "Or": [
+                    {"Variable": "$.account.answer.qualityFailed", "BooleanEquals": True},
+                    {"Variable": "$.account.answer.quarantined", "NumericGreaterThan": 0},
+                ],
                 "Next": on_quality,
             }
         ],
