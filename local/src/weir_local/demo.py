@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ SECRET = "weir/default/airports_api_key"
 SOURCE = "airports"
 TABLE = "public_data.airports"
 RUN_SECONDS = 300
+WIDTH = 110
+"""Columns of what is printed where there is no terminal to ask."""
 POLL_SECONDS = 0.5
 
 NEXT = """\
@@ -55,7 +56,7 @@ def demo(state: Path, keep: bool) -> int:
     int
         0 where the rows arrived and the account adds up.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     stack = Stack(state, lambda step, seconds: _said(console, step, seconds))
     began = time.monotonic()
     try:
@@ -239,14 +240,7 @@ def _account(run: Mapping[str, Any]) -> Table:
 
 
 def _run_seconds(run: Mapping[str, Any]) -> dict[str, float]:
-    seconds = {f"  run: {name}": float(value) for name, value in (run.get("seconds") or {}).items()}
-    if run.get("started") and run.get("finished"):
-        began, ended = (
-            datetime.fromisoformat(str(run[key]).replace("Z", "+00:00"))
-            for key in ("started", "finished")
-        )
-        seconds["  run: all"] = (ended - began).total_seconds()
-    return seconds
+    return {f"  run: {name}": float(value) for name, value in (run.get("seconds") or {}).items()}
 
 
 def _weir(stack: Stack, *arguments: str, show: bool = True) -> str:
