@@ -331,6 +331,7 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
         "customername": "string",
         "customeremail": "string",
         "amount": "decimal(20,2)",
+        "domain": "string",
         "_weir_run": "string",
         "_weir_sequence": "bigint",
     }
