@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from weir_lambdas.common.errors import (
     SourceUnavailable,
     WeirError,
 )
+from weir_lambdas.common.failures import failure_of
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -258,3 +260,12 @@ def test_every_error_says_what_to_do_and_only_transient_ones_are_retried() -> No
         "LoadLost",
         "OutOfTime",
     }
+
+
+def test_a_failed_job_is_called_by_its_own_word() -> None:
+    cause = json.dumps({"ErrorMessage": "SystemExit: QualityFailed: stage check: 1 of 2 rules"})
+    failure = failure_of("process", {"Error": "States.TaskFailed", "Cause": cause})
+    assert (failure.error, failure.message) == ("QualityFailed", "stage check: 1 of 2 rules")
+    assert "onFailure" in failure.action
+    other = failure_of("process", {"Error": "States.TaskFailed", "Cause": "OutOfMemory: heap"})
+    assert other.error == "States.TaskFailed"

@@ -14,6 +14,20 @@ from typing import Literal
 RunState = Literal["Running", "Succeeded", "Failed"]
 Cardinality = Literal["preserving", "changing"]
 
+JOB_FAULTS = (
+    "ColumnMissing",
+    "ContractError",
+    "ContractMissing",
+    "ExpressionRefused",
+    "KeyUnreadable",
+    "MisfitFailsRun",
+    "PiiKeyMissing",
+    "QualityFailed",
+    "ScriptRefused",
+)
+"""Errors of the Glue job that the same rows and the same configuration bring again. The job's
+message begins with the class's name."""
+
 
 @dataclass(frozen=True)
 class StageAccount:

@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 from ministack.services import stepfunctions
 
+import weir_glue.jobs.run  # noqa: F401 - the job's errors are to be known
+from weir_contract.codec import ContractError
+from weir_contract.runs import JOB_FAULTS
+from weir_glue.common.errors import JobError
+
 Answer = Callable[[Mapping[str, Any]], Any]
 
 
@@ -268,6 +273,24 @@ def test_a_job_is_tried_as_often_as_the_pipeline_says(worlds: Any, run: Any) -> 
     found, play = run(definition(world.pipeline_resources()), answers)
     assert found["status"] == "FAILED"
     assert len(play.of("glue:startJobRun.sync")) == 2
+
+
+def test_a_job_is_not_tried_again_where_the_same_rows_bring_the_same_end(
+    world: Any, run: Any
+) -> None:
+    cause = json.dumps({"ErrorMessage": "SystemExit: QualityFailed: stage check: 1 of 1 rules"})
+    answers = {**GOOD, "glue:startJobRun.sync": [failing("States.TaskFailed", cause)]}
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert (found["status"], found["cause"]) == ("FAILED", cause)
+    assert len(play.of("glue:startJobRun.sync")) == 1
+    (told,) = play.of("control fail")
+    assert told["stage"] == "process"
+
+
+def test_every_error_of_the_job_is_known_as_lasting_or_worth_another_try() -> None:
+    classes = {found.__name__ for found in (*JobError.__subclasses__(), ContractError)}
+    assert classes - set(JOB_FAULTS) == {"PlanInvalid", "AccountDoesNotAddUp", "OutputRefused"}
+    assert set(JOB_FAULTS) <= classes
 
 
 def test_a_failure_whose_recording_fails_still_notifies_and_releases(world: Any, run: Any) -> None:

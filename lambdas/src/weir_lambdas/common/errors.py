@@ -44,6 +44,15 @@ ACTIONS = {
     "quota or spread the schedules.",
     "RedshiftData.ValidationException": "The warehouse refused the statements: check that it is "
     "available and that the database exists.",
+    "ColumnMissing": "Correct the step that the message names, or the schema, and apply it again.",
+    "ContractError": "Correct the schema or the stage that the message names and apply it again.",
+    "ContractMissing": "State schema.mapping or schema.fields on the DataSource.",
+    "ExpressionRefused": "Correct the step that the message names and apply the Pipeline again.",
+    "KeyUnreadable": "Put at least 16 random bytes into the secret that the message names.",
+    "MisfitFailsRun": "Mend the source or the column's type, or use onMisfit: quarantine.",
+    "PiiKeyMissing": "Create the secret pii-key of the namespace, with at least 16 random bytes.",
+    "QualityFailed": "Mend the data or the rules, or use onFailure: quarantine. Nothing was loaded.",
+    "ScriptRefused": "Ask the Platform's owner to allow scripts, or correct the script.",
     "LoadFailed": "Read the warehouse's message above; STL_LOAD_ERRORS / SYS_LOAD_ERROR_DETAIL "
     "names file and column of a failed COPY. The transaction was rolled back, nothing is half "
     "loaded.",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from weir_contract.runs import Failure
+from weir_contract.runs import JOB_FAULTS, Failure
 from weir_lambdas.common.errors import action_for
 from weir_lambdas.common.log import REDACTOR
 
 MAX_MESSAGE = 1_000
 MAX_SUBJECT = 100
 """Characters of an SNS subject (Amazon SNS API Reference, *Publish*)."""
+
+JOB_FAULT = re.compile(rf"\b({'|'.join(JOB_FAULTS)}): ")
 
 
 def failure_of(stage: str, error: Mapping[str, Any]) -> Failure:
@@ -38,6 +41,9 @@ def failure_of(stage: str, error: Mapping[str, Any]) -> Failure:
         )
     else:
         message = cause
+    if told := JOB_FAULT.search(message):
+        # Step Functions calls every job that fails States.TaskFailed: the job's own word says more.
+        name, message = told.group(1), message[told.end() :]
     action = action_for(name)
     message = message.removesuffix(action).strip()
     return Failure(stage, name, REDACTOR.text(message)[:MAX_MESSAGE], action)

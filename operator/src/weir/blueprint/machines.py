@@ -1,7 +1,7 @@
 """The two state machines, in Amazon States Language with JSONPath.
 
-The query language is JSONPath throughout, with the intrinsics Format, Hash, ArrayLength and MathAdd
-alone. A path that does not exist ends an execution with ``States.Runtime``, which no Catch sees: so
+The query language is JSONPath throughout, with the intrinsics Format, Hash, ArrayLength,
+ArrayGetItem and MathAdd alone. A path that does not exist ends an execution with ``States.Runtime``, which no Catch sees: so
 each machine starts by laying out every field that a later state reads.
 """
 
@@ -15,6 +15,7 @@ from weir.blueprint import naming
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.naming import loader_user
 from weir_contract.pipelines import Stage
+from weir_contract.runs import JOB_FAULTS
 
 State = dict[str, Any]
 Definition = dict[str, Any]
@@ -343,6 +344,7 @@ def pipeline_machine(
             "stage": "begin",
             "pass": {"answer": {"run": "", "planUri": "", "resultUri": "", "startedAt": ""}},
             "loads": {alias: {"answer": {}, "attempt": 0} for alias in names.values()},
+            "job": {"failures": 0, "waits": _waits(parts)},
         },
         "Next": "Begin",
     }
@@ -361,6 +363,11 @@ def pipeline_machine(
     states["Process"] = failing(
         _process(parts) | {"Next": entries[0] if entries else "Account"}, "process"
     )
+    states.update(_job_again(parts))
+    states["Process"]["Catch"] = [
+        {"ErrorEquals": ["States.TaskFailed"], "ResultPath": "$.error", "Next": "Job failed?"},
+        *states["Process"]["Catch"],
+    ]
     for entry, stage, following in zip(entries, warehouse, [*entries[1:], "Account"], strict=False):
         group = _warehouse_group(facts, parts, stage, names[stage.name], entry, following)
         states.update(
@@ -461,11 +468,6 @@ def pipeline_machine(
 
 
 def _process(parts: PipelineParts) -> State:
-    own = RetryRule(
-        ("Glue.AWSGlueException", "States.TaskFailed"),
-        parts.retry_interval,
-        parts.retry_attempts - 1,
-    )
     job: State = {
         "JobName": parts.job,
         "Arguments": {"--WEIR_PLAN.$": "$.pass.answer.planUri"},
@@ -480,7 +482,48 @@ def _process(parts: PipelineParts) -> State:
         "Parameters": job,
         "ResultPath": None,
         "TimeoutSeconds": parts.job_seconds + 600,
-        "Retry": _retry(GLUE_BUSY, *([own] if own.attempts else [])),
+        "Retry": _retry(GLUE_BUSY),
+    }
+
+
+def _waits(parts: PipelineParts) -> list[int]:
+    """Seconds before each further try of the job: doubling, up to the longest wait of a retry."""
+    longest = max(parts.retry_interval, GLUE_BUSY.longest)
+    tries = range(parts.retry_attempts - 1)
+    return [min(longest, parts.retry_interval * 2**number) for number in tries]
+
+
+def _job_again(parts: PipelineParts) -> dict[str, State]:
+    """The pipeline's own retry of the job, except for what another try can't mend.
+
+    A Retry can't tell: every job that fails is States.TaskFailed, whose cause has the job's words.
+    """
+    told = [{"Variable": "$.error.Cause", "StringMatches": f"*{name}: *"} for name in JOB_FAULTS]
+    failed = "Failed in process"
+    choices: list[State] = [
+        {
+            "And": [{"Variable": "$.error.Cause", "IsPresent": True}, {"Or": told}],
+            "Next": failed,
+        },
+        {
+            "Variable": "$.job.failures",
+            "NumericLessThan": parts.retry_attempts - 1,
+            "Next": "Count the failure",
+        },
+    ]
+    return {
+        "Job failed?": {"Type": "Choice", "Choices": choices, "Default": failed},
+        "Count the failure": {
+            "Type": "Pass",
+            "Parameters": {
+                "failures.$": "States.MathAdd($.job.failures, 1)",
+                "waits.$": "$.job.waits",
+                "wait.$": "States.ArrayGetItem($.job.waits, $.job.failures)",
+            },
+            "ResultPath": "$.job",
+            "Next": "Wait for another job",
+        },
+        "Wait for another job": {"Type": "Wait", "SecondsPath": "$.job.wait", "Next": "Process"},
     }
 
 
