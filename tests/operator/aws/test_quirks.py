@@ -15,11 +15,12 @@ from weir.aws.errors import Conflict, Invalid
 from weir.aws.glue import Database
 from weir.aws.kms import TAG_ALIAS, Key
 from weir.aws.lambda_ import EventSourceMapping
+from weir.aws.logs import LogGroup
 from weir.aws.s3 import Bucket, Object
 from weir.aws.secretsmanager import Secret
 from weir.aws.session import AwsSession
 from weir.reconcile.diff import changes
-from weir.resource import UNKNOWN, Resource
+from weir.resource import UNKNOWN, Change, Resource
 
 pytestmark = pytest.mark.aws
 
@@ -234,3 +235,25 @@ def test_waiting_ends_with_what_was_seen_last() -> None:
     looks = iter(range(1000))
     assert wait_for(lambda: next(looks), lambda seen: seen == 2, first=0.001) == 2
     assert wait_for(lambda: next(looks), lambda seen: False, seconds=0.01, first=0.001) > 2
+
+
+def test_a_log_group_gets_its_key_and_loses_it(session: AwsSession) -> None:
+    adapter = LogGroup(session)
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": f"logs.{session.region}.amazonaws.com"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+    key = Calls(session, "kms")("CreateKey", Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
+    plain = Resource("logs.LogGroup", "logs", "/aws/lambda/weir-keys", {"KmsKeyId": None})
+    made = adapter.create(plain, {})
+    for wanted in (key, None):
+        resource = replace(plain, properties={"KmsKeyId": wanted})
+        made = adapter.update(resource, made, (Change("KmsKeyId", None, wanted),), {})
+        assert made.properties["KmsKeyId"] == wanted

@@ -251,6 +251,23 @@ def logs_guard(request: Request) -> Reply | None:
     )
 
 
+def group_keys(request: Request) -> Reply | None:
+    """Serve AssociateKmsKey and DisassociateKmsKey of log groups, which MiniStack lacks."""
+    from ministack.services import cloudwatch_logs
+
+    if request.operation not in ("AssociateKmsKey", "DisassociateKmsKey"):
+        return None
+    name = request.json.get("logGroupName", "")
+    if name not in cloudwatch_logs._log_groups:
+        return json_error(
+            "ResourceNotFoundException", f"The specified log group does not exist: {name}"
+        )
+    associated = request.operation == "AssociateKmsKey"
+    key = request.json.get("kmsKeyId") if associated else None
+    cloudwatch_logs._log_groups[name]["kmsKeyId"] = key
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, b"{}"
+
+
 def install() -> None:
     """Put the guards before the services."""
     guard_s3_reads()
@@ -259,4 +276,5 @@ def install() -> None:
     guard_service("sqs", sqs_guard)
     guard_service("sns", sns_guard)
     guard_service("dynamodb", dynamodb_guard)
+    guard_service("logs", group_keys)
     guard_service("logs", logs_guard)
