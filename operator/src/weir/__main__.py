@@ -43,10 +43,12 @@ STUCK_SECONDS = 600.0
 """A reconcile that takes longer hangs: every call in it has a time limit."""
 LOOP_SECONDS = 30.0
 """Seconds for which the event loop, and with it every watch, may be silent."""
-STOP_SECONDS = 6.0
-"""Seconds that reconciles under way get to end. One that hangs on AWS is then cut off: it may be cut
-off anywhere, for the same reason that the process may be killed."""
-WATCH_STOP_SECONDS = 2.0
+STOP_SECONDS = 7.0
+"""Seconds from the wish to end to the end, whatever hangs. A reconcile that waits for AWS is cut off:
+it may be cut off anywhere, for the same reason that the process may be killed."""
+WORK_STOP_SECONDS = 5.0
+"""Seconds of these that reconciles under way get."""
+WATCH_STOP_SECONDS = 1.0
 """Seconds that Kopf gets to close its watches."""
 
 
@@ -130,7 +132,7 @@ class Operator:
     def run(self) -> int:
         """Run until a signal asks to stop. Returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
+            signal.signal(number, lambda *_: self._ask_to_stop())
         self._health.start()
         log.info("started", cluster=self._settings.cluster, port=self._health.port)
         if not self._await_definitions() or not self._prime():
@@ -139,22 +141,43 @@ class Operator:
         self._workers.start()
         self._feed.start()
         self._oversight.start()
+        # Beside the main thread, which Kopf would take the signals of.
+        watches = threading.Thread(target=self._run_watches, name="watches", daemon=True)
+        watches.start()
+        watches.join()
+        self._watching.clear()
+        self._feed.stop()
+        self._oversight.stop()
+        asked = self._stopping.is_set()
+        self._bound_the_end(0 if asked else 1)
+        ended = self._workers.stop(WORK_STOP_SECONDS)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._health.stop()
+        log.info("stopped", clean=ended, asked=asked)
+        return 0 if asked else 1
+
+    def _ask_to_stop(self) -> None:
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._bound_the_end(0)
+
+    def _bound_the_end(self, code: int) -> None:
+        """End the process in time even where the interpreter would wait for calls that hang."""
+
+        def cut_off() -> None:
+            log.warning("cut off", after=STOP_SECONDS)
+            logging.shutdown()
+            os._exit(code)
+
+        timer = threading.Timer(STOP_SECONDS, cut_off)
+        timer.daemon = True
+        timer.start()
+
+    def _run_watches(self) -> None:
         try:
             asyncio.run(self._watch())
-        finally:
-            self._watching.clear()
-            self._feed.stop()
-            self._oversight.stop()
-            ended = self._workers.stop(STOP_SECONDS)
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._health.stop()
-            asked = self._stopping.is_set()
-            log.info("stopped", clean=ended, asked=asked)
-            if not ended:
-                # The interpreter would wait for calls that hang; nothing may hold up the end.
-                logging.shutdown()
-                os._exit(0 if asked else 1)
-        return 0 if asked else 1
+        except Exception:
+            log.exception("watches")
 
     async def _watch(self) -> None:
         """Kopf's watches, until it is time to stop."""

@@ -1,0 +1,108 @@
+"""What a Platform says, against the real API server and the local AWS under the published policy."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from rig import Rig
+
+from weir.kube.keys import SQL_DONE, Key
+from weir_local.stack import REGION
+
+pytestmark = [pytest.mark.cluster, pytest.mark.aws]
+
+
+def other_platform(rig: Rig, name: str, **changes: object) -> Key:
+    spec = rig.get(Key("Platform", "", rig.platform_name))["spec"]
+    return rig.apply("Platform", name, {**spec, **changes})
+
+
+def forget(rig: Rig, key: Key) -> None:
+    """Delete a Platform that must not take a round of AWS."""
+    obj = rig.get(key)
+    rig.kube.set_finalizers(obj, [])
+    rig.kube.delete(rig.kube.get(key) or obj)
+
+
+def test_credentials_of_another_account_are_refused_before_anything_is_touched(rig: Rig) -> None:
+    key = other_platform(rig, "elsewhere", accountId="999999999999")
+    rig.silence()
+    rig.look(key)
+    said = rig.condition(key)
+    assert said["reason"] == "Invalid"
+    assert "999999999999" in said["message"]
+    assert rig.aws_writes() == []
+    assert rig.condition(key, "Stalled")["status"] == "True"
+    forget(rig, key)
+
+
+def test_a_platform_in_use_stays_and_says_by_whom(rig: Rig) -> None:
+    key = other_platform(rig, "inuse", redshift=None)
+    rig.settle(key)
+    user = rig.apply(
+        "DataSource",
+        "inuser",
+        {
+            "platform": "inuse",
+            "source": {
+                "restApi": {"endpoint": "https://api.example.com/x", "schedule": "rate(1 hour)"}
+            },
+            "schema": {"fields": [{"name": "id", "type": "integer"}]},
+            "suspend": True,
+        },
+    )
+    rig.settle(user, key)
+    rig.kube.delete(rig.get(key))
+    rig.look(key)
+    said = rig.condition(key)
+    assert said["reason"] == "InUse"
+    assert "inuser" in said["message"]
+    rig.delete(user, key)
+    rig.settle(key, until=lambda: rig.kube.get(key) is None)
+    retained = [
+        note for who, reason, note in rig.told.said if (who, reason) == (str(key), "Retained")
+    ]
+    assert any("s3.Bucket" in note for note in retained)
+
+
+def test_without_an_admin_secret_the_sql_is_shown_until_it_is_said_to_be_done(rig: Rig) -> None:
+    redshift = dict(rig.get(Key("Platform", "", rig.platform_name))["spec"]["redshift"])
+    redshift.pop("adminSecretArn")
+    key = other_platform(rig, "byhand", redshift=redshift)
+    rig.settle(key, until=lambda: rig.condition(key)["reason"] == "ManualSqlNeeded")
+    said = rig.condition(key)
+    assert "CREATE SCHEMA IF NOT EXISTS" in said["message"]
+    assert rig.condition(key, "Synced")["status"] == "True"
+    mark = re.search(rf'{SQL_DONE}="([0-9a-f]+)"', said["message"])
+    assert mark is not None
+    rig.annotate(key, **{SQL_DONE: mark[1]})
+    rig.settle(key)
+    rig.silence()
+    assert rig.look(key).outcome == "converged"
+    assert (rig.aws_writes(), rig.kube.writes) == ([], [])
+    rig.delete(key)
+
+
+def test_a_key_of_ones_own_is_taken_once_its_policy_lets_everybody_in(rig: Rig) -> None:
+    kms = rig.aws.admin_session().client("kms")
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    key = other_platform(rig, "ownkey", redshift=None, kms={"keyArn": arn})
+    rig.settle(key, until=lambda: rig.condition(key)["reason"] == "KeyPolicyIncomplete")
+    for service in (f"logs.{REGION}", "events", "cloudwatch"):
+        assert f"{service}.amazonaws.com" in rig.condition(key)["message"]
+    services = [f"{one}.amazonaws.com" for one in (f"logs.{REGION}", "events", "cloudwatch")]
+    account = rig.get(key)["spec"]["accountId"]
+    principals = [{"AWS": f"arn:aws:iam::{account}:root"}, {"Service": services}]
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": one, "Action": "kms:*", "Resource": "*"}
+            for one in principals
+        ],
+    }
+    kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(document))
+    rig.annotate(key, **{"weir.dev/reconcile-at": "now"})
+    rig.settle(key)
+    rig.delete(key)
