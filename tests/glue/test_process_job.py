@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from weir_contract.manifest import Manifest, Part, part_key
 from weir_contract.pipelines import Destination, Input, PipelineConfig, Stage
 from weir_contract.rows import Field, PartitionField, RowContract
 from weir_contract.runs import RunPlan, RunResult, imbalances
-from weir_glue.common.plan import read_work
+from weir_glue.common.plan import read_work, resolve_contract
 from weir_glue.jobs import process
 from weir_glue.jobs.run import Run
 
@@ -365,6 +366,49 @@ def test_an_empty_landing_gives_an_account_and_no_file(
     assert result.files == ()
     assert len(result.accounts) == 8
     assert all(item.rows_in == item.rows_out == 0 for item in result.accounts)
+
+
+def test_a_column_that_is_stated_later_is_read_beside_the_frozen_ones(
+    clients: Any, zones: dict[str, str], aws: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    key = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+    clients("dynamodb").create_table(
+        TableName="contracts",
+        AttributeDefinitions=key,
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    frozen = RowContract(fields=(Field("id", "old", "integer"), Field("gone", "gone", "date")))
+    clients("dynamodb").put_item(
+        TableName="contracts",
+        Item={"pk": {"S": "SOURCE#ns/src"}, "sk": {"S": "CONTRACT"}, "body": {"S": dumps(frozen)}},
+    )
+    stated = (Field("id", "id"), Field("age", "age"), Field("at", "at", "timestamp"))
+    item = Input("src", "ns/src", RowContract(fields=stated, keys=("id",)))
+    plan_uri, _ = plan(
+        clients,
+        zones,
+        "run-later",
+        [land(clients, zones, 9, RECORDS[:1])],
+        inputs=(item,),
+        state_table="contracts",
+    )
+    work = read_work(plan_uri)
+    manifest = replace(work.manifests[0], inferred={"id": "string", "age": "number"})
+    found = resolve_contract(work.config, item, [manifest])
+    assert [(f.name, f.path, f.type) for f in found.fields] == [
+        ("id", "id", "integer"),
+        ("age", "age", "number"),
+        ("at", "at", "timestamp"),
+    ]
+    assert found.keys == ("id",)
+    open_input = replace(item, contract=RowContract())
+    assert resolve_contract(work.config, open_input, [manifest]).types == frozen.types
 
 
 def test_a_run_that_can_not_go_on_says_why_in_its_last_line(

@@ -169,6 +169,23 @@ def test_the_first_contract_stays(api: Any, source: Any, lander: Any, table: Any
     ]
 
 
+def test_a_column_that_is_mapped_later_joins_the_frozen_contract(
+    api: Any, source: Any, lander: Any, table: Any
+) -> None:
+    first = RowContract(fields=(Field("customerId", "id"),))
+    config = source(RestApi(api.url), contract=first)
+    api.answer = lambda call, http: (200, {}, b'{"id": 7, "age": 30}')
+    lander(config).land("run-1", SCHEDULED, None)
+    later = RowContract(fields=(Field("customerId", "id"), Field("age", "age")))
+    api.answer = lambda call, http: (200, {}, b'{"id": "seven", "age": 31}')
+    lander(replace(config, contract=later)).land("run-2", SCHEDULED, None)
+    contract = read_contract(table, config.id)
+    assert contract.types == {"customerId": "integer", "age": "integer"}
+    api.answer = lambda call, http: (200, {}, b'{"id": 8, "age": "old"}')
+    lander(replace(config, contract=later)).land("run-3", SCHEDULED, None)
+    assert read_contract(table, config.id) == contract
+
+
 def test_parts_are_cut_by_size_and_equal_rows_are_equal_bytes(
     api: Any, aws: Any, source: Any, lander: Any
 ) -> None:

@@ -137,24 +137,39 @@ class RowContract:
             f"no column {name!r}; the schema has {', '.join(f.name for f in self.fields) or 'none'}"
         )
 
-    def frozen(self, inferred: Mapping[str, str], paths: Mapping[str, str] | None = None) -> RowContract:
-        """This contract with the types it lacked taken from ``inferred`` (column -> type).
+    def with_types(
+        self, types: Mapping[str, str], paths: Mapping[str, str] | None = None
+    ) -> RowContract:
+        """This contract with the types it lacks taken from ``types`` (column -> type).
 
-        Columns without a stated or inferred type become ``string``. Where the contract named no
-        fields at all, ``inferred`` gives the columns, with ``paths`` (default: the column's name).
+        What is stated stays. A column without a stated or given type stays without one. Where the
+        contract named no fields at all, ``types`` gives the columns, with ``paths`` (default: the
+        column's name).
         """
         if not self.fields:
             fields = tuple(
-                Field(name, (paths or {}).get(name, name), kind) for name, kind in inferred.items()
+                Field(name, (paths or {}).get(name, name), kind) for name, kind in types.items()
             )
         else:
             fields = tuple(
-                item if item.type else replace(item, type=inferred.get(item.name, "string"))
+                item if item.type else replace(item, type=types.get(item.name))
                 for item in self.fields
             )
-        return RowContract(
-            self.record_format, fields, self.keys, self.rules, self.on_new_field, self.on_type_change
+        return replace(self, fields=fields)
+
+    def frozen(
+        self, inferred: Mapping[str, str], paths: Mapping[str, str] | None = None
+    ) -> RowContract:
+        """As :meth:`with_types`; columns without a stated or inferred type become ``string``."""
+        typed = self.with_types(inferred, paths)
+        return replace(
+            typed, fields=tuple(replace(item, type=item.type or "string") for item in typed.fields)
         )
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Column -> type, of the columns whose type is known."""
+        return {item.name: item.type for item in self.fields if item.type}
 
 
 @dataclass(frozen=True)

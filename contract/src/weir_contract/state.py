@@ -5,7 +5,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | pk | sk | what | written by |
 |---|---|---|---|
 | ``SOURCE#ns/name`` | ``CHECKPOINT`` | sequence, epoch, cursor, lease; a cache of the last manifest | ingestion |
-| ``SOURCE#ns/name`` | ``CONTRACT`` | the frozen row contract (JSON in ``body``), put once | ingestion |
+| ``SOURCE#ns/name`` | ``CONTRACT`` | the frozen row contract (JSON in ``body``): it gains columns, types stay | ingestion |
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |

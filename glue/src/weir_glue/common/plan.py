@@ -76,7 +76,8 @@ def resolve_contract(
 ) -> RowContract:
     """An input's contract with every column typed.
 
-    The frozen contract of the state table goes before what the manifests inferred.
+    What is stated goes before the frozen contract of the state table, and that before what the
+    manifests inferred.
 
     Raises
     ------
@@ -91,14 +92,13 @@ def resolve_contract(
         ConsistentRead=True,
     )
     body = answer.get("Item", {}).get(state.BODY, {}).get("S")
-    if body:
-        frozen = loads(RowContract, body)
-        if frozen.resolved:
-            return frozen
+    frozen = loads(RowContract, body) if body else RowContract()
     inferred: dict[str, str] = {}
-    for manifest in reversed(manifests):
-        inferred.update(manifest.inferred)
-    contract = item.contract.frozen(inferred)
+    if item.contract.fields or not frozen.fields:
+        for manifest in reversed(manifests):
+            inferred.update(manifest.inferred)
+    paths = {field.name: field.path for field in frozen.fields}
+    contract = item.contract.frozen(inferred | frozen.types, paths)
     if not contract.fields and any(manifest.rows for manifest in manifests):
         raise ContractMissing(
             f"source {item.source}: no columns are stated, and none were inferred; "

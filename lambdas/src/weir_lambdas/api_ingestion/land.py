@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from weir_contract.codec import dumps
+from weir_contract.codec import dumps, loads
 from weir_contract.manifest import Manifest, part_key
+from weir_contract.rows import RowContract
 from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import RestApi, SourceConfig
 from weir_contract.state import BODY, CONTRACT, source_pk
@@ -24,7 +25,7 @@ from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime
 from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.common.state import Table, read_record, write_record
+from weir_lambdas.common.state import Table, Update, read_record, write_record
 from weir_lambdas.common.storage import Storage
 
 RESERVE_SECONDS = 30.0
@@ -201,9 +202,28 @@ class Lander:
             ) from error
 
     def _freeze(self, inference: Inference) -> None:
-        frozen = self._config.contract.frozen(inference.types, inference.paths)
-        if self._table.put_new(source_pk(self._config.id), CONTRACT, {BODY: dumps(frozen)}):
-            log("INFO", "contract frozen", source=self._config.id, columns=len(frozen.fields))
+        """Freeze the first contract; later ones add columns that the source states since then.
+
+        A frozen type stays, whatever comes. Where no columns are stated, later keys are not added.
+        """
+        key = source_pk(self._config.id), CONTRACT
+        stated = self._config.contract.frozen(inference.types, inference.paths)
+        item = self._table.get(*key)
+        if item is None:
+            if self._table.put_new(*key, {BODY: dumps(stated)}):
+                log("INFO", "contract frozen", source=self._config.id, columns=len(stated.fields))
+            return
+        frozen = loads(RowContract, item[BODY])
+        known = {field.name for field in frozen.fields}
+        new = tuple(field for field in stated.fields if field.name not in known)
+        if not self._config.contract.fields or not new:
+            return
+        grown = dumps(replace(frozen, fields=(*frozen.fields, *new)))
+        update = Update(
+            f"SET #{BODY} = :grown", {"grown": grown, "old": item[BODY]}, f"#{BODY} = :old"
+        )
+        if self._table.update(*key, update):
+            log("INFO", "contract grown", source=self._config.id, columns=[f.name for f in new])
 
     def _record(
         self,

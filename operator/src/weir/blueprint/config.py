@@ -58,7 +58,10 @@ def schema_of(source: DataSource, schemas: Mapping[str, DataSchema]) -> SchemaSp
 
 
 def row_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
-    """The contract of a source: what was stated, with the types that its status has frozen."""
+    """The contract of a source: what was stated, with the types that its status has frozen.
+
+    A column that is stated without a type since then has none, until a landing has shown it.
+    """
     schema = schema_of(source, schemas)
     contract = stated(schema) if schema else RowContract()
     frozen = source.status.schema_spec
@@ -66,7 +69,7 @@ def row_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowCo
         return contract
     inferred = {item.name: item.type for item in frozen.fields}
     paths = {item.name: item.path or item.name for item in frozen.fields}
-    return contract.frozen(inferred, paths)
+    return contract.with_types(inferred, paths)
 
 
 def stated_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
@@ -314,6 +315,10 @@ def _targets(
 ) -> tuple[Resource, ...]:
     """Targets whose columns are known; the loader creates the others on their first load."""
     warehouse = facts.warehouse
+    if source.status.schema_spec is not None:
+        # A column without a type yet joins the table when a landing has shown it: else the whole
+        # table would no longer be wanted meanwhile.
+        contract = replace(contract, fields=tuple(item for item in contract.fields if item.type))
     columns = after_stages(pipeline.spec.stages, contract)
     if warehouse is None or not warehouse.admin_secret_arn or not columns.resolved:
         return ()

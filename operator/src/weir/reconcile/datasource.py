@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource
+from weir.blueprint import config
 from weir.kube.client import Object
 from weir.kube.conditions import find
 from weir.kube.keys import Key, is_deleting
@@ -96,9 +97,15 @@ def _land_first(look: Look, source: DataSource, context: blueprints.Context, wor
 
 
 def _freeze_schema(look: Look, source: DataSource, context: blueprints.Context, world: Any) -> None:
-    """The contract that ingestion has frozen, once there is one, on the object for everybody."""
+    """The contract that ingestion has frozen, once there is one, on the object for everybody.
+
+    It is read again while columns are stated that it lacked: it grows by their first landing.
+    """
     last = look.services.books.of(context.platform.name).last(look.key)
-    if (look.status.get("schema") or {}).get("fields") or last is None:
+    known = {item["name"] for item in (look.status.get("schema") or {}).get("fields") or ()}
+    stated = config.stated_contract(source, context.view.schemas(source.namespace))
+    wanted = {item.name for item in stated.fields}
+    if (known and wanted <= known) or last is None:
         return
     contract = world.ledger.contract(context.facts.state_table, source.id)
     if contract is None:
