@@ -31,6 +31,8 @@ from weir_local.aws.wire import Reply, json_error
 logger = logging.getLogger("weir.local.aws.glue")
 
 ACTIVE = ("STARTING", "RUNNING", "STOPPING", "WAITING")
+STATES = threading.Lock()
+"""A run that is stopped while its driver starts stays stopped."""
 LOG_EVENTS = 1000
 LOG_SECONDS = 1.0
 
@@ -314,7 +316,10 @@ def outcome(
         if item:
             fetch(s3, item, directory / "script")
     driver = drivers.take(run["Id"])
-    run["JobRunState"] = "RUNNING"
+    with STATES:
+        if run["JobRunState"] == "STOPPED":
+            return "STOPPED", ""
+        run["JobRunState"] = "RUNNING"
     packages = str(runtimes.state() / "glue-packages")
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     request = {
@@ -454,7 +459,8 @@ def install() -> None:
         return reply
 
     def stop(data: dict[str, Any]) -> Any:
-        reply = stop_runs(data)
+        with STATES:
+            reply = stop_runs(data)
         for run in glue._job_runs.get(data.get("JobName"), []):
             if run["Id"] in data.get("JobRunIds", []) and run["JobRunState"] == "STOPPED":
                 drivers.stop(run["Id"])
