@@ -53,6 +53,57 @@ def after_step(step: TransformStep, contract: RowContract) -> RowContract:
     return _with(contract, [*names, *(step.derive or {})], types)
 
 
+def catalog_columns(
+    stages: Iterable[Stage], contract: RowContract, others: Mapping[str, RowContract]
+) -> RowContract:
+    """The columns after these stages, as far as they are known: what the catalog's table names.
+
+    Unlike :func:`after_stages`, which gives up where a check could be wrong, this keeps what is
+    certain: the input's columns and the other source's after a join or a union; all but the
+    exploded or flattened one; none after SQL and scripts, until a later step names some.
+
+    Parameters
+    ----------
+    others
+        Contracts of the pipeline's sources, by name.
+    """
+    for stage in stages:
+        if stage.clean is not None:
+            contract = after_stage(stage, contract)
+        for step in stage.transform or ():
+            contract = _known_after(step, contract, others)
+    return contract
+
+
+def _known_after(
+    step: TransformStep, contract: RowContract, others: Mapping[str, RowContract]
+) -> RowContract:
+    names = names_of(contract.fields)
+    if step.sql is not None or step.script is not None:
+        return RowContract()
+    if step.join is not None or step.union is not None:
+        semi = step.join is not None and step.join.how in ("leftSemi", "leftAnti")
+        other = step.join or step.union
+        known = {name.lower() for name in names}
+        right = others.get(other.source, RowContract()).fields if other and not semi else ()
+        new = (item for item in right if item.name.lower() not in known)
+        return replace(contract, fields=(*contract.fields, *new))
+    if step.explode is not None:
+        column, into = step.explode.column, step.explode.into or step.explode.column
+        rest = [name for name in names if name.lower() not in (column.lower(), into.lower())]
+        kept = [column] if into.lower() != column.lower() else []
+        return _with(contract, [*rest, *kept, into], {into.lower(): None})
+    if step.flatten is not None:
+        column = step.flatten.column.lower()
+        return _with(contract, [name for name in names if name.lower() != column])
+    if not contract.fields:
+        made = step.select or list(step.derive or {})
+        if step.aggregate is not None:
+            made = [*step.aggregate.group_by, *step.aggregate.measures]
+        return _with(contract, made)
+    return after_step(step, contract)
+
+
 def _with(
     contract: RowContract, names: Sequence[str], types: Mapping[str, str | None] | None = None
 ) -> RowContract:

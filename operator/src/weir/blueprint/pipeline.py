@@ -9,7 +9,7 @@ from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config, machines, naming, pieces, policies, tables
-from weir.blueprint.columns import after_stages
+from weir.blueprint.columns import after_stages, catalog_columns
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -168,7 +168,12 @@ def pipeline_resources(
         *control,
         *loader,
         *_job(facts, pipeline, names, plan, stored),
-        *_catalog(pipeline, plan, contract),
+        *_catalog(
+            pipeline,
+            plan,
+            contract,
+            {ref.name: config.row_contract(sources[ref.name], schemas) for ref in spec.sources},
+        ),
         *_targets(facts, pipeline, plan, contract, first),
         machine_role,
         states,
@@ -289,14 +294,17 @@ def _job(
 
 
 def _catalog(
-    pipeline: Pipeline, plan: PipelineConfig, contract: RowContract
+    pipeline: Pipeline,
+    plan: PipelineConfig,
+    contract: RowContract,
+    others: Mapping[str, RowContract],
 ) -> tuple[Resource, ...]:
     """The processed table, and one for each write stage, with the columns that reach it."""
     stages = pipeline.spec.stages
-    targets = [("table-processed", plan.processed, after_stages(stages, contract))]
+    targets = [("table-processed", plan.processed, catalog_columns(stages, contract, others))]
     for index, stage in enumerate(plan.stages):
         if stage.write:
-            columns = after_stages(stages[:index], contract)
+            columns = catalog_columns(stages[:index], contract, others)
             targets.append((f"table-{stage.name}", stage.write, columns))
     return tuple(
         tables.catalog_table(

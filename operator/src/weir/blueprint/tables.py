@@ -78,8 +78,8 @@ def catalog_table(
     ----------
     contract
         The columns of the files as far as they are known. A type that is to be inferred is a
-        string until the source's status has frozen it; after stages that make columns of their
-        own only Weir's are named.
+        string until the source's status has frozen it; what SQL and scripts make is not
+        known, and only Weir's columns are named then.
     """
     partitions = partition_keys(target, contract)
     taken = {key["Name"] for key in partitions}
