@@ -9,7 +9,7 @@ import pytest
 from rig import Rig
 
 from weir.kube.keys import SQL_DONE, Key
-from weir_local.stack import REGION
+from weir_local.stack import CLUSTER_ID, REGION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
@@ -87,7 +87,8 @@ def test_without_an_admin_secret_the_sql_is_shown_until_it_is_said_to_be_done(ri
 
 def test_a_key_of_ones_own_is_taken_once_its_policy_lets_everybody_in(rig: Rig) -> None:
     kms = rig.aws.admin_session().client("kms")
-    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    tags = [{"TagKey": "weir.dev/cluster", "TagValue": CLUSTER_ID}]
+    arn = kms.create_key(Tags=tags)["KeyMetadata"]["Arn"]
     key = other_platform(rig, "ownkey", redshift=None, kms={"keyArn": arn})
     rig.settle(key, until=lambda: rig.condition(key)["reason"] == "KeyPolicyIncomplete")
     for service in (f"logs.{REGION}", "events", "cloudwatch"):

@@ -55,28 +55,36 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     look.status["users"] = len(users)
     context = blueprints.context_of(services, view, platform, look.obj, "")
     wanted = blueprints.platform_wanted(context, look.obj)
+    shut_out = _key_fault(world, platform)
+    if shut_out is not None:
+        return shut_out
     halt = converge(look, world, wanted, adopt_granted=True)
     look.status["links"] = blueprints.links(context, wanted.resources)
-    return halt or _key_fault(world, platform) or _sql_by_hand(look, context)
+    return halt or _sql_by_hand(look, context)
 
 
 def _key_fault(world: World, platform: Platform) -> Halt | None:
-    """Whom an adopted key's policy shuts out."""
+    """Whom an adopted key's policy shuts out: nothing is built on such a key."""
     arn = platform.spec.kms.key_arn
     if arn is None:
         return None
-    key = world.inventory.get([("kms.Key", arn)]).get(("kms.Key", arn))
-    document = key.properties.get("KeyPolicy") or {} if key is not None else {}
+    try:
+        key = world.inventory.get([("kms.Key", arn)]).get(("kms.Key", arn))
+    except AwsError as error:
+        return halt_of([error])
+    if key is None:
+        return Halt("NotFound", f"there is no key {arn} (spec.kms.keyArn)")
+    document = key.properties.get("KeyPolicy") or {}
     lacking = keypolicy.missing(document, platform.spec.account_id, platform.spec.region)
     if not lacking:
         return None
+    world.inventory.drop("kms.Key", arn)  # The next look shall see what was mended.
     return Halt(
         "KeyPolicyIncomplete",
         f"the policy of the key {arn} (spec.kms.keyArn) does not allow what is needed, so that "
         f"logs, alarms or events would be lost: {'; '.join(lacking)}. Add Allow statements for "
         "them to the key's policy; Weir does not change a key that it did not make",
         stalled=True,
-        synced=True,
     )
 
 
