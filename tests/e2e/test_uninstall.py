@@ -28,18 +28,24 @@ def everything(running: Running) -> Object:
     return platform
 
 
+def short(identity: str) -> str:
+    """The last part of an ARN, a URL or a name: an alias names its key, an ARN has the key's id."""
+    return identity.rpartition(":")[2].rpartition("/")[2]
+
+
 def test_a_platform_in_use_stays_until_nobody_uses_it(running: Running, everything: Object) -> None:
     assert [running.all(kind) for kind in ("plat", "dsrc", "pipe", "prun")] == [[], [], [], []]
 
 
 def test_only_what_holds_data_is_left(running: Running, everything: Object) -> None:
     kept = {
-        line["arn"].rpartition(":")[2].rpartition("/")[2]
+        short(identity)
         for line in everything["status"]["resources"]
-        if line["kind"] in KEPT and line.get("arn")
+        if line["kind"] in KEPT
+        for identity in (line["name"], line.get("arn", ""))
     }
     left = listing.of_cluster(running)
-    assert {one.rpartition(":")[2].rpartition("/")[2] for one in left} <= kept, left
+    assert {short(one) for one in left} <= kept, left
     assert left, "the buckets with the data are gone"
 
 
