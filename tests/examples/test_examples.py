@@ -148,5 +148,5 @@ def test_a_join_names_keys_and_nothing_that_yaml_reads_as_true(
         if key == "keys":
             run(cluster, *command)
         else:
-            with pytest.raises(Exception, match='unknown field "[^"]*join.(on|true)"'):
+            with pytest.raises(Exception, match=r'unknown field "[^"]*join\.(on|true)"'):
                 run(cluster, *command)

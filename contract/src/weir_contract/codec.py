@@ -129,7 +129,9 @@ def _read(hint: Any, data: Any, path: str) -> Any:
         return {key: _read(get_args(hint)[1], item, f"{path}.{key}") for key, item in data.items()}
     if origin is typing.Literal:
         if data not in get_args(hint):
-            raise ContractError(f"{path}: {data!r} is none of {', '.join(map(str, get_args(hint)))}")
+            raise ContractError(
+                f"{path}: {data!r} is none of {', '.join(map(str, get_args(hint)))}"
+            )
         return data
     if dataclasses.is_dataclass(hint):
         return _read_dataclass(hint, data, path)
@@ -152,8 +154,6 @@ def _read_dataclass(cls: Any, data: Any, path: str) -> Any:
     for key, field in fields.items():
         if key in data:
             values[field.name] = _read(hints[field.name], data[key], f"{path}.{key}")
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ContractError(f"{path}: {key} is missing")
     return cls(**values)

@@ -204,9 +204,8 @@ def _convert(
         elif keyword == "additionalProperties":
             if isinstance(value, Mapping):
                 out["additionalProperties"] = _convert(value, definitions, f"{path}.*", in_list)
-            elif value is True:
-                if not node.get("x-kubernetes-preserve-unknown-fields"):
-                    raise CannotExpress(f"{path}: an open object; bound it or preserve it")
+            elif value is True and not node.get("x-kubernetes-preserve-unknown-fields"):
+                raise CannotExpress(f"{path}: an open object; bound it or preserve it")
         else:
             raise CannotExpress(f"{path}: {keyword}")
     _demand_bounds(out, path)
