@@ -189,6 +189,10 @@ def _follow(
         or f"{run.namespace}/{run.name}" in record.requested_by
         or (not executions and record.started >= started)
     ]
+    if not executions:
+        # A pass that names this run is its own; another's that began since counts for want of one.
+        asked = [one for one in passes if f"{run.namespace}/{run.name}" in one.requested_by]
+        passes = asked or passes
     failed = [one for one in passes if one.state == "Failed"]
     done = {one for record in passes if record.state == "Succeeded" for one in record.manifests}
     if passes and any(one.state == "Succeeded" for one in passes) and wanted <= done:
