@@ -42,7 +42,7 @@ DELETING = "Deleting"
 NOT_OURS = frozenset({EXTERNAL, MISSING, CONFLICTING, UNSEEN})
 """States of resources that nobody deletes."""
 
-ECHO_SECONDS = 60.0
+ECHO_SECONDS = 10.0
 """Seconds after our own write for which a difference is taken for AWS's delay, not for a change by
 others: it is put right all the same, and not told."""
 
