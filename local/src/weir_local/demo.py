@@ -21,7 +21,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from weir_local.stack import CLUSTER_ID, ROOT, Stack, StackError, new_key
+from weir_local.cluster.processes import Processes
+from weir_local.stack import (
+    CLUSTER_ID,
+    EXAMPLE_STATE,
+    ROOT,
+    SERVER,
+    Stack,
+    StackError,
+    new_key,
+)
 
 EXAMPLE = ROOT / "examples" / "airports"
 PORT = 8765
@@ -62,7 +71,7 @@ def demo(state: Path, keep: bool) -> int:
     try:
         console.print("[bold]Starting a cluster, a local AWS and the operator[/]")
         stack.up()
-        with serve(stack) as served:
+        with serve(stack, keep) as served:
             console.print(
                 f"[bold]Applying {EXAMPLE.relative_to(ROOT)}[/] ({served} airports served)"
             )
@@ -89,11 +98,23 @@ def _said(console: Console, step: str, seconds: float) -> None:
 
 
 @contextmanager
-def serve(stack: Stack) -> Iterator[int]:
-    """The example's HTTP server with a fresh key, which Secrets Manager holds too."""
-    directory = stack.state / "demo"
-    directory.mkdir(parents=True, exist_ok=True)
-    key_file = directory / "key"
+def serve(stack: Stack, keep: bool = False) -> Iterator[int]:
+    """The example's HTTP server with a fresh key, which Secrets Manager holds too.
+
+    Parameters
+    ----------
+    keep
+        Whether it goes on afterwards, until :meth:`Stack.down` ends it.
+
+    Yields
+    ------
+    int
+        Rows that it serves.
+    """
+    processes = Processes(stack.state / EXAMPLE_STATE)
+    processes.stop(SERVER)
+    processes.directory.mkdir(parents=True, exist_ok=True)
+    key_file = processes.directory / "key"
     key_file.touch(mode=0o600)
     key = new_key()
     key_file.write_text(key)
@@ -102,28 +123,29 @@ def serve(stack: Stack) -> Iterator[int]:
         manager.create_secret(Name=SECRET, SecretString=key)
     except manager.exceptions.ResourceExistsException:
         manager.put_secret_value(SecretId=SECRET, SecretString=key)
-    with (directory / "server.log").open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(EXAMPLE / "server.py"), "--port", str(PORT),
-             "--key-file", str(key_file)],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+    processes.start(
+        SERVER,
+        [sys.executable, str(EXAMPLE / "server.py"), "--port", str(PORT),
+         "--key-file", str(key_file)],
+    )  # fmt: skip
     try:
-        yield _wait_served(process, directory / "server.log")
+        yield _wait_served(processes)
     finally:
-        process.terminate()
-        process.wait()
+        if not keep:
+            processes.stop(SERVER)
 
 
-def _wait_served(process: subprocess.Popen[bytes], log: Path) -> int:
+def _wait_served(processes: Processes) -> int:
     deadline = time.monotonic() + 15
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and processes.running(SERVER):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=2) as answer:
                 return int(json.load(answer)["rows"])
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise StackError(f"the example's server does not answer on port {PORT}: see {log}")
+    raise StackError(
+        f"the example's server does not answer on port {PORT}: see {processes.log(SERVER)}"
+    )
 
 
 def _watch(stack: Stack, console: Console) -> dict[str, Any]:

@@ -34,6 +34,8 @@ PLATFORM = "default"
 ARTIFACTS = ROOT / "dist" / "artifacts"
 BOUNDARY = "weir-boundary"
 BOUNDARY_FILE = "boundary"
+EXAMPLE_STATE, SERVER = "demo", "server"
+"""Where the demo keeps its HTTP server's record, and the server's name there."""
 READY_SECONDS = 180
 
 Report = Callable[[str, float], None]
@@ -123,6 +125,7 @@ class Stack:
 
     def down(self) -> None:
         """End what :meth:`up` started, and only that."""
+        Processes(self.state / EXAMPLE_STATE).stop(SERVER)
         Processes(self.state / "operator").stop("operator")
         with self._step("cluster"):
             self.cluster.stop()
