@@ -177,6 +177,26 @@ def test_a_table_lives_from_create_to_delete(session: AwsSession, connection: Co
 
 
 @pytest.mark.aws
+@pytest.mark.parametrize("adapter", [Schema, Table])
+def test_a_secret_that_is_gone_hides_its_own_names_alone(
+    session: AwsSession, connection: Connection, adapter: type[Schema | Table]
+) -> None:
+    """Names of before a change of the admin secret must not stop those of after it."""
+    former = replace(connection, secret_arn=connection.secret_arn + "-gone")
+    one = adapter(session)
+    wanted = (
+        schema(connection, "after", {}) if adapter is Schema else orders(connection, name="after_t")
+    )
+    if adapter is Table:
+        Schema(session).create(schema(connection, "after_t", {}), {})
+    one.create(wanted, {})
+    names = [wanted.name, former.prefix + Connection.parse(wanted.name)[1]]
+    assert list(one.observe(names)) == [wanted.name]
+    assert one.observe(names[1:]) == {}
+    with pytest.raises(Invalid, match="Secrets Manager"):
+        one.create(replace(wanted, name=names[1]), {})
+
+
 def test_a_plan_reads_the_warehouse_and_does_not_write(
     session: AwsSession, connection: Connection
 ) -> None:

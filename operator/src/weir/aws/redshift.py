@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from weir.aws.base import ServiceAdapter, changed
@@ -20,6 +20,8 @@ from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
 from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted
 
+_SECRET_GONE = "Secrets Manager can't find"
+"""What the Data API says of a SecretArn that names nothing (Secrets Manager's GetSecretValue)."""
 _ARN = re.compile(r"arn:[^\s,)\]]+")
 
 
@@ -155,42 +157,42 @@ class Schema(ServiceAdapter):
         return form
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        return _seen_by_connection(names, self._look)
+
+    def _look(self, connection: Connection, schemas: Mapping[str, str]) -> dict[str, Observed]:
         found: dict[str, Observed] = {}
-        for connection, schemas in _by_connection(names).items():
-            database = literal(connection.database)
-            wanted = ", ".join(literal(schema.lower()) for schema in schemas)
-            there = {
-                row["schema_name"]
-                for row in self._sql.query(
-                    connection,
-                    f"SELECT schema_name FROM svv_all_schemas WHERE database_name = {database} "
-                    f"AND schema_name IN ({wanted})",
-                )
-            }
-            if not there:
-                continue
-            granted = self._sql.query(
+        database = literal(connection.database)
+        wanted = ", ".join(literal(schema.lower()) for schema in schemas)
+        there = {
+            row["schema_name"]
+            for row in self._sql.query(
                 connection,
-                "SELECT namespace_name AS schema_name, privilege_type, identity_name AS role_name "
-                f"FROM svv_schema_privileges WHERE namespace_name IN ({wanted}) "
-                "AND identity_type = 'role' UNION ALL "
-                "SELECT schema_name, privilege_type, grantee_name AS role_name "
-                f"FROM svv_default_privileges WHERE schema_name IN ({wanted}) "
-                "AND grantee_type = 'role'",
+                f"SELECT schema_name FROM svv_all_schemas WHERE database_name = {database} "
+                f"AND schema_name IN ({wanted})",
             )
-            members = self._sql.query(
-                connection, "SELECT user_name, role_name FROM svv_user_grants"
-            )
-            memberships = _grouped((row["user_name"], row["role_name"]) for row in members)
-            users = {USER + user: roles for user, roles in memberships.items()}
-            for schema, name in schemas.items():
-                if schema.lower() in there:
-                    roles = _grouped(
-                        (row["role_name"], row["privilege_type"].upper())
-                        for row in granted
-                        if row["schema_name"] == schema.lower()
-                    )
-                    found[name] = Observed(name, {"Roles": roles, **users})
+        }
+        if not there:
+            return found
+        granted = self._sql.query(
+            connection,
+            "SELECT namespace_name AS schema_name, privilege_type, identity_name AS role_name "
+            f"FROM svv_schema_privileges WHERE namespace_name IN ({wanted}) "
+            "AND identity_type = 'role' UNION ALL "
+            "SELECT schema_name, privilege_type, grantee_name AS role_name "
+            f"FROM svv_default_privileges WHERE schema_name IN ({wanted}) "
+            "AND grantee_type = 'role'",
+        )
+        members = self._sql.query(connection, "SELECT user_name, role_name FROM svv_user_grants")
+        memberships = _grouped((row["user_name"], row["role_name"]) for row in members)
+        users = {USER + user: roles for user, roles in memberships.items()}
+        for schema, name in schemas.items():
+            if schema.lower() in there:
+                roles = _grouped(
+                    (row["role_name"], row["privilege_type"].upper())
+                    for row in granted
+                    if row["schema_name"] == schema.lower()
+                )
+                found[name] = Observed(name, {"Roles": roles, **users})
         return found
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
@@ -337,6 +339,25 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {name: sorted(items) for name, items in sorted(grouped.items())}
 
 
+def _seen_by_connection(
+    names: Sequence[str], look: Callable[[Connection, Mapping[str, str]], dict[str, Observed]]
+) -> dict[str, Observed]:
+    """What is there, connection by connection.
+
+    Where the secret of a connection is gone nothing can be seen or done: names of before a change
+    of the admin secret say nothing, and must not stop those of after it. What is still wanted under
+    such a name fails when it is made.
+    """
+    found: dict[str, Observed] = {}
+    for connection, things in _by_connection(names).items():
+        try:
+            found |= look(connection, things)
+        except Invalid as error:
+            if _SECRET_GONE not in str(error):
+                raise
+    return found
+
+
 def _by_connection(names: Sequence[str]) -> dict[Connection, dict[str, str]]:
     grouped: dict[Connection, dict[str, str]] = {}
     for name in dict.fromkeys(names):
@@ -425,25 +446,27 @@ class Table(ServiceAdapter):
         return form
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        return _seen_by_connection(names, self._look)
+
+    def _look(self, connection: Connection, tables: Mapping[str, str]) -> dict[str, Observed]:
         found: dict[str, Observed] = {}
-        for connection, tables in _by_connection(names).items():
-            schemas: dict[str, dict[str, str]] = {}
-            for thing, name in tables.items():
-                schema, table = _split(thing)
-                schemas.setdefault(schema, {})[table] = name
-            for schema, members in schemas.items():
-                listed = ", ".join(literal(table) for table in members)
-                rows = self._sql.query(
-                    connection,
-                    "SELECT table_name, column_name, data_type, is_nullable, distkey, sortkey "
-                    f"FROM svv_redshift_columns WHERE database_name = {literal(connection.database)} "
-                    f"AND schema_name = {literal(schema)} AND table_name IN ({listed}) "
-                    "ORDER BY table_name, ordinal_position",
-                )
-                for table, name in members.items():
-                    columns = [row for row in rows if row["table_name"] == table]
-                    if columns:
-                        found[name] = Observed(name, _seen(columns))
+        schemas: dict[str, dict[str, str]] = {}
+        for thing, name in tables.items():
+            schema, table = _split(thing)
+            schemas.setdefault(schema, {})[table] = name
+        for schema, members in schemas.items():
+            listed = ", ".join(literal(table) for table in members)
+            rows = self._sql.query(
+                connection,
+                "SELECT table_name, column_name, data_type, is_nullable, distkey, sortkey "
+                f"FROM svv_redshift_columns WHERE database_name = {literal(connection.database)} "
+                f"AND schema_name = {literal(schema)} AND table_name IN ({listed}) "
+                "ORDER BY table_name, ordinal_position",
+            )
+            for table, name in members.items():
+                columns = [row for row in rows if row["table_name"] == table]
+                if columns:
+                    found[name] = Observed(name, _seen(columns))
         return found
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
