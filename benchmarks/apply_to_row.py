@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 import urllib.request
@@ -154,7 +155,9 @@ def measure(stack: Stack) -> dict[str, float | int]:
 
 def main() -> None:
     """Measure on a stack of its own, and print one JSON line."""
-    stack = Stack(ROOT / ".local" / "bench")
+    state = ROOT / ".local" / "bench"
+    shutil.rmtree(state, ignore_errors=True)
+    stack = Stack(state)
     try:
         stack.up()
         result = measure(stack)
