@@ -12,6 +12,7 @@ import pytest
 from aws_makers import allow, policy, refused
 
 from weir_local.aws import bootstrap, process, server
+from weir_local.cluster.processes import start_time
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_bootstrap_gives_the_operator_its_policy_and_no_more(
 def test_down_ends_that_process_and_forgets_it(tmp_path: Path) -> None:
     record = process.up(tmp_path)
     assert process.down(tmp_path)
-    assert process.start_ticks(record.pid) != record.started
+    assert start_time(record.pid) != record.started
     assert not server.healthy(record.endpoint)
     assert not process.down(tmp_path)
 

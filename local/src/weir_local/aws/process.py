@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from weir_local.aws import server
+from weir_local.cluster.processes import start_time
 
 STOP_SECONDS = 10.0
 
@@ -31,23 +32,13 @@ class Record:
     region: str
 
 
-def start_ticks(pid: int) -> str | None:
-    """When a process started (field 22 of /proc/PID/stat, man proc), None when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rsplit(")", 1)[1].split()
-    return None if fields[0] == "Z" else fields[19]
-
-
 def read(state: Path) -> Record | None:
     """The record of a process that still runs, else None."""
     try:
         record = Record(**json.loads((state / "aws.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return record if start_ticks(record.pid) == record.started else None
+    return record if start_time(record.pid) == record.started else None
 
 
 def up(
@@ -75,7 +66,7 @@ def up(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    started = start_ticks(process.pid)
+    started = start_time(process.pid)
     server.wait_healthy(process, endpoint, log)
     record = Record(process.pid, started or "", endpoint, account, region)
     (state / "aws.json").write_text(json.dumps(asdict(record)))
@@ -93,7 +84,7 @@ def down(state: Path) -> bool:
         return False
     os.kill(record.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while start_ticks(record.pid) == record.started:
+    while start_time(record.pid) == record.started:
         if time.monotonic() > deadline:
             os.kill(record.pid, signal.SIGKILL)
         try:
