@@ -156,6 +156,10 @@ class Observed:
         False while AWS is still changing it (a function in ``Pending``): look again soon.
     detail
         What a person would want to know beside that (``LastUpdateStatus: Failed: ...``).
+    unseen
+        Top-level properties that this look could not tell, though AWS has them: a listing leaves
+        them out. ``Tags`` among them means that ``tags`` says nothing. Nobody may take an unseen
+        property for one that is absent.
     """
 
     name: str
@@ -164,6 +168,7 @@ class Observed:
     tags: Mapping[str, str] = field(default_factory=dict)
     settled: bool = True
     detail: str = ""
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,10 @@ class Adapter(Protocol):
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What exists of these names. A name that is absent from the answer does not exist."""
+
+    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+        """As :meth:`observe`, at the price of a listing: O(account / page) calls for any number of
+        names. What the listing can't tell is named in ``Observed.unseen``."""
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         """Create it with these tags, idempotently where the API has tokens, and say what is there.

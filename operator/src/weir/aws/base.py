@@ -44,6 +44,10 @@ class ServiceAdapter(Adapter):
         found = {name: self.look(name) for name in dict.fromkeys(names)}
         return {name: seen for name, seen in found.items() if seen is not None}
 
+    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+        """What a listing tells of these names; a kind without a listing is observed."""
+        return self.observe(names)
+
     def look(self, name: str) -> Observed | None:
         """One of them, or None where it does not exist."""
         raise NotImplementedError(f"{self.kind} observes in bulk only")
