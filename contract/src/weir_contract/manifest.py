@@ -4,19 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 SEQUENCE_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Part:
-    """One object of raw records. ``bytes`` as stored, ``sha256`` of the stored bytes, in hex."""
+    """One object of raw records.
+
+    Parameters
+    ----------
+    bytes, sha256
+        Of the object as it is stored; the hash in hex.
+    format
+        ``jsonl``: one record a line, as ``jsonl.gz`` or plain. ``parquet``: one record a row.
+    shape
+        Stands for the columns and types of a Parquet part: parts of one shape can be read together.
+    """
 
     key: str
     rows: int
     bytes: int
     sha256: str
     version_id: str | None = None
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    shape: str = ""
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file, mail or attachment that a landing took.
+
+    Parameters
+    ----------
+    bucket, key, etag
+        Which object; ``version_id`` where the bucket keeps versions.
+    bytes
+        Of the object.
+    sha256
+        Of its content, in hex.
+    rows, rejected
+        Records landed, and records put into quarantine.
+    state
+        ``landed``; ``duplicate``: its content was landed before; ``rejected``: the whole file is in
+        quarantine; ``superseded``: it was overwritten or deleted before it could be read.
+    reason
+        Why it is not ``landed``.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    version_id: str | None = None
+    bytes: int = 0
+    sha256: str = ""
+    rows: int = 0
+    rejected: int = 0
+    state: Literal["landed", "duplicate", "rejected", "superseded"] = "landed"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +87,10 @@ class Manifest:
         Column -> type expression, seen in this landing, for columns whose type is not stated.
     complete
         False where the extraction was cut into several landings and more follow.
+    quarantined
+        Records that were told apart as unreadable at landing; they are in the quarantine zone.
+    files
+        For files and mails: what was taken.
     """
 
     source: str
@@ -56,6 +106,8 @@ class Manifest:
     fingerprint: str = ""
     inferred: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
+    quarantined: int = 0
+    files: tuple[LandedFile, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -82,6 +82,99 @@ class RestApi:
     allowed_hosts: tuple[str, ...] = ()
 
 
+FileFormat = Literal[
+    "csv", "tsv", "json", "jsonLines", "xml", "fixedWidth", "xlsx", "parquet", "avro", "orc"
+]
+Compression = Literal["auto", "none", "gzip", "zip", "bz2", "zstd"]
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """How a delimited text is written.
+
+    Parameters
+    ----------
+    delimiter, quote, escape
+        One character each; ``quote`` empty means that nothing is quoted, ``escape`` empty that a
+        quote within quotes is doubled (RFC 4180).
+    header
+        The first line names the columns; else ``columns`` does, or they are ``column1`` and on.
+    encoding
+        Python's name of the encoding. A byte order mark goes before it.
+    skip_lines
+        Lines before the header that are not read.
+    comment
+        A line that begins so is not read; empty for none.
+    null_values
+        Unquoted texts that mean null.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+    header: bool = True
+    columns: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    skip_lines: int = 0
+    comment: str = ""
+    null_values: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class FixedColumn:
+    """A column of a fixed-width file: ``start`` from 1, ``width`` in characters."""
+
+    name: str
+    start: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Parsing:
+    """How the bytes of a file become records.
+
+    Parameters
+    ----------
+    format, compression
+        ``auto`` tells the compression by the first bytes.
+    csv
+        For ``csv`` and ``tsv``.
+    record_path
+        For ``json``: where a document has its list of records; for ``xml``: the element that is one
+        record. Default: the document's own list; the root's children.
+    columns
+        For ``fixedWidth``.
+    sheet, header_row
+        For ``xlsx``: the sheet's name (default: the first), and the row, from 1, with the names.
+    max_bytes
+        Of one file, unpacked.
+    """
+
+    format: FileFormat = "csv"
+    compression: Compression = "auto"
+    csv: CsvDialect = CsvDialect()
+    record_path: str | None = None
+    columns: tuple[FixedColumn, ...] = ()
+    sheet: str | None = None
+    header_row: int = 1
+    max_bytes: int = 10_737_418_240
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that others put into S3.
+
+    ``pattern`` is a glob over the key below ``prefix`` (``**`` crosses folders); ``duplicates`` says
+    what becomes of a file whose content was landed before under another name.
+    """
+
+    bucket: str
+    prefix: str = ""
+    pattern: str | None = None
+    parsing: Parsing = Parsing()
+    duplicates: Literal["skip", "land"] = "skip"
+
+
 @dataclass(frozen=True)
 class Egress:
     """Where outgoing requests may go. Public addresses always; others only where switched on.
@@ -121,6 +214,8 @@ class SourceConfig:
     secrets: Mapping[str, str] = field(default_factory=dict)
     egress: Egress = Egress()
     rest_api: RestApi | None = None
+    quarantine_bucket: str = ""
+    files: Files | None = None
 
     @property
     def id(self) -> str:

@@ -8,6 +8,11 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``CONTRACT`` | the frozen row contract (JSON in ``body``): it gains columns, types stay | ingestion |
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
+| ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
+| ``SOURCE#ns/name`` | ``SETTLED`` | ``sequence``: up to it the ledger of files agrees with the manifests | ingestion |
+| ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag: state and the sequence that took it | trigger, ingestion |
+| ``FILES#ns/name`` | ``CONTENT#sha256`` | the first file with that content | ingestion |
+| ``WATCH#bucket`` | ``ns/name`` | a source that watches a bucket: prefix, pattern, state machine | operator |
 | ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |
 | ``PIPELINE#ns/name`` | ``PENDING#source#sequence`` | a manifest that waits for a pass | trigger |
 | ``PIPELINE#ns/name`` | ``TAKEN#source#sequence`` | a manifest that a pass has taken, with its run | run control |
@@ -26,6 +31,10 @@ EXPIRES = "expires"
 
 CHECKPOINT = "CHECKPOINT"
 CONTRACT = "CONTRACT"
+SETTLED = "SETTLED"
+WAITING = "WAITING#"
+FILE = "FILE#"
+CONTENT = "CONTENT#"
 FLIGHT = "FLIGHT"
 FEED = "FEED#runs"
 """One partition of run records in order of time: readers ask for what is newer than they know."""
@@ -47,6 +56,16 @@ def pipeline_pk(pipeline: str) -> str:
 def subscriber_sk(pipeline: str) -> str:
     """Sort key of a subscription of a pipeline to a source."""
     return f"SUBSCRIBER#{pipeline}"
+
+
+def files_pk(source: str) -> str:
+    """Partition of the ledger of files of a source ``namespace/name``."""
+    return f"FILES#{source}"
+
+
+def watch_pk(bucket: str) -> str:
+    """Partition of the sources that watch a bucket."""
+    return f"WATCH#{bucket}"
 
 
 def run_sk(run: str) -> str:
