@@ -128,13 +128,22 @@ class AwsSession:
         Told of every call; must be quick and must not raise.
     dry_run
         Refuse every write with :class:`weir.aws.errors.WriteRefused`.
+    fence
+        Called before each write and again before each try of it, right before it is sent; raises
+        where it may not start any more.
     """
 
     def __init__(
-        self, target: Target, *, observer: Observer | None = None, dry_run: bool = False
+        self,
+        target: Target,
+        *,
+        observer: Observer | None = None,
+        dry_run: bool = False,
+        fence: Callable[[], None] | None = None,
     ) -> None:
         self.target = target
         self.dry_run = dry_run
+        self._fence = fence
         self._observer = observer
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
@@ -251,6 +260,10 @@ class AwsSession:
         events = client.meta.events
         if self.dry_run:
             events.register("before-parameter-build.*.*", partial(_refuse_writes, service))
+        if self._fence is not None:
+            # Last, since botocore's rate limiter may hold a try back in the same place.
+            for event in ("before-call.*.*", "before-send.*.*"):
+                events.register_last(event, partial(_pass_fence, self._fence))
         if self._observer is not None:
             events.register("before-call.*.*", _start)
             events.register("after-call.*.*", partial(self._answered, service))
@@ -280,6 +293,11 @@ class AwsSession:
 
 def _start(*, context: dict[str, Any], **_: Any) -> None:
     context["weir_started"] = time.monotonic()
+
+
+def _pass_fence(fence: Callable[[], None], *, event_name: str, **_: Any) -> None:
+    if is_write(event_name.rpartition(".")[2]):
+        fence()
 
 
 def _refuse_writes(service: str, *, model: Any, **_: Any) -> None:

@@ -30,6 +30,8 @@ class Workers:
         Number of threads.
     clock
         Seconds that only grow.
+    serves
+        Whether a key is this process's to work on; asked again whenever one is taken.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Workers:
         metrics: Metrics,
         count: int,
         clock: Callable[[], float],
+        serves: Callable[[Key], bool] = lambda _key: True,
     ) -> None:
         self._reconcile = reconcile
+        self._serves = serves
         self._metrics = metrics
         self._clock = clock
         self._queue: KeyedQueue[Key] = KeyedQueue()
@@ -73,7 +77,9 @@ class Workers:
             self._changed.notify_all()
 
     def add(self, key: Key, lane: Lane, delay: float = 0.0) -> None:
-        """Ask for work on a key, ``delay`` seconds from now."""
+        """Ask for work on a key, ``delay`` seconds from now. Another process's key is left to it."""
+        if not self._serves(key):
+            return
         with self._changed:
             self._queue.add(key, lane, self._clock(), delay)
             self._changed.notify()
@@ -94,6 +100,12 @@ class Workers:
         with self._changed:
             self._queue.forget(key)
             self._first.discard(key)
+
+    @property
+    def busy(self) -> list[Key]:
+        """Keys that are being worked on."""
+        with self._changed:
+            return list(self._busy)
 
     @property
     def alive(self) -> bool:
@@ -129,6 +141,9 @@ class Workers:
                 now = self._clock()
                 key = self._queue.take(now)
                 self._metrics.depth({lane.name: n for lane, n in self._queue.depth().items()})
+                if key is not None and not self._serves(key):
+                    self._drop(key, now)
+                    continue
                 if key is not None:
                     self._busy[key] = now
                     return key
@@ -142,7 +157,9 @@ class Workers:
             self._busy.pop(key, None)
             self._first.discard(key)
             self._queue.done(key, now)
-            if result.outcome in ("gone", "deleted"):
+            if not self._serves(key):
+                self._drop(key, now)
+            elif result.outcome in ("gone", "deleted"):
                 if result.requeue_after is None:
                     self._queue.succeed(key)
             elif result.failed:
@@ -155,3 +172,9 @@ class Workers:
                     lane = Lane.DRIFT if calm else Lane.RETRY
                     self._queue.add(key, lane, now, result.requeue_after * spread)
             self._changed.notify()
+
+    def _drop(self, key: Key, now: float) -> None:
+        """The key is another process's now."""
+        self._queue.done(key, now)
+        self._queue.forget(key)
+        self._first.discard(key)

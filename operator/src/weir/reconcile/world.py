@@ -17,6 +17,8 @@ from weir.reconcile.ledger import Ledger
 from weir.resource import Adapter
 
 MakeAdapters = Callable[[AwsSession], Mapping[str, Adapter]]
+Fence = Callable[[], None]
+"""Raises where a write may not start any more."""
 Expected = Callable[[str], Iterable[tuple[str, str]]]
 """Platform name -> ``(kind, name)`` of every AWS resource that its objects are known to have."""
 
@@ -84,6 +86,8 @@ class Worlds:
     expected
         Asked when a world is made: what the first look at each kind takes along, so that a restart
         costs listings of the account and not calls for each object.
+    fence_of
+        Asked with the Platform's name when a world is made: called before each write of that world.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Worlds:
         dry_run: bool = False,
         make_adapters: MakeAdapters = registered_adapters,
         expected: Expected = lambda _platform: (),
+        fence_of: Callable[[str], Fence | None] = lambda _platform: None,
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -103,6 +108,7 @@ class Worlds:
         self._dry_run = dry_run
         self._make_adapters = make_adapters
         self._expected = expected
+        self._fence_of = fence_of
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -112,7 +118,7 @@ class Worlds:
         with self._lock:
             world = self._worlds.get(platform.name)
             if world is None or world.target != target:
-                world = self._make(target)
+                world = self._make(target, self._fence_of(platform.name))
                 world.inventory.expect(self._expected(platform.name))
                 self._worlds[platform.name] = world
             world.inventory.ttl = drift_seconds(platform.spec.drift_interval, self._ttl)
@@ -128,8 +134,8 @@ class Worlds:
         with self._lock:
             self._worlds.pop(platform, None)
 
-    def _make(self, target: Target) -> World:
-        session = AwsSession(target, observer=self._observer, dry_run=self._dry_run)
+    def _make(self, target: Target, fence: Fence | None) -> World:
+        session = AwsSession(target, observer=self._observer, dry_run=self._dry_run, fence=fence)
         kinds = self._make_adapters(session)
         inventory = Inventory(kinds, self._ttl, self._clock)
         applier = Applier(kinds, inventory, self._pool)
