@@ -96,3 +96,7 @@ format: setup ## Format the code and mend what the linter can
 .PHONY: bench
 bench: setup ## Time from apply to the first row, and AWS calls a resource, as one JSON line
 	@$(PY) -m benchmarks.apply_to_row
+
+.PHONY: bench-control-plane
+bench-control-plane: setup ## AWS calls, seconds and memory for N objects, as one JSON line (KILL=0: without the kill test)
+	@N=$(N) KILL=$(KILL) $(PY) -m benchmarks.control_plane
