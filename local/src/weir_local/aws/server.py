@@ -218,6 +218,10 @@ class LocalAws:
         """The file with what the process prints."""
         return self.state / "aws.log"
 
+    def command(self) -> list[str]:
+        """The command line of the process."""
+        return command(self.port, self.state, self.account, self.region)
+
     def start(self) -> Self:
         """Start it and wait until it answers.
 
@@ -227,7 +231,7 @@ class LocalAws:
         self.port = self.port or free_port()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command(self.port, self.state, self.account, self.region),
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
