@@ -29,18 +29,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.counting_proxy import CountingProxy
 from benchmarks.operator_process import BenchStack, OperatorProcess
 from benchmarks.synced import Watched
+
 from weir.kube.client import Kube, Object, load_config, path_of
 from weir.kube.keys import API_VERSION, Key
+from weir_local.proxy import ProxyProcess
 from weir_local.stack import PLATFORM, ROOT
 
 NAMESPACES = 10
 APPLIERS = 4
 """Requests that the client which applies has open at a time."""
 MANAGER = {"fieldManager": "bench", "force": "true"}
-FEED = "dynamodb:Query"
+FEED = ("dynamodb", "Query")
 """How the operator follows runs: a poll at a fixed rate for each Platform, no matter how many
 objects there are, and no part of looking for drift."""
 ROUND_SECONDS = 60
@@ -50,6 +51,9 @@ EDIT_INTERVAL = "5s"
 """The drift interval while edits are made: rounds follow each other closely."""
 QUIET_SECONDS = 3.0
 MB = 1e6
+
+Calls = Counter[tuple[str, str]]
+"""Calls by botocore's service name and the operation."""
 
 
 def log(text: str) -> None:
@@ -103,7 +107,7 @@ class Bench:
     edits: int
     stack: BenchStack
     kube: Kube
-    proxy: CountingProxy
+    proxy: ProxyProcess
     operator: OperatorProcess
     watched: Watched
     result: dict[str, Any] = field(default_factory=dict)
@@ -148,15 +152,19 @@ class Bench:
             if now != before:
                 before, since = now, time.monotonic()
 
-    def calls(self) -> Counter[str]:
+    def counts(self) -> Calls:
+        """Calls so far."""
+        return Counter(self.proxy.counts())
+
+    def calls(self) -> Calls:
         """Calls so far without the feed's polls."""
-        found = self.proxy.counts()
+        found = self.counts()
         found.pop(FEED, None)
         return found
 
     def create(self) -> None:
         """Apply all, and wait until all are Synced."""
-        before, cpu = self.proxy.counts(), self.operator.cpu_seconds()
+        before, cpu = self.counts(), self.operator.cpu_seconds()
         began = time.monotonic()
         with ThreadPoolExecutor(APPLIERS) as pool:
             for _ in pool.map(self.apply, map(source, range(self.n))):
@@ -165,7 +173,7 @@ class Bench:
         log(f"applied in {applied:.1f} s")
         self.watched.wait(lambda: self.watched.synced() >= self.n, self.limit, "all Synced")
         seconds = time.monotonic() - began
-        made = self.proxy.counts() - before
+        made = self.counts() - before
         self.result |= {
             "resources": self.watched.resources(),
             "apply_seconds": round(applied, 1),
@@ -181,12 +189,12 @@ class Bench:
     def restart(self) -> None:
         """End the operator, start another, and wait until it has looked at everything."""
         self.operator.stop()
-        before = self.proxy.counts()
+        before = self.counts()
         began = time.monotonic()
         self.operator.start()
         self.operator.wait_ready(self.limit)
         seconds = time.monotonic() - began
-        made = self.proxy.counts() - before
+        made = self.counts() - before
         self.result |= {
             "restart_seconds": round(seconds, 1),
             "aws_calls_restart": made.total(),
@@ -199,9 +207,9 @@ class Bench:
     def drift(self) -> None:
         """Count the calls of whole drift intervals."""
         self.settle_for_rounds()
-        before, cpu = self.proxy.counts(), self.operator.cpu_seconds()
+        before, cpu = self.counts(), self.operator.cpu_seconds()
         time.sleep(ROUNDS * ROUND_SECONDS)
-        made = self.proxy.counts() - before
+        made = self.counts() - before
         polls = made.pop(FEED, 0)
         calls = made.total() / ROUNDS
         self.result |= {
@@ -264,22 +272,22 @@ class Bench:
     def rss(self) -> float:
         """The resident size now, in MB."""
         pages = int(Path(f"/proc/{self.operator.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / MB
+        return float(pages * os.sysconf("SC_PAGESIZE") / MB)
 
     def per_resource(self, calls: float, digits: int = 2) -> float:
         """Calls for each AWS resource of the objects."""
         return round(calls / self.result.get("resources", self.watched.resources()), digits)
 
-    def tell(self, phase: str, made: Counter[str]) -> None:
+    def tell(self, phase: str, made: Calls) -> None:
         """Where the calls went."""
-        parts = ", ".join(f"{name} {number}" for name, number in made.most_common(40))
+        parts = ", ".join(f"{':'.join(name)} {number}" for name, number in made.most_common(40))
         log(f"{phase}: {json.dumps(self.result)}\n  calls: {parts}")
 
 
 def measure(stack: BenchStack, n: int, edits: int) -> dict[str, Any]:
     """All figures of ``n`` objects on a stack that is up."""
     configuration = load_config(str(stack.cluster.kubeconfig))
-    with CountingProxy(*stack.aws_address()) as proxy:
+    with ProxyProcess(stack.credentials["endpoint"], stack.state / "proxy.log") as proxy:
         operator = OperatorProcess(stack, proxy.endpoint)
         watched = Watched(configuration)
         bench = Bench(n, edits, stack, Kube(configuration), proxy, operator, watched, {"n": n})

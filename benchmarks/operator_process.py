@@ -16,7 +16,6 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -51,11 +50,6 @@ class BenchStack(Stack):
 
     def _apply_platform(self) -> None:
         """Later: the proxy's address is part of it."""
-
-    def aws_address(self) -> tuple[str, int]:
-        """Host and port of the local AWS."""
-        parts = urlsplit(self.credentials["endpoint"])
-        return str(parts.hostname), int(parts.port or 80)
 
     def bench_platform(
         self, endpoint: str, namespaces: list[str], drift_interval: str
