@@ -23,10 +23,11 @@ from botocore.config import Config
 
 from weir_contract.rows import RowContract
 from weir_contract.sources import Egress, RestApi, SourceConfig
-from weir_lambdas.api_ingestion.land import Lander
+from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.land import Lander
 
 REGION = "us-east-1"
 
@@ -244,6 +245,7 @@ def lander(
         config: SourceConfig, remaining: Callable[[], float] = lambda: 900.0, **more: Any
     ) -> Lander:
         secrets = Secrets(aws("secretsmanager"), config.secrets, clock)
-        return Lander(config, table, storage, secrets, clock, remaining, **more)
+        source = RestSource(config, secrets, clock)
+        return Lander(config, source, table, storage, clock, remaining, **more)
 
     return make

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from weir_contract.compile import quoted
 from weir_contract.rows import Field, RowContract
-from weir_lambdas.api_ingestion.infer import Inference, value_at
-from weir_lambdas.api_ingestion.records import parse
+from weir_lambdas.landing.infer import Inference, value_at
+from weir_lambdas.landing.records import parse
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from weir_lambdas.common.errors import (
     LeaseHeld,
     OutOfTime,
     SourceBadAnswer,
+    SourceForbidden,
     SourceUnavailable,
-    WeirError,
 )
 from weir_lambdas.common.state import read_contract
 
@@ -222,7 +222,7 @@ def test_a_landing_stops_before_the_deadline_and_goes_on_where_it_stopped(
     assert (record.rows, record.state, len(record.manifests)) == (25, "Succeeded", 2)
 
 
-def test_another_run_begins_anew_after_an_extraction_that_was_cut(
+def test_another_run_goes_on_with_an_extraction_that_was_cut_until_it_is_too_old(
     api: Any, aws: Any, source: Any, lander: Any, clock: Any
 ) -> None:
     style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
@@ -234,8 +234,30 @@ def test_another_run_begins_anew_after_an_extraction_that_was_cut(
     with pytest.raises(LeaseHeld):
         lander(config).land("run-2", SCHEDULED, None)
     clock.pass_time(3600)
-    landing = lander(config).land("run-2", SCHEDULED, None)
-    assert landed_rows(aws, manifest_of(aws, config, landing.sequence)) == rows
+    cut = lander(config, lambda: 600.0 if len(api.calls) < 2 else 5.0)
+    assert cut.land("run-2", SCHEDULED, None).rows == 5
+    both = [manifest_of(aws, config, n) for n in (1, 2)]
+    assert [row for m in both for row in landed_rows(aws, m)] == rows[:10]
+    assert both[0].extraction == both[1].extraction
+    clock.pass_time(90_000)
+    landing = lander(config).land("run-3", SCHEDULED, None)
+    last = manifest_of(aws, config, landing.sequence)
+    assert landed_rows(aws, last) == rows
+    assert last.extraction != both[0].extraction
+
+
+def test_an_extraction_that_was_cut_is_not_gone_on_with_under_another_configuration(
+    api: Any, aws: Any, source: Any, lander: Any, clock: Any
+) -> None:
+    style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
+    rows = [{"id": i} for i in range(12)]
+    api.answer = served(rows, style)
+    config = source(RestApi(api.url, paginator=style))
+    lander(config, lambda: 600.0 if len(api.calls) < 1 else 5.0).land("run-1", SCHEDULED, None)
+    clock.pass_time(3600)
+    changed = source(RestApi(api.url, paginator=style, params={"state": "open"}))
+    landing = lander(changed).land("run-2", SCHEDULED, None)
+    assert landed_rows(aws, manifest_of(aws, changed, landing.sequence)) == rows
 
 
 def test_the_same_run_again_lands_nothing_and_gives_the_same_answer(
@@ -296,27 +318,40 @@ def test_a_crash_after_the_manifest_is_made_good_by_the_next_call(
     assert loads(RunRecord, table.get(source_pk(config.id), run_sk("run-1"))[BODY]).rows == 1
 
 
-def test_parts_of_a_failed_landing_have_no_manifest_and_the_lease_is_free_again(
+def test_what_came_before_an_error_stays_and_another_run_asks_for_the_rest(
+    api: Any, aws: Any, source: Any, lander: Any
+) -> None:
+    style = Paginator("cursor", cursor_path="next_cursor", page_size=2)
+    rows = [{"id": number} for number in range(9)]
+    good = served(rows, style)
+    api.answer = lambda call, http: (
+        (403, {}, b"") if call.query.get("cursor") == "4" else good(call, http)
+    )
+    config = source(RestApi(api.url, paginator=style))
+    with pytest.raises(SourceForbidden):
+        lander(config, part_bytes=1).land("run-1", SCHEDULED, None)
+    assert landed_rows(aws, manifest_of(aws, config, 1)) == rows[:4]
+    with pytest.raises(SourceForbidden):
+        lander(config).land("run-2", SCHEDULED, None)
+    assert len(manifests_of(aws, config)) == 1
+    api.answer = good
+    landing = lander(config).land("run-3", SCHEDULED, None)
+    assert (landing.sequence, landing.complete) == (2, True)
+    assert landed_rows(aws, manifest_of(aws, config, 2)) == rows[4:]
+    assert [call.query.get("cursor") for call in api.calls] == [None, "2", *["4"] * 3, "6", "8"]
+
+
+def test_parts_of_a_landing_whose_rows_cannot_be_trusted_have_no_manifest(
     api: Any, aws: Any, source: Any, lander: Any
 ) -> None:
     style = Paginator("pageNumber", page_size=2)
-
-    def answer(call: Any, http: Any) -> Any:
-        page = int(call.query["page"])
-        return (
-            (200, {}, json.dumps([{"p": page}, {"p": page}]).encode())
-            if page < 3
-            else (403, {}, b"")
-        )
-
-    api.answer = answer
+    api.answer = lambda call, http: (200, {}, b'[{"id":1},{"id":2}]')
     config = source(RestApi(api.url, paginator=style))
-    with pytest.raises(WeirError):
+    with pytest.raises(SourceBadAnswer, match="3 times in a row"):
         lander(config, part_bytes=1).land("run-1", SCHEDULED, None)
     assert manifests_of(aws, config) == []
     api.answer = served([{"id": 1}], style)
-    landing = lander(config).land("run-2", SCHEDULED, None)
-    assert landing.sequence == 1
+    assert lander(config).land("run-2", SCHEDULED, None).sequence == 1
     assert landed_rows(aws, manifest_of(aws, config, 1)) == [{"id": 1}]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_lambdas.api_ingestion.records import dump_line, parse
+from weir_lambdas.landing.records import dump_line, parse
 
 number = st.one_of(
     st.integers().map(str),

@@ -91,6 +91,14 @@ class Manifest:
         Records that were told apart as unreadable at landing; they are in the quarantine zone.
     files
         For files and mails: what was taken.
+    cursor_before, cursor_after
+        The source's cursor. ``cursor_after`` of a landing that is not complete is the place to go
+        on, JSON.
+    state
+        What the next extraction is told beside the cursor, JSON.
+    extraction
+        What the landings of one extraction share, also where a later run went on with it; None
+        where the run stands for it.
     """
 
     source: str
@@ -108,6 +116,8 @@ class Manifest:
     complete: bool = True
     quarantined: int = 0
     files: tuple[LandedFile, ...] = ()
+    state: str | None = None
+    extraction: str | None = None
 
     @property
     def rows(self) -> int:

@@ -13,7 +13,6 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from weir_contract.sources import RequestLimits
-from weir_lambdas.api_ingestion.records import parse
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import (
@@ -27,6 +26,7 @@ from weir_lambdas.common.errors import (
     SourceUnavailable,
     WeirError,
 )
+from weir_lambdas.landing.records import parse
 
 FINAL: Mapping[int, tuple[type[WeirError], str]] = {
     401: (SourceUnauthorized, "does not accept the credential"),

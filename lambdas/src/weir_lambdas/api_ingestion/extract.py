@@ -14,11 +14,12 @@ from weir_contract.secrets import malformed_refs
 from weir_contract.sources import RestApi
 from weir_lambdas.api_ingestion.client import SourceClient
 from weir_lambdas.api_ingestion.paginate import STYLES, LoopGuard, Page, Position
-from weir_lambdas.api_ingestion.records import as_text, dump_line
-from weir_lambdas.api_ingestion.select import SelectorError, lookup, select_rows
+from weir_lambdas.api_ingestion.select import SelectorError, select_rows
 from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import ConfigInvalid, SourceBadAnswer
 from weir_lambdas.common.secrets import Secrets, has_secret
+from weir_lambdas.landing.paths import lookup
+from weir_lambdas.landing.records import as_text, dump_line
 
 USER_AGENT = "Weir/1 (+https://weir.dev)"
 
@@ -81,7 +82,9 @@ class Extraction:
         while True:
             if done >= self._api.limits.max_pages:
                 raise SourceBadAnswer(
-                    f"more than limits.maxPages = {done} pages", without_query(self._api.endpoint)
+                    f"more than limits.maxPages = {done} pages",
+                    without_query(self._api.endpoint),
+                    spoils=True,
                 )
             page, following = self._page(current, guard)
             done += 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_contract.sources import SourceConfig
-from weir_lambdas.api_ingestion.land import Lander, record_failure
+from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock, iso
 from weir_lambdas.common.config import load_config
@@ -17,6 +17,7 @@ from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.land import Lander, record_failure
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -55,9 +56,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     clock = SystemClock()
     lander = Lander(
         config,
+        RestSource(config, Secrets(client("secretsmanager"), config.secrets, clock), clock),
         table,
         Storage(client("s3"), config.kms_key_arn),
-        Secrets(client("secretsmanager"), config.secrets, clock),
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )

@@ -10,10 +10,10 @@ from urllib.parse import urljoin
 
 from weir_contract.sources import Paginator
 from weir_lambdas.api_ingestion.client import Answer
-from weir_lambdas.api_ingestion.records import as_text
-from weir_lambdas.api_ingestion.select import lookup
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer
+from weir_lambdas.landing.paths import lookup
+from weir_lambdas.landing.records import as_text
 
 Position = dict[str, Any]
 
@@ -160,6 +160,7 @@ class LoopGuard:
             raise SourceBadAnswer(
                 "the source's pages lead in a circle: it names a next page that was already read",
                 without_query(url),
+                spoils=True,
             )
         self._seen.add(name)
 
@@ -178,4 +179,5 @@ class LoopGuard:
                 f"the same {rows} rows came {SAME_PAGES} times in a row: the source seems to "
                 "ignore the paginator's parameters; check their names",
                 without_query(url),
+                spoils=True,
             )

@@ -61,20 +61,6 @@ def steps(selector: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def lookup(value: Any, path: str) -> Any:
-    """The value at a path without ``[*]``, or None where there is none."""
-    for step in steps(path):
-        if isinstance(step, int) and isinstance(value, list):
-            value = value[step] if -len(value) <= step < len(value) else None
-        elif isinstance(step, str) and isinstance(value, dict):
-            value = value.get(step)
-        else:
-            return None
-        if value is None:
-            return None
-    return value
-
-
 def select_rows(answer: Any, selector: str | None) -> list[Any]:
     """The rows of an answer.
 

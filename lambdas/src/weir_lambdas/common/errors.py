@@ -76,12 +76,14 @@ class WeirError(Exception):
         What is wrong, without a secret and without row content.
     where
         The field, URL or object that it is about.
+    spoils
+        Whether what the same call read before can't be trusted either: it is not landed then.
     """
 
     retryable = False
 
-    def __init__(self, what: str, where: str = "") -> None:
-        self.what, self.where = what, where
+    def __init__(self, what: str, where: str = "", spoils: bool = False) -> None:
+        self.what, self.where, self.spoils = what, where, spoils
         place = f"{where}: " if where else ""
         super().__init__(f"{place}{what.rstrip('.')}. {action_for(type(self).__name__)}")
 

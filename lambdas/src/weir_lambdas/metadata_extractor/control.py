@@ -99,10 +99,18 @@ def whole_extractions(manifests: Sequence[Manifest]) -> list[Manifest]:
 
 
 def extraction_starts(manifests: Sequence[Manifest]) -> dict[str, int]:
-    """By source, the first sequence of its last extraction: landings of the last one's run."""
+    """By source, the first sequence of its last extraction, whatever runs it took."""
+
+    def extraction(manifest: Manifest) -> str:
+        return manifest.extraction or manifest.run
+
     last = {m.source: m for m in sorted(manifests, key=lambda m: m.sequence)}
     return {
-        source: min(m.sequence for m in manifests if m.source == source and m.run == end.run)
+        source: min(
+            m.sequence
+            for m in manifests
+            if m.source == source and extraction(m) == extraction(end)
+        )
         for source, end in last.items()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +27,12 @@ class Checkpoint:
         The fencing number of the last lease.
     cursor
         The highest value of ``cursorField`` that is landed, where one is configured.
+    cursor, state
+        What the last complete extraction left for the next: its cursor, and JSON of the source's.
     run
         The run that wrote the last manifest.
     position
-        Where that run goes on, JSON; None where its extraction is complete.
+        Where its extraction goes on (:class:`Cut` as JSON); None where that is complete.
     """
 
     sequence: int = 0
@@ -38,21 +40,42 @@ class Checkpoint:
     cursor: str | None = None
     run: str = ""
     position: str | None = None
+    state: str | None = None
 
 
-def encode_cursor(since: str | None, high: str | None, position: dict[str, Any]) -> str:
-    """The ``cursorAfter`` of a manifest that is not complete: all that is needed to go on."""
-    return json.dumps({"since": since, "high": high, "position": position}, sort_keys=True)
+@dataclass(frozen=True)
+class Cut:
+    """An extraction that was cut: all that is needed to go on.
+
+    Parameters
+    ----------
+    position
+        The source's own.
+    fingerprint
+        The source's, as it was.
+    extraction
+        Id of the extraction, which all its manifests share.
+    cursor, state
+        Those that the extraction began with.
+    at
+        When it was cut, seconds since 1970.
+    """
+
+    position: Mapping[str, Any]
+    fingerprint: str
+    extraction: str
+    at: int
+    cursor: str | None = None
+    state: str | None = None
 
 
 def from_manifest(manifest: Manifest) -> Checkpoint:
     """The checkpoint that a manifest leaves behind it."""
-    if manifest.complete:
-        cursor, position = manifest.cursor_after, None
-    else:
-        position = manifest.cursor_after or encode_cursor(None, None, {})
-        cursor = json.loads(position)["since"]
-    return Checkpoint(manifest.sequence, manifest.epoch, cursor, manifest.run, position)
+    number, epoch, run = manifest.sequence, manifest.epoch, manifest.run
+    if manifest.complete or manifest.cursor_after is None:
+        return Checkpoint(number, epoch, manifest.cursor_after, run, None, manifest.state)
+    cut = loads(Cut, manifest.cursor_after)
+    return Checkpoint(number, epoch, cut.cursor, run, manifest.cursor_after, cut.state)
 
 
 class Checkpoints:
@@ -98,7 +121,7 @@ class Checkpoints:
         free = "(attribute_not_exists(holder) OR holder = :run OR lease_until < :now)"
         update = Update(
             "SET epoch = :epoch, holder = :run, lease_until = :until, #sequence = :sequence, "
-            "#cursor = :cursor, last_run = :last, #position = :position",
+            "#cursor = :cursor, last_run = :last, #position = :position, #state = :state",
             {
                 "epoch": mine.epoch,
                 "run": run,
@@ -108,6 +131,7 @@ class Checkpoints:
                 "cursor": mine.cursor,
                 "last": mine.run,
                 "position": mine.position,
+                "state": mine.state,
             }
             | ({"seen": int(item["epoch"])} if item else {}),
             f"{seen} AND {free}",
@@ -130,6 +154,7 @@ class Checkpoints:
             "cursor": after.cursor,
             "last": after.run,
             "position": after.position,
+            "state": after.state,
             "epoch": manifest.epoch,
             "run": run,
         }
@@ -137,7 +162,7 @@ class Checkpoints:
             values["zero"] = 0
         update = Update(
             "SET #sequence = :sequence, #cursor = :cursor, last_run = :last, "
-            f"#position = :position{free}",
+            f"#position = :position, #state = :state{free}",
             values,
             "epoch = :epoch AND holder = :run",
         )
@@ -177,4 +202,5 @@ def _from_item(item: dict[str, Any]) -> Checkpoint:
         item.get("cursor"),
         item.get("last_run", ""),
         item.get("position"),
+        item.get("state"),
     )

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import Any
 
 from weir_contract.rows import RowContract
-from weir_lambdas.api_ingestion.records import RawNumber
-from weir_lambdas.api_ingestion.select import SelectorError, lookup
+from weir_lambdas.landing.paths import PathError, lookup
+from weir_lambdas.landing.records import RawNumber
 
 INT64 = range(-(2**63), 2**63)
 DOUBLE_DIGITS = 15
@@ -127,7 +127,7 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
         return row[path]
     try:
         return lookup(row, path)
-    except SelectorError:
+    except PathError:
         return None
 
 
@@ -140,6 +140,11 @@ class Inference:
         self._columns: dict[str, Column] = {name: Column() for name in self._paths}
         self._names: dict[str, str] = {}
         self._shape: dict[str, set[str]] = {}
+
+    def see_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take rows into account."""
+        for row in rows:
+            self.see(row)
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take one row into account."""

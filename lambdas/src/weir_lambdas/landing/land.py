@@ -1,32 +1,29 @@
-"""One landing: lease, pages, parts, then the manifest that commits them, then the checkpoint."""
+"""One landing: lease, batches, parts, then the manifest that commits them, then the checkpoint."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from weir_contract.codec import dumps, loads
-from weir_contract.manifest import Manifest, part_key
+from weir_contract.codec import ContractError, dumps, loads
+from weir_contract.manifest import LandedFile, Manifest, part_key
 from weir_contract.rows import RowContract
 from weir_contract.runs import Failure, RunRecord, StageAccount
-from weir_contract.sources import RestApi, SourceConfig
+from weir_contract.sources import SourceConfig
 from weir_contract.state import BODY, CONTRACT, source_pk
-from weir_lambdas.api_ingestion.checkpoint import Checkpoint, Checkpoints, encode_cursor
-from weir_lambdas.api_ingestion.client import SourceClient
-from weir_lambdas.api_ingestion.extract import Extraction, highest
-from weir_lambdas.api_ingestion.infer import Inference
-from weir_lambdas.api_ingestion.parts import CONTENT_TYPE, PART_BYTES, PartWriter
 from weir_lambdas.common.clock import Clock, iso, parse_iso
-from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
 from weir_lambdas.common.emf import emit
-from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime
+from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, WeirError
 from weir_lambdas.common.log import log
-from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table, Update, read_record, write_record
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.batch import Batch, Position, Source, Start
+from weir_lambdas.landing.checkpoint import Checkpoint, Checkpoints, Cut
+from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.parts import CONTENT_TYPE, PART_BYTES, PartWriter
 
 RESERVE_SECONDS = 30.0
 """Kept back at a landing's end for the last part, the manifest and the checkpoint."""
@@ -56,12 +53,14 @@ class Landing:
 
 
 class Lander:
-    """Lands one REST source.
+    """Lands one source.
 
     Parameters
     ----------
     config
         The source's configuration.
+    source
+        What is landed.
     remaining
         Seconds that the function still may run.
     part_bytes
@@ -71,20 +70,17 @@ class Lander:
     def __init__(
         self,
         config: SourceConfig,
+        source: Source,
         table: Table,
         storage: Storage,
-        secrets: Secrets,
         clock: Clock,
         remaining: Callable[[], float],
-        resolver: Resolver = system_resolver,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        if config.rest_api is None:
-            raise ConfigInvalid("the source is no REST API", config.id)
-        self._config, self._api = config, config.rest_api
-        self._table, self._storage, self._secrets = table, storage, secrets
+        self._config, self._source = config, source
+        self._table, self._storage = table, storage
         self._clock, self._remaining = clock, remaining
-        self._resolver, self._part_bytes = resolver, part_bytes
+        self._part_bytes = part_bytes
         self._checkpoints = Checkpoints(table, storage, clock, config.id, config.raw_bucket)
 
     def land(
@@ -96,27 +92,28 @@ class Lander:
     ) -> Landing:
         """Land what the source has, or the next stretch of it.
 
-        The same run called again goes on where its last manifest ended, and gives its last answer
-        again where it was complete. Another run starts a new extraction from the last complete
-        cursor.
+        A run called again goes on where its last manifest ended, and gives its last answer again
+        where it was complete. Another run goes on with an extraction that was cut, if the source is
+        asked the same way still and the cut is not too old; else it starts a new one from the last
+        complete cursor.
 
         Raises
         ------
         WeirError
-            Each way in which it can fail; no manifest is written then, and parts without a
-            manifest are never read.
+            Each way in which it can fail. What came before is committed where the error leaves it
+            good, so that nothing is asked for twice; parts without a manifest are never read.
         """
         budget = self._remaining()
         if budget <= RESERVE_SECONDS / 2:
             raise OutOfTime(f"{budget:.0f} s are left", self._config.id)
         started = self._clock.now()
         checkpoint = self._checkpoints.acquire(run, budget + LEASE_MARGIN_SECONDS)
-        committed = False
+        committed, failure = False, None
         try:
             if checkpoint.run == run and checkpoint.position is None:
                 manifest = self._checkpoints.read(checkpoint.sequence)
             else:
-                manifest = self._extract(checkpoint, run, scheduled_time, budget)
+                manifest, failure = self._extract(checkpoint, run, scheduled_time, budget)
                 committed = True
             self._checkpoints.advance(replace(manifest, epoch=checkpoint.epoch), run)
         except BaseException:
@@ -124,72 +121,100 @@ class Lander:
                 self._checkpoints.release(checkpoint, run)
             raise
         self._record(manifest, iso(started), execution, requested_by)
+        if failure is not None:
+            self._checkpoints.release(checkpoint, run)
+            raise failure
         return Landing(run, manifest.sequence, manifest.rows, manifest.bytes, manifest.complete)
 
     def _extract(
         self, checkpoint: Checkpoint, run: str, scheduled_time: str | None, budget: float
-    ) -> Manifest:
-        config, api, now = self._config, self._api, self._clock.now()
+    ) -> tuple[Manifest, WeirError | None]:
+        """The committed manifest, and the error that ended the extraction early."""
+        config, now = self._config, self._clock.now()
         reserve = min(RESERVE_SECONDS, budget / 4)
-        since, high, position = self._start(checkpoint, run, api)
-        egress = EgressClient(
-            config.egress, self._secrets.fill(api.endpoint), api.allowed_hosts, self._resolver
-        )
-        client = SourceClient(
-            egress, api.limits, self._clock, lambda: self._remaining() - reserve / 2
-        )
-        extraction = Extraction(api, client, egress, self._secrets, since)
+        cut = self._goes_on(checkpoint)
+        number = checkpoint.sequence + 1
+        extraction = cut.extraction if cut else f"{run}#{number}"
         date = parse_time(scheduled_time, "scheduledTime") if scheduled_time else now
+        start = Start(
+            run=run,
+            scheduled=date,
+            cursor=checkpoint.cursor,
+            state=_json(checkpoint.state),
+            position=dict(cut.position) if cut else None,
+            remaining=lambda: self._remaining() - reserve / 2,
+            enough=lambda: self._remaining() < reserve,
+        )
         # The epoch is in the name: a writer whose lease was taken over can't touch a newer's part.
         suffix = f"e{checkpoint.epoch}.jsonl.gz"
-        writer = PartWriter(
+        inference = Inference(config.contract)
+        last: Batch | None = None
+        quarantined, files = 0, list[LandedFile]()
+        failure: WeirError | None = None
+        with PartWriter(
             lambda n: part_key(config.id, date.strftime("%Y-%m-%d"), run, n, suffix),
             lambda key, body: self._storage.put_new(config.raw_bucket, key, body, CONTENT_TYPE),
             self._part_bytes,
-        )
-        inference = Inference(config.contract)
-        following = None
-        for page in extraction.pages(position, lambda: self._remaining() < reserve):
-            for row, line in zip(page.rows, page.lines, strict=True):
-                inference.see(row)
-                writer.write(line)
-            high = highest(high, page.rows, api.cursor_field)
-            following = page.next
-        parts = writer.finish()
-        complete = following is None
+        ) as writer:
+            try:
+                for batch in self._source.batches(start):
+                    writer.write(batch.lines)
+                    inference.see_all(batch.rows)
+                    quarantined += batch.quarantined
+                    files += batch.files
+                    last = batch
+            except WeirError as error:
+                if last is None or last.position is None or error.spoils:
+                    raise
+                failure = error
+            parts = writer.finish()
+        position = last.position if last else None
         manifest = Manifest(
             source=config.id,
-            sequence=checkpoint.sequence + 1,
+            sequence=number,
             epoch=checkpoint.epoch,
             run=run,
             scheduled_time=iso(date),
             landed_time=iso(self._clock.now()),
             bucket=config.raw_bucket,
             parts=parts,
-            cursor_before=since,
-            cursor_after=(high or since)
-            if following is None
-            else encode_cursor(since, high, following),
+            cursor_before=checkpoint.cursor,
+            cursor_after=self._cut(checkpoint, extraction, position)
+            if position is not None
+            else (last.cursor if last and last.cursor is not None else checkpoint.cursor),
             fingerprint=inference.fingerprint,
             inferred=inference.types,
-            complete=complete,
+            complete=position is None,
+            quarantined=quarantined,
+            files=tuple(files),
+            state=None if position is not None else _text(last.state if last else {}),
+            extraction=extraction,
         )
         if manifest.rows:
             # Before the manifest: whoever reads a manifest finds the contract that it goes by.
             self._freeze(inference)
         self._commit(manifest)
-        return manifest
+        return manifest, failure
 
-    def _start(
-        self, checkpoint: Checkpoint, run: str, api: RestApi
-    ) -> tuple[str | None, str | None, dict[str, Any] | None]:
-        """Cursor asked from, highest cursor seen, and position of the first page."""
-        if checkpoint.run == run and checkpoint.position is not None:
-            state = json.loads(checkpoint.position)
-            return state["since"], state["high"], state["position"]
-        since = checkpoint.cursor if api.cursor_field else None
-        since = since if since is not None else api.initial_cursor
-        return since, since, None
+    def _goes_on(self, checkpoint: Checkpoint) -> Cut | None:
+        """The extraction that was cut and is gone on with, or None for a new one."""
+        if checkpoint.position is None:
+            return None
+        try:
+            cut = loads(Cut, checkpoint.position)
+        except ContractError:
+            log("WARNING", "a cut extraction can't be read; it begins anew", source=self._config.id)
+            return None
+        age = self._clock.now().timestamp() - cut.at
+        if cut.fingerprint != self._source.fingerprint or age > self._source.resume_seconds:
+            log("INFO", "a cut extraction is left; it begins anew", source=self._config.id, age=age)
+            return None
+        return cut
+
+    def _cut(self, checkpoint: Checkpoint, extraction: str, position: Position) -> str:
+        at = int(self._clock.now().timestamp())
+        state, cursor = checkpoint.state, checkpoint.cursor
+        return dumps(Cut(position, self._source.fingerprint, extraction, at, cursor, state))
 
     def _commit(self, manifest: Manifest) -> None:
         try:
@@ -277,6 +302,14 @@ class Lander:
                 parts=len(manifest.parts),
                 complete=manifest.complete,
             )
+
+
+def _json(text: str | None) -> Mapping[str, Any]:
+    return dict(json.loads(text)) if text else {}
+
+
+def _text(state: Mapping[str, Any]) -> str | None:
+    return json.dumps(state, sort_keys=True) if state else None
 
 
 def _blank(manifest: Manifest, started: str, execution: str | None) -> RunRecord:

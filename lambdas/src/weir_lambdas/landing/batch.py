@@ -1,0 +1,89 @@
+"""What a source hands to the landing, and what it is told at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from weir_contract.manifest import LandedFile
+
+Position = dict[str, Any]
+"""Where an extraction goes on: plain JSON without secrets, so that a later call can read it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records in their order, with the place after them.
+
+    Parameters
+    ----------
+    lines
+        The records as they are stored: each one line of compact JSON with a line feed.
+    rows
+        The same records parsed, for type inference; as many as there are lines.
+    position
+        Where to go on after these records; None where they are the last.
+    cursor
+        The cursor that stands if the extraction ends with these records.
+    state
+        What the next extraction is told then, plain JSON (``{}``: nothing).
+    quarantined, files
+        For files and mails: unreadable records that went to quarantine, and what was taken.
+    """
+
+    lines: Sequence[bytes]
+    rows: Sequence[Mapping[str, Any]]
+    position: Position | None
+    cursor: str | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+    quarantined: int = 0
+    files: tuple[LandedFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a source is told at the start of a call.
+
+    Parameters
+    ----------
+    run
+        The run's id.
+    scheduled
+        The run's logical time, aware, UTC.
+    cursor, state
+        What the last complete extraction left; None and ``{}`` before the first.
+    position
+        Where an extraction that was cut goes on; None for a new one.
+    remaining
+        Seconds that the source may still take.
+    enough
+        Whether the source should stop at the next place from which it can go on.
+    """
+
+    run: str
+    scheduled: datetime
+    cursor: str | None
+    state: Mapping[str, Any]
+    position: Position | None
+    remaining: Callable[[], float]
+    enough: Callable[[], bool]
+
+
+class Source(Protocol):
+    """What can be landed."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what positions depend on; a position of another fingerprint is not gone on with."""
+
+    @property
+    def resume_seconds(self) -> float:
+        """How old a cut extraction may be for another run to go on with it (``inf``: any age)."""
+
+    def batches(self, start: Start) -> Iterator[Batch]:
+        """The records from ``start``; ends after a batch without a position, or once enough.
+
+        Where it raises a WeirError that does not spoil what came before, that is committed.
+        """
