@@ -23,6 +23,9 @@ TAG_NAMESPACE = "weir.dev/namespace"
 TAG_NAME = "weir.dev/name"
 TAG_UID = "weir.dev/uid"
 TAG_HASH = "weir.dev/hash"
+TAG_ADOPTED = "weir.dev/adopted"
+"""Its value is :data:`ADOPTED` on what was there before Weir took it over."""
+ADOPTED = "true"
 OWNER_TAGS = (TAG_CLUSTER, TAG_KIND, TAG_NAMESPACE, TAG_NAME)
 
 
@@ -67,6 +70,24 @@ class Ref:
 
     logical_id: str
     attribute: str = "arn"
+
+
+class Everything(frozenset[str]):
+    """The set of all names: in ``Observed.unseen`` it says that no property was told."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "(everything)"
+
+
+EVERYTHING = Everything()
+TAGS = "Tags"
+"""In ``Observed.unseen``: the tags were not told."""
 
 
 class Unknown:
@@ -136,7 +157,7 @@ class Resource:
         return self.kind, self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One AWS resource as it is.
 
@@ -160,6 +181,10 @@ class Observed:
         Top-level properties that this look could not tell, though AWS has them: a listing leaves
         them out. ``Tags`` among them means that ``tags`` says nothing. Nobody may take an unseen
         property for one that is absent.
+    version
+        What AWS changes with every change of the resource, where a listing has such a thing (an
+        object's ETag, a schedule's time of modification); empty says nothing. Of two looks with the
+        same version the unseen properties are the same; with another one, somebody changed them.
     """
 
     name: str
@@ -169,9 +194,10 @@ class Observed:
     settled: bool = True
     detail: str = ""
     unseen: frozenset[str] = frozenset()
+    version: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """One property that is not as wanted. ``path`` is dotted: ``Environment.Variables.X``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir.aws.errors import Conflict, Throttled
@@ -25,17 +25,21 @@ class Thing:
 
 @dataclass
 class Cloud:
-    """All things of one account. ``fault(operation, kind, name, done)`` may raise at each call."""
+    """All things of one account. ``fault(operation, kind, name, done)`` may raise at each call.
+
+    ``blind`` says what a listing of a kind can't tell.
+    """
 
     things: dict[tuple[str, str], Thing] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     fault: Callable[[str, str, str, bool], None] | None = None
     births: int = 0
+    blind: Mapping[str, frozenset[str]] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
 
     @property
     def writes(self) -> list[tuple[str, str, str]]:
-        return [call for call in self.calls if call[0] != "observe"]
+        return [call for call in self.calls if call[0] not in ("observe", "survey")]
 
     def world(self) -> dict[tuple[str, str], tuple[dict[str, Any], dict[str, str]]]:
         return {key: (thing.properties, thing.tags) for key, thing in self.things.items()}
@@ -70,6 +74,15 @@ class FakeAdapter:
             return {
                 name: self._seen(name) for name in names if (self.kind, name) in self.cloud.things
             }
+
+    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+        blind = self.cloud.blind.get(self.kind, frozenset())
+        with self.cloud.lock:
+            self.cloud.before("survey", self.kind, ",".join(sorted(names)))
+            found = {
+                name: self._seen(name) for name in names if (self.kind, name) in self.cloud.things
+            }
+        return {name: without(seen, blind) for name, seen in found.items()}
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         with self.cloud.lock:
@@ -107,6 +120,13 @@ class FakeAdapter:
             self.cloud.after("delete", self.kind, observed.name)
 
 
+def without(seen: Observed, blind: frozenset[str]) -> Observed:
+    """What is left of a look that can't tell some properties."""
+    shown = {name: value for name, value in seen.properties.items() if name not in blind}
+    tags = {} if "Tags" in blind else seen.tags
+    return replace(seen, properties=shown, tags=tags, unseen=blind)
+
+
 TRAITS = {
     "role": Traits(unordered=frozenset({"Policies"}), eventually_consistent=True),
     "function": Traits(immutable=frozenset({"Package"}), write_only=frozenset({"Code"})),
@@ -114,6 +134,15 @@ TRAITS = {
     "object": Traits(),
     "schedule": Traits(),
 }
+
+
+BLIND = {
+    "role": frozenset({"Description"}),
+    "function": frozenset({"Env", "Tags"}),
+    "schedule": frozenset({"Target", "Rate"}),
+    "object": frozenset({"Body"}),
+}
+"""What the listings of this cloud can't tell, where a test wants that."""
 
 
 def adapters(cloud: Cloud) -> dict[str, FakeAdapter]:

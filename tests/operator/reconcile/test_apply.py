@@ -176,9 +176,16 @@ def test_what_nobody_owns_is_a_conflict_until_adopted(operator, cloud):
     cloud.things["role", "role"] = Thing({"Policies": []}, {"cost": "x"}, 0)
     assert "weir.dev/adopt" in str(operator.apply(wanted()).problems[0].error)
     operator.time += 61
-    result = operator.apply(wanted(), adopt=True)
+    result = operator.apply(wanted(), adopt=lambda _resource: True)
     assert Verb.ADOPT in [action.verb for action in result.done]
-    assert cloud.things["role", "role"].tags == {"cost": "x", **OWNER.tags}
+    assert cloud.things["role", "role"].tags == {
+        "cost": "x",
+        "weir.dev/adopted": "true",
+        **OWNER.tags,
+    }
+    operator.time += 61
+    assert [one.verb for one in operator.delete().done].count(Verb.RETAIN) == 2
+    assert ("role", "role") in cloud.things
 
 
 def test_a_difference_that_always_comes_back_stops_with_the_fields_names(operator, cloud):
@@ -325,7 +332,7 @@ def test_a_look_that_began_before_a_write_does_not_cover_it(cloud):
 
     inventory.get([("object", "b")])
     time[0] = 100
-    kinds["object"].observe = slow
+    kinds["object"].survey = slow
     inventory.get([("object", "a")])
     assert inventory.get([("object", "b")])["object", "b"].properties == {"new": True}
 

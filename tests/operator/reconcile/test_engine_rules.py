@@ -100,7 +100,7 @@ def test_what_nobody_asks_for_any_more_is_looked_at_no_more():
     for _ in range(10):
         now[0] += 60
         inventory.get([("role", "kept")])
-    assert cloud.calls[-1] == ("observe", "role", "kept")
+    assert cloud.calls[-1] == ("survey", "role", "kept")
 
 
 def test_a_difference_right_after_our_own_write_is_an_echo_and_later_it_is_drift():

@@ -8,10 +8,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from weir.aws.errors import AwsError, Conflict, Invalid, NotYet
+from weir.reconcile.diff import changes, hides, mark_of, tag_changes, wanted_tags
 from weir.reconcile.graph import dependencies, waves
-from weir.reconcile.inventory import Inventory
+from weir.reconcile.inventory import THEIRS, Inventory, Sight
 from weir.reconcile.plan import (
     Action,
+    Adopt,
     Orphan,
     PhysicalKey,
     Plan,
@@ -19,11 +21,13 @@ from weir.reconcile.plan import (
     attributes_of,
     decide,
     decide_orphan,
+    is_adopted,
     make_plan,
+    may_take,
     shown,
     unresolved,
 )
-from weir.resource import Adapter, Deletion, Observed, Owner, Resource, Traits, resolve
+from weir.resource import TAGS, Adapter, Deletion, Observed, Owner, Resource, Traits, resolve
 
 READY = "Ready"
 SETTLING = "Settling"
@@ -41,6 +45,11 @@ DELETING = "Deleting"
 
 NOT_OURS = frozenset({EXTERNAL, MISSING, CONFLICTING, UNSEEN})
 """States of resources that nobody deletes."""
+
+CHANGING = frozenset({Verb.UPDATE, Verb.REPLACE, Verb.ADOPT})
+"""What changes something that is there."""
+QUIET = frozenset({Verb.NONE, Verb.CONFLICT, Verb.MISSING})
+"""What writes nothing."""
 
 ECHO_SECONDS = 10.0
 """Seconds after our own write for which a difference is taken for AWS's delay, not for a change by
@@ -63,6 +72,8 @@ class Entry:
     name: str
     arn: str = ""
     state: str = READY
+    mark: str = ""
+    """Stands for the wanted state that was last applied and found on AWS."""
 
     @property
     def key(self) -> PhysicalKey:
@@ -72,7 +83,11 @@ class Entry:
     def to_status(self) -> dict[str, str]:
         """As it stands on the object."""
         line = {"kind": self.kind, "id": self.id, "name": self.name, "state": self.state}
-        return {**line, "arn": self.arn} if self.arn else line
+        if self.arn:
+            line["arn"] = self.arn
+        if self.mark:
+            line["mark"] = self.mark
+        return line
 
     @classmethod
     def from_status(cls, line: Mapping[str, str]) -> Entry:
@@ -83,6 +98,7 @@ class Entry:
             line["name"],
             line.get("arn") or "",
             line.get("state") or READY,
+            line.get("mark") or "",
         )
 
 
@@ -101,7 +117,8 @@ class Applied:
     """What became of everything.
 
     ``attributes`` are what references resolve to: ``(logical id, attribute)``. ``echoes`` were
-    written by us shortly before: what differs in them may be an old sight.
+    written by us shortly before: what differs in them may be an old sight. ``drifted`` were as
+    wanted once and were put right now, though nothing else was wanted: others had changed them.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -110,11 +127,57 @@ class Applied:
     waiting: list[str] = field(default_factory=list)
     attributes: dict[tuple[str, str], str] = field(default_factory=dict)
     echoes: frozenset[PhysicalKey] = frozenset()
+    drifted: set[PhysicalKey] = field(default_factory=set)
 
     @property
     def converged(self) -> bool:
         """Whether AWS is as wanted and at rest."""
         return not self.problems and not self.waiting
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is to be done about one resource.
+
+    ``mark`` stands for what is wanted now, ``prior`` for what was last found. ``hazy`` says that a
+    deep look has to come first, ``error`` that it could not.
+    """
+
+    action: Action
+    mark: str
+    prior: str = ""
+    hazy: bool = False
+    error: AwsError | None = None
+
+    @property
+    def key(self) -> PhysicalKey:
+        return self.action.kind, self.action.name
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of it. ``confirmed`` says that what is there is what is wanted."""
+
+    seen: Observed | None
+    error: AwsError | None = None
+    confirmed: bool = False
+
+
+@dataclass
+class _Draft:
+    """``status.resources`` as it stands before the first write. ``news``: it lacks some of it."""
+
+    entries: list[Entry] = field(default_factory=list)
+    news: bool = False
+
+    def unmark(self, keys: Sequence[PhysicalKey]) -> bool:
+        """Take the marks of these away. Returns whether there were any."""
+        marked = {entry.key for entry in self.entries if entry.mark}.intersection(keys)
+        if marked:
+            self.entries = [
+                replace(entry, mark="") if entry.key in marked else entry for entry in self.entries
+            ]
+        return bool(marked)
 
 
 class ConvergenceGuard:
@@ -191,11 +254,11 @@ class Applier:
         resources: Sequence[Resource],
         tags: Mapping[str, str],
         previous: Sequence[Entry] = (),
-        adopt: bool = False,
+        adopt: Adopt = False,
     ) -> Plan:
         """What :meth:`apply` would do. Reads only."""
         wanted = {resource.key for resource in resources}
-        observed = self._inventory.get(wanted)
+        observed = self._observed_for_plan(owner, resources, tags, previous)
         gone = [entry for entry in previous if self._is_orphan(entry, wanted)]
         still = self._inventory.get(entry.key for entry in gone)
         orphans = [
@@ -205,13 +268,51 @@ class Applier:
         ]
         return make_plan(owner, resources, observed, self.traits, tags, orphans, adopt)
 
+    def _observed_for_plan(
+        self,
+        owner: Owner,
+        resources: Sequence[Resource],
+        tags: Mapping[str, str],
+        previous: Sequence[Entry],
+    ) -> dict[PhysicalKey, Observed]:
+        """What there is: what a listing tells, and deep looks where no mark stands for the rest."""
+        sights, faults = self._inventory.see(resource.key for resource in resources)
+        for error in faults.values():
+            raise error
+        marks = {entry.key: entry.mark for entry in previous}
+        observed = {key: sight.observed for key, sight in sights.items()}
+        attributes: dict[tuple[str, str], str] = {}
+        for wave in waves(resources):
+            steps = [
+                self._judge(
+                    owner,
+                    replace(one, properties=resolve(one.properties, attributes)),
+                    sights.get(one.key),
+                    marks.get(one.key, ""),
+                    tags,
+                    adopt=True,
+                )
+                for one in wave
+            ]
+            deeper, faults = self._inventory.deepen(
+                step.action.resource.key for step in steps if step.hazy and step.action.resource
+            )
+            for error in faults.values():
+                raise error
+            for one in wave:
+                if one.key in deeper:
+                    observed[one.key] = deeper[one.key]
+                if one.key in observed:
+                    attributes |= attributes_of(one, observed[one.key])
+        return observed
+
     def apply(
         self,
         owner: Owner,
         resources: Sequence[Resource],
         tags: Mapping[str, str],
         previous: Sequence[Entry] = (),
-        adopt: bool = False,
+        adopt: Adopt = False,
         write_ahead: Callable[[list[Entry]], None] | None = None,
     ) -> Applied:
         """Bring AWS to what is wanted, as far as it goes now.
@@ -224,6 +325,8 @@ class Applier:
             The owner's and the Platform's.
         previous
             ``status.resources``: what is there and not wanted any more is deleted at the end.
+        adopt
+            Says of a resource whether it may be taken over where nobody's tags are on it.
         write_ahead
             Called with all entries before the first creation of a name that ``previous`` lacks.
             When it returns they are on the object, so that a crash leaves no orphan.
@@ -235,9 +338,12 @@ class Applier:
         """
         ordered = waves(resources)
         wanted = {resource.key for resource in resources}
-        observed, unseen = self._inventory.look(wanted)
-        if write_ahead is not None:
-            self._write_ahead(owner, ordered, observed, unseen, previous, write_ahead)
+        sights, faults = self._inventory.see(wanted)
+        known = {entry.key: entry for entry in previous}
+        self._ask_whose(resources, known, sights, faults)
+        draft = self._draft(owner, ordered, sights, faults, previous)
+        if write_ahead is not None and draft.news:
+            write_ahead(draft.entries)
         result = Applied(
             echoes=frozenset(
                 key for key in wanted if self._inventory.written_since(key, ECHO_SECONDS)
@@ -248,29 +354,33 @@ class Applier:
             runnable = [
                 one
                 for one in wave
-                if not self._unseen(one, unseen, previous, states, result)
+                if not self._unseen(one, faults, previous, states, result)
                 and not self._blocked(one, states, result)
             ]
-            calls = [
-                self._pool.submit(
-                    self._converge,
-                    owner,
-                    one,
-                    observed.get(one.key),
-                    tags,
-                    adopt,
-                    result.attributes,
-                )
-                for one in runnable
-            ]
-            for resource, call in zip(runnable, calls, strict=True):
-                action, seen, problem = call.result()
-                states[resource.logical_id] = self._entry(resource, action, seen, problem)
-                if problem is not None:
-                    result.problems.append(problem)
+            steps = self._steps(owner, runnable, sights, known, tags, adopt, result.attributes)
+            updated = [step.key for step in steps if step.action.verb in CHANGING]
+            if write_ahead is not None and draft.unmark(updated):
+                # Whoever restarts in the middle of a change must not trust the mark.
+                write_ahead(draft.entries)
+            calls = {
+                step.key: self._pool.submit(self._perform, step)
+                for step in steps
+                if step.action.verb not in QUIET and step.error is None
+            }
+            for resource, step in zip(runnable, steps, strict=True):
+                call = calls.get(step.key)
+                done = call.result() if call is not None else self._leave(step)
+                states[resource.logical_id] = self._entry(resource, step, done)
+                if done.error is not None:
+                    result.problems.append(
+                        Problem(resource.kind, resource.logical_id, resource.name, done.error)
+                    )
                     continue
-                if action.verb is not Verb.NONE:
-                    result.done.append(action)
+                if step.action.verb is not Verb.NONE:
+                    result.done.append(step.action)
+                    if step.mark and step.mark == step.prior:
+                        result.drifted.add(step.key)
+                seen = done.seen
                 if seen is not None:
                     result.attributes |= attributes_of(resource, seen)
                     if not seen.settled:
@@ -335,37 +445,61 @@ class Applier:
             entry.key not in wanted and entry.state not in NOT_OURS and entry.kind in self._adapters
         )
 
-    def _write_ahead(
+    def _ask_whose(
+        self,
+        resources: Sequence[Resource],
+        known: Mapping[PhysicalKey, Entry],
+        sights: dict[PhysicalKey, Sight],
+        faults: dict[str, AwsError],
+    ) -> None:
+        """Look deeply at what is there, is not known to be ours, and did not show its tags."""
+        strange = [
+            one.key
+            for one in resources
+            if one.tagged
+            and not one.external
+            and (sight := sights.get(one.key)) is not None
+            and not sight.mark
+            and TAGS in sight.observed.unseen
+            and ((entry := known.get(one.key)) is None or entry.state in NOT_OURS)
+        ]
+        deeper, unseen = self._inventory.deepen(strange)
+        faults.update(unseen)
+        for key in strange:
+            if key[0] not in unseen:
+                sights.pop(key)
+        sights.update({key: Sight(observed) for key, observed in deeper.items()})
+
+    def _draft(
         self,
         owner: Owner,
         ordered: Sequence[Sequence[Resource]],
-        observed: Mapping[PhysicalKey, Observed],
+        sights: Mapping[PhysicalKey, Sight],
         unseen: Mapping[str, AwsError],
         previous: Sequence[Entry],
-        write_ahead: Callable[[list[Entry]], None],
-    ) -> None:
+    ) -> _Draft:
+        """The list as it has to stand on the object before anything is created."""
         known = {entry.key: entry for entry in previous}
-        entries: list[Entry] = []
-        news = False
+        draft = _Draft()
         for resource in (one for wave in ordered for one in wave):
             before = known.get(resource.key)
+            sight = sights.get(resource.key)
             if before is not None and before.state not in NOT_OURS:
-                entries.append(replace(before, id=resource.logical_id))
+                draft.entries.append(replace(before, id=resource.logical_id))
             elif resource.external:
-                entries.append(self._line(resource, EXTERNAL))
+                draft.entries.append(self._line(resource, EXTERNAL))
             elif resource.kind in unseen:
-                entries.append(self._line(resource, UNSEEN))
-            elif resource.key in observed:
-                ours = not resource.tagged or owner.owns(observed[resource.key].tags)
-                entries.append(self._line(resource, CREATING if ours else CONFLICTING))
-                news = news or ours
+                draft.entries.append(self._line(resource, UNSEEN))
+            elif sight is not None:
+                ours = not resource.tagged or owner.owns(sight.observed.tags)
+                draft.entries.append(self._line(resource, CREATING if ours else CONFLICTING))
+                draft.news = draft.news or ours
             else:
-                entries.append(self._line(resource, CREATING))
-                news = True
-        if news:
-            wanted = {entry.key for entry in entries}
-            entries += [entry for entry in previous if self._is_orphan(entry, wanted)]
-            write_ahead(entries)
+                draft.entries.append(self._line(resource, CREATING))
+                draft.news = True
+        wanted = {entry.key for entry in draft.entries}
+        draft.entries += [entry for entry in previous if self._is_orphan(entry, wanted)]
+        return draft
 
     def _unseen(
         self,
@@ -398,51 +532,115 @@ class Applier:
         result.waiting.append(f"{resource.logical_id} waits for {', '.join(needs or open_refs)}")
         return True
 
-    def _converge(
+    def _steps(
+        self,
+        owner: Owner,
+        resources: Sequence[Resource],
+        sights: dict[PhysicalKey, Sight],
+        known: Mapping[PhysicalKey, Entry],
+        tags: Mapping[str, str],
+        adopt: Adopt,
+        attributes: Mapping[tuple[str, str], str],
+    ) -> list[_Step]:
+        """What to do about each of a wave, after a deep look at those that need one."""
+
+        def judged(one: Resource, sight: Sight | None) -> _Step:
+            resolved = replace(one, properties=resolve(one.properties, attributes))
+            entry = known.get(one.key)
+            mark = entry.mark if entry is not None else ""
+            return self._judge(owner, resolved, sight, mark, tags, adopt)
+
+        steps = {one.key: judged(one, sights.get(one.key)) for one in resources}
+        # A replacement is decided by what is there now, not by what was there.
+        unsure = [key for key, one in steps.items() if one.hazy or one.action.verb is Verb.REPLACE]
+        if unsure:
+            deeper, faults = self._inventory.deepen(unsure)
+            for one in resources:
+                if one.key not in unsure:
+                    continue
+                if one.kind in faults:
+                    steps[one.key] = replace(steps[one.key], error=faults[one.kind])
+                    continue
+                observed = deeper.get(one.key)
+                step = judged(one, Sight(observed) if observed is not None else None)
+                if step.hazy:
+                    step = replace(step, error=NotYet(f"{one.kind} {one.name} can't be read yet"))
+                steps[one.key] = step
+        return [steps[one.key] for one in resources]
+
+    def _judge(
         self,
         owner: Owner,
         resource: Resource,
-        observed: Observed | None,
+        sight: Sight | None,
+        prior: str,
         tags: Mapping[str, str],
-        adopt: bool,
-        attributes: Mapping[tuple[str, str], str],
-    ) -> tuple[Action, Observed | None, Problem | None]:
-        """One resource: decide, do, enter. Never raises an AwsError."""
-        adapter = self._adapters[resource.kind]
-        known = replace(resource, properties=resolve(resource.properties, attributes))
-        action = decide(owner, known, observed, adapter.traits, tags, adopt)
-        try:
-            seen = self._perform(adapter, action, known, observed)
-        except AwsError as error:
-            self._inventory.drop(*resource.key)
-            problem = Problem(resource.kind, resource.logical_id, resource.name, error)
-            return action, observed, problem
-        return action, seen, None
-
-    def _perform(
-        self, adapter: Adapter, action: Action, resource: Resource, observed: Observed | None
-    ) -> Observed | None:
-        key = resource.key
-        if action.verb is Verb.NONE:
-            self._guard.settle(key)
-            return observed
-        if action.verb is Verb.CONFLICT:
-            raise Conflict(action.reason, resource=resource.name)
-        if action.verb is Verb.MISSING:
-            raise NotYet(action.reason, resource=resource.name)
-        assert action.tags is not None
-        if action.verb is Verb.CREATE:
-            seen = adapter.create(resource, action.tags)
-        elif action.verb is Verb.REPLACE:
-            seen = self._replace(adapter, action, resource)
-        else:
-            assert observed is not None
-            self._guard.check(action)
-            seen = adapter.update(
-                resource, observed, action.changes, _with_foreign(action.tags, observed)
+        adopt: Adopt,
+    ) -> _Step:
+        """What to do about one resource, and whether a deep look has to come before."""
+        traits = self._adapters[resource.kind].traits
+        labels = wanted_tags(resource, traits, tags)
+        mark = THEIRS if resource.external else mark_of(resource, traits, labels)
+        if sight is not None and sight.mark == mark and not sight.doubt:
+            action = Action(
+                Verb.NONE,
+                resource.kind,
+                resource.logical_id,
+                resource.name,
+                resource=resource,
+                observed=sight.observed,
+                tags=labels,
             )
-        self._inventory.wrote(*key, seen)
-        return seen
+            return _Step(action, mark, prior)
+        observed = sight.observed if sight is not None else None
+        action = decide(owner, resource, observed, traits, tags, may_take(adopt, resource))
+        hazy = False
+        if sight is not None and hides(resource, sight.observed, traits):
+            trusted = not sight.doubt and not sight.mark and prior == mark
+            hazy = not trusted or action.verb is not Verb.NONE
+        return _Step(action, mark, prior, hazy)
+
+    def _leave(self, step: _Step) -> _Done:
+        """Nothing is written: it is as wanted, or nobody can help it."""
+        action = step.action
+        if step.error is None and action.verb is Verb.NONE:
+            self._guard.settle(step.key)
+            self._inventory.confirm(step.key, step.mark)
+            return _Done(action.observed, confirmed=True)
+        error = step.error
+        if action.verb is Verb.CONFLICT:
+            error = error or Conflict(action.reason, resource=action.name)
+        if action.verb is Verb.MISSING:
+            error = error or NotYet(action.reason, resource=action.name)
+        self._inventory.drop(*step.key)
+        return _Done(action.observed, error=error)
+
+    def _perform(self, step: _Step) -> _Done:
+        """Write, and enter what came of it. Never raises an AwsError."""
+        action = step.action
+        resource, observed, adapter = action.resource, action.observed, self._adapters[action.kind]
+        assert resource is not None and action.tags is not None
+        try:
+            if action.verb is Verb.CREATE:
+                seen = adapter.create(resource, action.tags)
+            elif action.verb is Verb.REPLACE:
+                seen = self._replace(adapter, action, resource)
+            else:
+                assert observed is not None
+                self._guard.check(action)
+                seen = adapter.update(
+                    resource, observed, action.changes, _with_foreign(action.tags, observed)
+                )
+        except AwsError as error:
+            self._inventory.drop(*step.key)
+            return _Done(observed, error=error)
+        self._inventory.wrote(*step.key, seen)
+        traits = adapter.traits
+        labels = action.tags if resource.tagged else {}
+        confirmed = not changes(resource, seen, traits) and not tag_changes(labels, seen)
+        if confirmed:
+            self._inventory.confirm(step.key, step.mark)
+        return _Done(seen, confirmed=confirmed)
 
     def _replace(self, adapter: Adapter, action: Action, resource: Resource) -> Observed:
         """Delete and create, where the name is fixed: never what holds data."""
@@ -460,24 +658,24 @@ class Applier:
             self._inventory.wrote(*resource.key, None)
         return adapter.create(resource, action.tags)
 
-    def _entry(
-        self, resource: Resource, action: Action, seen: Observed | None, problem: Problem | None
-    ) -> Entry:
+    def _entry(self, resource: Resource, step: _Step, done: _Done) -> Entry:
+        seen, verb = done.seen, step.action.verb
         arn = seen.attributes.get("arn", "") if seen else ""
-        if action.verb is Verb.MISSING:
+        if verb is Verb.MISSING:
             return self._line(resource, MISSING)
-        if action.verb is Verb.CONFLICT:
+        if verb is Verb.CONFLICT:
             return self._line(resource, CONFLICTING)
         if resource.external:
             return self._line(resource, EXTERNAL, arn)
-        if problem is not None:
+        if done.error is not None:
             # What may have been created in spite of the error is on the list, and so is deleted.
             return self._line(resource, FAILED if seen else CREATING, arn)
-        return self._line(resource, READY if seen and seen.settled else SETTLING, arn)
+        mark = step.mark if done.confirmed else ""
+        return self._line(resource, READY if seen and seen.settled else SETTLING, arn, mark)
 
     @staticmethod
-    def _line(resource: Resource, state: str, arn: str = "") -> Entry:
-        return Entry(resource.kind, resource.logical_id, resource.name, arn, state)
+    def _line(resource: Resource, state: str, arn: str = "", mark: str = "") -> Entry:
+        return Entry(resource.kind, resource.logical_id, resource.name, arn, state, mark)
 
     def _clear_orphans(
         self,
@@ -497,6 +695,50 @@ class Applier:
         result.problems += cleared.problems
         result.done += cleared.done
 
+    def plan_delete(
+        self,
+        owner: Owner,
+        entries: Sequence[Entry],
+        resources: Sequence[Resource] = (),
+        keep_data: bool = True,
+    ) -> tuple[Action, ...]:
+        """What :meth:`delete` would do, in its order. Reads only."""
+        wanted = {resource.key: resource for resource in resources}
+        ours = [
+            entry
+            for entry in reversed(entries)
+            if entry.state not in NOT_OURS and entry.kind in self._adapters
+        ]
+        seen = self._inventory.get(entry.key for entry in ours)
+        return tuple(
+            self._removal(owner, entry, seen[entry.key], wanted.get(entry.key), keep_data)[0]
+            for entry in ours
+            if entry.key in seen
+        )
+
+    def _removal(
+        self,
+        owner: Owner,
+        entry: Entry,
+        seen: Observed,
+        resource: Resource | None,
+        keep_data: bool,
+    ) -> tuple[Action, Deletion]:
+        """What is to become of one resource that goes, and by which policy."""
+        holds_data = self._adapters[entry.kind].traits.holds_data
+        policy = resource.deletion if resource is not None else None
+        if policy is None:
+            policy = Deletion.RETAIN if holds_data and keep_data else Deletion.DELETE
+        keep = policy is Deletion.RETAIN or is_adopted(seen)
+        orphan = Orphan(entry.kind, entry.id, entry.name, seen, keep)
+        traits = replace(self._adapters[entry.kind].traits, holds_data=False)
+        action = decide_orphan(owner, orphan, traits)
+        if action.verb is Verb.DELETE and policy is Deletion.EMPTY_ONLY:
+            action = replace(action, reason="no longer wanted; stays if it holds anything")
+        elif action.verb is Verb.DELETE:
+            action = replace(action, loses_data=holds_data)
+        return action, policy
+
     def _delete_one(
         self, owner: Owner, entry: Entry, resource: Resource | None, keep_data: bool
     ) -> Action | None:
@@ -504,13 +746,7 @@ class Applier:
         seen = self._inventory.fresh(*entry.key)
         if seen is None:
             return None
-        traits = replace(adapter.traits, holds_data=False)
-        policy = resource.deletion if resource is not None else None
-        if policy is None:
-            data = adapter.traits.holds_data and keep_data
-            policy = Deletion.RETAIN if data else Deletion.DELETE
-        keep = policy is Deletion.RETAIN
-        action = decide_orphan(owner, Orphan(entry.kind, entry.id, entry.name, seen, keep), traits)
+        action, policy = self._removal(owner, entry, seen, resource, keep_data)
         if action.verb is not Verb.DELETE:
             return action
         try:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from weir.resource import TAG_HASH, UNKNOWN, Change, Observed, Resource, Traits, Unknown
+from weir.resource import TAG_HASH, TAGS, UNKNOWN, Change, Observed, Resource, Traits, Unknown
 
 HIDDEN = "(write-only)"
 """Stands for a value that AWS does not give back, so that it is in no plan and no log."""
@@ -39,6 +39,30 @@ def write_only_hash(resource: Resource, traits: Traits) -> str | None:
     return hashlib.sha256(_canonical(hidden).encode()).hexdigest()[:32]
 
 
+def mark_of(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that stand for the wanted state of a resource.
+
+    Parameters
+    ----------
+    resource
+        With every reference resolved.
+    tags
+        All that it should carry.
+    """
+    wanted = [dict(traits.canonical(resource.properties)), dict(tags)]
+    return hashlib.blake2b(_canonical(wanted).encode(), digest_size=6).hexdigest()
+
+
+def hides(resource: Resource, observed: Observed, traits: Traits) -> bool:
+    """Whether a look leaves something unseen that the resource cares for."""
+    unseen = observed.unseen
+    if not unseen or resource.external:
+        return False
+    if resource.tagged and TAGS in unseen:
+        return True
+    return any(name in unseen for name in traits.canonical(resource.properties))
+
+
 def wanted_tags(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that a resource should carry: its owner's and the hash of what AWS hides."""
     if not resource.tagged:
@@ -49,6 +73,8 @@ def wanted_tags(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> 
 
 def tag_changes(wanted: Mapping[str, str], observed: Observed) -> tuple[Change, ...]:
     """Tags that are missing or differ. Tags that others put there are theirs."""
+    if TAGS in observed.unseen:
+        return ()
     return tuple(
         Change(f"Tags.{name}", observed.tags.get(name), value)
         for name, value in sorted(wanted.items())
@@ -59,7 +85,8 @@ def tag_changes(wanted: Mapping[str, str], observed: Observed) -> tuple[Change, 
 def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Change, ...]:
     """Every property of ``resource`` that ``observed`` has otherwise.
 
-    A top-level property that the resource does not name is not managed; below that, documents are
+    A top-level property that the resource does not name is not managed, and one that the look could
+    not tell (``Observed.unseen``) is no difference; below that, documents are
     compared whole, so that a statement that someone adds to a policy shows. ``None`` is wanted
     means that the property should be absent.
 
@@ -71,7 +98,7 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
     """
     found: list[Change] = []
     for name, value in traits.canonical(resource.properties).items():
-        if name in traits.write_only:
+        if name in traits.write_only or name in observed.unseen:
             continue
         unordered = {
             tuple(path.split(".")) for path in traits.unordered if path.split(".")[0] == name
@@ -79,6 +106,8 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
         found += _compare((name,), value, observed.properties.get(name), unordered)
     digest = write_only_hash(resource, traits)
     hidden = [name for name in sorted(traits.write_only) if name in resource.properties]
+    if TAGS in observed.unseen:
+        return tuple(found)
     if digest is not None and observed.tags.get(TAG_HASH) != digest:
         found += [Change(name, HIDDEN, HIDDEN) for name in hidden]
     elif any(contains_unknown(resource.properties[name]) for name in hidden):

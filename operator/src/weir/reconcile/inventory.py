@@ -1,26 +1,41 @@
 """What AWS has, shared by all objects of one Platform.
 
 Every look costs calls, so one look serves everybody: a reader that finds one entry of a kind too
-old refreshes all old ones of that kind in the same call, and the operator's own writes are entered
-as they happen. Three rules keep what is here true:
+old refreshes all old ones of that kind in the same listing (:meth:`Adapter.survey`), and the
+operator's own writes are entered as they happen. What a listing can't tell stays *unseen* until
+somebody needs it, and then a deep look takes all who wait for that kind along. These rules keep
+what is here true:
 
 * a look that *began* before a write (plus a grace for kinds whose reads lag) never covers it;
 * that something known has gone counts only when a second look says so too;
+* what is unseen is never taken for absent;
 * a deletion or a replacement looks afresh first (:meth:`Inventory.fresh`).
+
+An entry that was found to be as wanted shrinks to its attributes, the mark of the wanted state
+(:func:`weir.reconcile.diff.mark_of`) and digests of what was seen: enough to know it when it
+changes, at a fraction of the memory.
 """
 
 from __future__ import annotations
 
+import heapq
+import json
+import struct
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from weir.aws.errors import AwsError
-from weir.resource import Adapter, Observed
+from weir.kube.keys import Key
+from weir.resource import EVERYTHING, TAGS, Adapter, Observed
 
 Clock = Callable[[], float]
 """Seconds that only grow, like ``time.monotonic``."""
+
+PhysicalKey = tuple[str, str]
+"""``(kind, physical name)``."""
 
 CONSISTENCY_GRACE = 15.0
 """Seconds for which a read of an eventually consistent kind may be older than our write."""
@@ -30,19 +45,129 @@ SETTLING = 2.0
 
 
 UNASKED = 4.0
-"""Times the drift interval after which an entry that nobody asked for is forgotten."""
+"""Times ``ttl`` after which an entry that nobody owns and nobody asked for is forgotten."""
 
 COSTLY = frozenset({"redshift.Schema", "redshift.Table"})
 """Kinds that no timer looks at: a question keeps a serverless warehouse awake, and billed. They are
 looked at when the spec changes, when somebody asks, and after a restart."""
 
+VOLATILE = frozenset({"state"})
+"""Attributes that change by themselves (an alarm's state): no drift."""
 
-@dataclass(frozen=True)
+QUIET = 7
+"""Deep looks in a row that found nothing new, from which on one more makes no difference."""
+
+THEIRS = "theirs"
+"""The mark of what is needed and not ours: it is there, and nobody says how it should be."""
+
+NEVER = float("-inf")
+
+Prints = tuple[tuple[str, ...], bytes]
+"""Names of what was seen, in order, and eight bytes for each: a hash of its value."""
+
+
+class InventoryObserver(Protocol):
+    """Is told what the inventory saves. Must be quick and must not raise."""
+
+    def served(self, kind: str, count: int) -> None:
+        """``count`` resources of a kind were known, so that nobody asked AWS for them."""
+
+    def looked(self, kind: str, count: int, deep: bool) -> None:
+        """One look at a kind took ``count`` resources along: a listing, or a deep look."""
+
+
+class _Silent:
+    def served(self, kind: str, count: int) -> None:
+        """Nobody listens."""
+
+    def looked(self, kind: str, count: int, deep: bool) -> None:
+        """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known of one resource.
+
+    Parameters
+    ----------
+    observed
+        What was seen last; ``unseen`` says what of it is not known.
+    mark
+        The wanted state that it was found to be in, or nothing.
+    doubt
+        Whether something may have changed what is unseen: no mark stands for it.
+    """
+
+    observed: Observed
+    mark: str = ""
+    doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was known to be."""
+
+    kind: str
+    name: str
+    what: str
+    """``changed``, ``gone``, ``appeared``, ``settled`` or ``unconfirmed``."""
+
+
 class _Entry:
-    observed: Observed | None
-    looked: float
-    """When the look began that saw this, or when our write ended."""
-    written: float | None = None
+    """One resource. Written under the inventory's guard only."""
+
+    __slots__ = (
+        "asked", "blind", "deep", "doubt", "looked", "mark", "observed", "prints", "quiet",
+        "version", "versioned", "written",
+    )  # fmt: skip
+
+    def __init__(self, asked: float) -> None:
+        self.observed: Observed | None = None
+        self.looked = NEVER
+        """When the look began that saw this, or when our write ended."""
+        self.deep = NEVER
+        """When everything of it was last seen."""
+        self.written = NEVER
+        self.asked = asked
+        self.mark = ""
+        self.doubt = False
+        self.prints: Prints | None = None
+        """Of an entry that has shrunk."""
+        self.blind: frozenset[str] = frozenset()
+        """What the last listing left unseen."""
+        self.version = ""
+        self.versioned = NEVER
+        """When the listing began that first had this version."""
+        self.quiet = 0
+        """Deep looks in a row that found nothing new."""
+
+    @property
+    def known(self) -> bool:
+        return self.looked != NEVER
+
+    @property
+    def shrunk(self) -> bool:
+        return self.observed is not None and self.observed.unseen is EVERYTHING
+
+    @property
+    def hazy(self) -> bool:
+        """Whether only a deep look tells if it has changed."""
+        versioned = bool(self.version) and self.versioned < self.deep
+        return self.observed is not None and bool(self.blind) and not versioned
+
+    def shrink(self) -> None:
+        """Keep what is needed of something that is as wanted; others read what is not ours."""
+        if self.observed is not None and self.mark not in ("", THEIRS) and not self.shrunk:
+            self.prints = _joined(self.prints, self.observed)
+            self.observed = _shrunk(self.observed)
+
+    @property
+    def unsettled(self) -> bool:
+        return self.observed is not None and not self.observed.settled
+
+    def age(self, now: float) -> float:
+        """Seconds since everything was last seen; they count less for what has been quiet."""
+        return (now - self.deep) / (1 + min(self.quiet, QUIET))
 
 
 class Inventory:
@@ -53,136 +178,568 @@ class Inventory:
     adapters
         By kind.
     ttl
-        Seconds for which an observation counts: the drift interval.
+        Seconds for which an observation counts.
+    observer
+        Told what is saved.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter], ttl: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter],
+        ttl: float,
+        clock: Clock,
+        observer: InventoryObserver | None = None,
+    ) -> None:
         self._adapters = adapters
         self.ttl = ttl
         self._clock = clock
+        self._observer: InventoryObserver = observer or _Silent()
         self._entries: dict[str, dict[str, _Entry]] = defaultdict(dict)
-        self._asked: dict[tuple[str, str], float] = {}
-        self._written: dict[tuple[str, str], float] = {}
-        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._guard = threading.Lock()
+        self._owners: dict[PhysicalKey, tuple[Key, ...]] = {}
+        self._owned: dict[Key, tuple[PhysicalKey, ...]] = {}
+        self._locks = {kind: threading.Lock() for kind in adapters}
+        self._waiting: dict[str, set[str]] = defaultdict(set)
+        self._guard = threading.RLock()
 
-    def expect(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Name resources that somebody will ask for, so that the first look takes them along."""
+    # -- who wants what ------------------------------------------------------------------------
+
+    def expect(self, keys: Iterable[PhysicalKey], deeply: bool = False) -> None:
+        """Name resources that somebody will ask for, so that the first look takes them along.
+
+        Parameters
+        ----------
+        deeply
+            Whether a listing will not do: nothing says what was wanted of them last.
+        """
+        now = self._clock()
         with self._guard:
             for kind, name in keys:
                 if kind in self._adapters:
-                    self._entries[kind].setdefault(name, _NEVER)
-                    self._asked[kind, name] = self._clock()
+                    entry = self._entry(kind, name, now)
+                    entry.asked = now
+                    entry.doubt = entry.doubt or (deeply and not entry.known)
 
-    def get(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Observed]:
-        """What exists of these, no older than the drift interval. The absent are left out."""
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for kind, name in keys:
-            by_kind[kind].append(name)
-        found: dict[tuple[str, str], Observed] = {}
-        for kind, names in by_kind.items():
-            for name, observed in self._of_kind(kind, names).items():
-                found[kind, name] = observed
-        return found
+    def own(self, owner: Key, keys: Iterable[PhysicalKey]) -> None:
+        """An object has these resources now: whoever finds one changed wakes it. None: it is gone."""
+        mine = tuple(key for key in keys if key[0] in self._adapters)
+        with self._guard:
+            before = self._owned.get(owner, ())
+            if before == mine:
+                return
+            for key in set(before).difference(mine):
+                left = tuple(one for one in self._owners.get(key, ()) if one != owner)
+                if left:
+                    self._owners[key] = left
+                else:
+                    self._owners.pop(key, None)
+            for key in mine:
+                there = self._owners.get(key, ())
+                if owner not in there:
+                    self._owners[key] = (*there, owner)
+            if mine:
+                self._owned[owner] = mine
+            else:
+                self._owned.pop(owner, None)
+            now = self._clock()
+            for kind, name in mine:
+                self._entry(kind, name, now).asked = now
 
-    def look(
-        self, keys: Iterable[tuple[str, str]]
-    ) -> tuple[dict[tuple[str, str], Observed], dict[str, AwsError]]:
-        """As :meth:`get`, but kinds that can't be looked at are told beside what was seen."""
-        by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for key in keys:
-            by_kind[key[0]].append(key)
-        found: dict[tuple[str, str], Observed] = {}
+    def owners(self, key: PhysicalKey) -> tuple[Key, ...]:
+        """The objects that have a resource."""
+        with self._guard:
+            return self._owners.get(key, ())
+
+    def knows(self, keys: Iterable[PhysicalKey]) -> bool:
+        """Whether each of these was looked at, or is known to be absent."""
+        with self._guard:
+            return all(
+                (entry := self._entries[kind].get(name)) is not None and entry.known
+                for kind, name in keys
+                if kind in self._adapters
+            )
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of which something is known or asked."""
+        with self._guard:
+            return [kind for kind, entries in self._entries.items() if entries]
+
+    def size(self) -> int:
+        """Resources that are known or asked for."""
+        with self._guard:
+            return sum(map(len, self._entries.values()))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def see(
+        self, keys: Iterable[PhysicalKey]
+    ) -> tuple[dict[PhysicalKey, Sight], dict[str, AwsError]]:
+        """What is known of these, no older than ``ttl``, with faults of kinds beside.
+
+        Returns
+        -------
+        tuple
+            The sight of each that exists, and the kinds that could not be looked at.
+        """
+        found: dict[PhysicalKey, Sight] = {}
         faults: dict[str, AwsError] = {}
-        for kind, of_kind in by_kind.items():
+        for kind, names in _by_kind(keys).items():
             try:
-                found |= self.get(of_kind)
+                self._refresh(kind, names)
             except AwsError as error:
                 faults[kind] = error
+                continue
+            with self._guard:
+                entries = self._entries[kind]
+                for name in names:
+                    entry = entries[name]
+                    if entry.observed is not None:
+                        found[kind, name] = Sight(entry.observed, entry.mark, entry.doubt)
+        return found, faults
+
+    def look(
+        self, keys: Iterable[PhysicalKey]
+    ) -> tuple[dict[PhysicalKey, Observed], dict[str, AwsError]]:
+        """As :meth:`see`, without marks: who exists, and what is known of it."""
+        sights, faults = self.see(keys)
+        return {key: sight.observed for key, sight in sights.items()}, faults
+
+    def get(self, keys: Iterable[PhysicalKey]) -> dict[PhysicalKey, Observed]:
+        """What exists of these, wholly seen and no older than ``ttl``. The absent are left out.
+
+        Raises
+        ------
+        AwsError
+            A kind can't be looked at.
+        """
+        wanted = list(keys)
+        sights, faults = self.see(wanted)
+        for error in faults.values():
+            raise error
+        hazy = [key for key, sight in sights.items() if sight.observed.unseen]
+        deeper, faults = self.deepen(hazy)
+        for error in faults.values():
+            raise error
+        seen = {key: sight.observed for key, sight in sights.items() if key not in set(hazy)}
+        return {**seen, **deeper}
+
+    def deepen(
+        self, keys: Iterable[PhysicalKey]
+    ) -> tuple[dict[PhysicalKey, Observed], dict[str, AwsError]]:
+        """Everything of these, as AWS has it now: one deep look a kind, which takes along all those
+        that others wait for.
+
+        Returns
+        -------
+        tuple
+            What exists, and the kinds that could not be looked at.
+        """
+        found: dict[PhysicalKey, Observed] = {}
+        faults: dict[str, AwsError] = {}
+        asked = self._clock()
+        for kind, names in _by_kind(keys).items():
+            try:
+                self._deepen(kind, names, asked)
+            except AwsError as error:
+                faults[kind] = error
+                continue
+            with self._guard:
+                for name in names:
+                    observed = self._entries[kind][name].observed
+                    if observed is not None:
+                        found[kind, name] = observed
         return found, faults
 
     def fresh(self, kind: str, name: str) -> Observed | None:
         """What AWS says now, whatever was known."""
         with self._locks[kind]:
             started = self._clock()
+            self._observer.looked(kind, 1, True)
             seen = self._adapters[kind].observe([name]).get(name)
-            entry = self._entries[kind].get(name)
-            if seen is None and entry is not None and self._covered_by_write(kind, entry, started):
-                return entry.observed
-            self._set(kind, name, _Entry(seen, started, entry.written if entry else None))
+            with self._guard:
+                entry = self._entry(kind, name, started)
+                if seen is None and entry.known and self._covered(kind, entry, started):
+                    return entry.observed
+                self._put(entry, seen, started)
             return seen
+
+    # -- writing down ----------------------------------------------------------------------------
 
     def wrote(self, kind: str, name: str, observed: Observed | None) -> None:
         """Enter the result of our own write; None after a deletion."""
         now = self._clock()
-        self._set(kind, name, _Entry(observed, now, now))
         with self._guard:
-            self._written[kind, name] = now
+            entry = self._entry(kind, name, now)
+            self._put(entry, observed, now)
+            entry.written = now
+            entry.quiet = 0
+
+    def confirm(self, key: PhysicalKey, mark: str) -> None:
+        """A resource was found to be as wanted: from here on the mark stands for what it has."""
+        kind, name = key
+        with self._guard:
+            entry = self._entries[kind].get(name)
+            if entry is None or entry.observed is None or not entry.observed.settled:
+                return
+            entry.mark = mark
+            entry.doubt = False
+            if not self._covered(kind, entry, self._clock()):
+                entry.shrink()
 
     def drop(self, kind: str, name: str) -> None:
-        """Forget what is known, so that the next reader looks."""
-        self._set(kind, name, _NEVER)
+        """Forget what is known, so that the next reader looks, and deeply."""
+        with self._guard:
+            entry = self._entry(kind, name, self._clock())
+            entry.observed, entry.prints, entry.mark = None, None, ""
+            entry.looked = entry.deep = NEVER
+            entry.doubt = True
 
-    def written_since(self, key: tuple[str, str], seconds: float) -> bool:
+    def written_since(self, key: PhysicalKey, seconds: float) -> bool:
         """Whether the operator itself wrote a resource within the last ``seconds``."""
         with self._guard:
-            written = self._written.get(key)
-        return written is not None and self._clock() - written < seconds
+            entry = self._entries[key[0]].get(key[1])
+            return entry is not None and self._clock() - entry.written < seconds
 
-    def _set(self, kind: str, name: str, entry: _Entry) -> None:
-        with self._guard:
-            self._entries[kind][name] = entry
-            self._asked.setdefault((kind, name), self._clock())
+    # -- drift -----------------------------------------------------------------------------------
 
-    def _of_kind(self, kind: str, names: list[str]) -> dict[str, Observed]:
+    def survey(self, kind: str) -> list[Finding]:
+        """Hold a listing of a kind against all that is known of it.
+
+        Returns
+        -------
+        list of Finding
+            What is not as it was, and what was never found to be as wanted.
+
+        Raises
+        ------
+        AwsError
+            The kind can't be listed.
+        """
         with self._locks[kind]:
-            known = self._entries[kind]
+            self._prune(kind, self._clock())
+            with self._guard:
+                names = list(self._entries[kind])
+            if not names:
+                return []
+            return self._survey(kind, names)
+
+    def rotate(self, budget: int) -> tuple[list[Finding], dict[str, AwsError]]:
+        """Look deeply at some of what listings can't tell: the oldest looks first, and less often
+        at what was the same many times.
+
+        Parameters
+        ----------
+        budget
+            Resources at most.
+        """
+        now = self._clock()
+        with self._guard:
+            hazy = [
+                (entry.age(now), kind, name)
+                for kind, entries in self._entries.items()
+                if kind not in COSTLY
+                for name, entry in entries.items()
+                if entry.hazy
+            ]
+        chosen = _by_kind((kind, name) for _, kind, name in heapq.nlargest(budget, hazy))
+        found: list[Finding] = []
+        faults: dict[str, AwsError] = {}
+        for kind, names in chosen.items():
+            try:
+                with self._locks[kind]:
+                    found += self._observe(kind, names)
+            except AwsError as error:
+                faults[kind] = error
+        return found, faults
+
+    def hazy(self) -> int:
+        """Resources of which listings leave something unseen that no version stands for."""
+        with self._guard:
+            return sum(
+                entry.hazy for entries in self._entries.values() for entry in entries.values()
+            )
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _entry(self, kind: str, name: str, now: float) -> _Entry:
+        entries = self._entries[kind]
+        entry = entries.get(name)
+        if entry is None:
+            entry = entries[name] = _Entry(now)
+        return entry
+
+    def _put(self, entry: _Entry, observed: Observed | None, started: float) -> None:
+        """Take a look or a write for the truth, and for nothing else than it says."""
+        entry.observed, entry.looked = observed, started
+        entry.prints, entry.mark, entry.doubt = None, "", False
+        if observed is None or not observed.unseen:
+            entry.deep = started
+
+    def _refresh(self, kind: str, names: Sequence[str]) -> None:
+        """Look at the kind where one of these is too old, and take all others along that are."""
+        with self._locks[kind]:
             self.expect((kind, name) for name in names)
             now = self._clock()
-            if any(self._old(kind, known[name], now) for name in names):
-                self._prune(kind, now)
-                stale = [name for name, entry in list(known.items()) if self._old(kind, entry, now)]
-                self._look(kind, stale)
-            return {
-                name: observed for name in names if (observed := known[name].observed) is not None
-            }
+            with self._guard:
+                known = self._entries[kind]
+                fine = not any(self._old(kind, known[name], now) for name in names)
+            if fine:
+                self._observer.served(kind, len(names))
+                return
+            self._prune(kind, now)
+            with self._guard:
+                stale = [name for name, one in known.items() if self._old(kind, one, now)]
+                deep = {name for name in stale if known[name].doubt or known[name].unsettled}
+            listed = [name for name in stale if name not in deep]
+            if listed:
+                self._survey(kind, listed)
+            if deep:
+                self._observe(kind, sorted(deep))
+
+    def _deepen(self, kind: str, names: Sequence[str], asked: float) -> None:
+        with self._guard:
+            for name in names:
+                self._entry(kind, name, asked)
+            self._waiting[kind].update(names)
+        with self._locks[kind]:
+            with self._guard:
+                entries = self._entries[kind]
+                waiting = {*self._waiting.pop(kind, ()), *names}
+                needed = [
+                    name
+                    for name in sorted(waiting)
+                    if (entry := entries.get(name)) is not None
+                    and (entry.deep < asked or entry.shrunk)
+                ]
+            if needed:
+                self._observe(kind, needed, keep=True)
+
+    def _survey(self, kind: str, names: Sequence[str]) -> list[Finding]:
+        """One listing, held against what was known. The kind's lock is held."""
+        adapter = self._adapters[kind]
+        started = self._clock()
+        self._observer.looked(kind, len(names), False)
+        seen = self._second_look(kind, names, adapter.survey(names))
+        found: list[Finding] = []
+        with self._guard:
+            for name in names:
+                entry = self._entry(kind, name, started)
+                if self._covered(kind, entry, started):
+                    continue
+                observed = seen.get(name)
+                if observed is not None:
+                    entry.blind = observed.unseen
+                what = self._take(entry, observed, started)
+                if not what and not entry.unsettled:
+                    entry.shrink()
+                if observed is not None and observed.version != entry.version:
+                    what = what or self._versioned(entry, observed, started)
+                if what or self._unconfirmed(kind, name, entry):
+                    found.append(Finding(kind, name, what or "unconfirmed"))
+        return found
+
+    def _observe(self, kind: str, names: Sequence[str], keep: bool = False) -> list[Finding]:
+        """One deep look, held against what was known. The kind's lock is held.
+
+        ``keep`` leaves all that was seen in the entries, for somebody who asked for it.
+        """
+        started = self._clock()
+        self._observer.looked(kind, len(names), True)
+        seen = self._second_look(kind, names, self._adapters[kind].observe(names))
+        found: list[Finding] = []
+        with self._guard:
+            for name in names:
+                entry = self._entry(kind, name, started)
+                if self._covered(kind, entry, started):
+                    continue
+                observed = seen.get(name)
+                mark = entry.mark
+                what = self._take(entry, observed, started)
+                entry.deep = started
+                entry.quiet = 0 if what else entry.quiet + 1
+                if not what and keep and observed is not None:
+                    entry.observed, entry.prints, entry.mark = observed, None, mark
+                entry.doubt = False
+                if what or self._unconfirmed(kind, name, entry):
+                    found.append(Finding(kind, name, what or "unconfirmed"))
+        return found
+
+    def _second_look(
+        self, kind: str, names: Sequence[str], seen: Mapping[str, Observed]
+    ) -> Mapping[str, Observed]:
+        """Absence of something known counts when a second look says so too."""
+        with self._guard:
+            entries = self._entries[kind]
+            vanished = [
+                name
+                for name in names
+                if name not in seen
+                and (entry := entries.get(name)) is not None
+                and entry.observed is not None
+            ]
+        if not vanished:
+            return seen
+        self._observer.looked(kind, len(vanished), True)
+        return {**seen, **self._adapters[kind].observe(vanished)}
+
+    def _take(self, entry: _Entry, seen: Observed | None, started: float) -> str:
+        """Enter what a look saw. Returns what has changed since the look before, or nothing."""
+        before, first = entry.observed, not entry.known
+        if before is None or seen is None:
+            doubt = entry.doubt
+            self._put(entry, seen, started)
+            entry.doubt = doubt and seen is not None and bool(seen.unseen)
+            if before is None:
+                return "appeared" if seen is not None and not first else ""
+            return "gone"
+        prints = entry.prints or _prints(before)
+        new = _prints(seen)
+        if _differ(prints, new, before, seen):
+            self._put(entry, seen, started)
+            entry.doubt = bool(seen.unseen)
+            return "changed"
+        entry.looked = started
+        settled = "settled" if before.settled != seen.settled else ""
+        if not entry.shrunk:
+            entry.observed = _merged(before, seen)
+            return settled
+        if set(new[0]).difference(prints[0]):
+            # Seen for the first time since the entry shrank: nobody has judged it yet.
+            entry.observed, entry.mark = seen, ""
+            return "unconfirmed"
+        if settled or before.attributes != {**before.attributes, **seen.attributes}:
+            attributes = {**before.attributes, **seen.attributes}
+            entry.observed = replace(
+                before, attributes=attributes, settled=seen.settled, detail=seen.detail
+            )
+        return settled
+
+    def _versioned(self, entry: _Entry, seen: Observed, started: float) -> str:
+        """Note a new version: what is unseen has changed, unless that was our own write."""
+        ours = entry.version == "" or entry.written > entry.versioned
+        entry.version, entry.versioned = seen.version, started
+        if ours:
+            return ""
+        entry.observed, entry.prints, entry.mark = seen, None, ""
+        entry.doubt = bool(seen.unseen)
+        return "changed"
+
+    def _unconfirmed(self, kind: str, name: str, entry: _Entry) -> bool:
+        """Whether somebody has it of whom it is not known that it is as he wants it."""
+        return entry.observed is not None and not entry.mark and (kind, name) in self._owners
 
     def _prune(self, kind: str, now: float) -> None:
-        """Forget what nobody has asked for since long: its owner is gone."""
+        """Forget what nobody has and nobody has asked for since long."""
         limit = now - UNASKED * max(self.ttl, CONSISTENCY_GRACE)
         with self._guard:
-            for name in [one for one in self._entries[kind] if self._asked[kind, one] < limit]:
-                del self._entries[kind][name]
-                del self._asked[kind, name]
-                self._written.pop((kind, name), None)
+            entries = self._entries[kind]
+            for name in [one for one, entry in entries.items() if entry.asked < limit]:
+                if (kind, name) not in self._owners:
+                    del entries[name]
 
-    def _look(self, kind: str, names: list[str]) -> None:
-        adapter = self._adapters[kind]
-        known = self._entries[kind]
-        started = self._clock()
-        seen = adapter.observe(names)
-        vanished = [name for name in names if name not in seen and known[name].observed is not None]
-        if vanished:
-            seen = {**seen, **adapter.observe(vanished)}
-        for name in names:
-            before = known[name]
-            if not self._covered_by_write(kind, before, started):
-                self._set(kind, name, _Entry(seen.get(name), started, before.written))
-
-    def _covered_by_write(self, kind: str, entry: _Entry, started: float) -> bool:
+    def _covered(self, kind: str, entry: _Entry, started: float) -> bool:
         """Whether our own write is more to be trusted than a look that began at ``started``."""
-        if entry.written is None:
-            return False
         grace = CONSISTENCY_GRACE if self._adapters[kind].traits.eventually_consistent else 0.0
         return started < entry.written + grace
 
     def _old(self, kind: str, entry: _Entry, now: float) -> bool:
-        if entry is _NEVER:
+        if not entry.known:
             return True
-        settling = entry.observed is not None and not entry.observed.settled
-        if settling:
+        if entry.unsettled:
             return now - entry.looked >= SETTLING
         return kind not in COSTLY and now - entry.looked >= self.ttl
 
 
-_NEVER = _Entry(None, float("-inf"))
+def _by_kind(keys: Iterable[PhysicalKey]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for kind, name in keys:
+        names[kind].append(name)
+    return names
+
+
+_SHAPES: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""Each set of property names once."""
+_DIGEST = struct.Struct("q")
+
+
+def _prints(observed: Observed) -> Prints:
+    told: dict[str, Any] = {
+        name: value
+        for name, value in observed.properties.items()
+        if value is not None and name not in observed.unseen
+    }
+    if TAGS not in observed.unseen:
+        told[TAGS] = dict(observed.tags)
+    names = tuple(sorted(told))
+    digests = b"".join(_DIGEST.pack(hash(_text(told[name]))) for name in names)
+    return _SHAPES.setdefault(names, names), digests
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _table(prints: Prints) -> dict[str, bytes]:
+    names, digests = prints
+    return {name: digests[8 * at : 8 * at + 8] for at, name in enumerate(names)}
+
+
+def _joined(before: Prints | None, observed: Observed) -> Prints:
+    """What is known by both, the later look first."""
+    new = _prints(observed)
+    if before is None or not set(before[0]).difference(new[0]):
+        return new
+    table = {**_table(before), **_table(new)}
+    names = tuple(sorted(table))
+    return _SHAPES.setdefault(names, names), b"".join(table[name] for name in names)
+
+
+def _differ(prints: Prints, new: Prints, before: Observed, seen: Observed) -> bool:
+    """Whether two looks differ in what both could tell."""
+    for name, value in before.attributes.items():
+        if name not in VOLATILE and seen.attributes.get(name, value) != value:
+            return True
+    if prints == new:
+        return False
+    old, now = _table(prints), _table(new)
+    if any(now.get(name) != old[name] for name in old if name not in seen.unseen):
+        return True
+    return any(name not in old and name not in before.unseen for name in now)
+
+
+def _merged(before: Observed, seen: Observed) -> Observed:
+    """The newer look, and of the older one what the newer could not tell."""
+    if not seen.unseen:
+        return seen
+    kept = {
+        name: value
+        for name, value in before.properties.items()
+        if name in seen.unseen and name not in before.unseen
+    }
+    keeps_tags = TAGS in seen.unseen and TAGS not in before.unseen
+    return replace(
+        seen,
+        properties={**seen.properties, **kept},
+        attributes={**before.attributes, **seen.attributes},
+        tags=before.tags if keeps_tags else seen.tags,
+        unseen=seen.unseen & before.unseen,
+    )
+
+
+def _shrunk(observed: Observed) -> Observed:
+    """What is left of an entry that is as wanted."""
+    return Observed(
+        observed.name,
+        _NOTHING,
+        attributes=observed.attributes,
+        tags=_NOTHING,
+        settled=observed.settled,
+        detail=observed.detail,
+        unseen=EVERYTHING,
+        version=observed.version,
+    )
+
+
+_NOTHING: Mapping[str, Any] = {}

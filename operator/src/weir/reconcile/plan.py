@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 from weir.reconcile.diff import changes, tag_changes, wanted_tags
 from weir.reconcile.graph import waves
 from weir.resource import (
+    ADOPTED,
     OWNER_TAGS,
+    TAG_ADOPTED,
     TAG_CLUSTER,
     TAG_KIND,
     TAG_NAME,
     TAG_NAMESPACE,
+    TAGS,
     Change,
     Observed,
     Owner,
@@ -27,6 +30,14 @@ from weir.resource import (
 
 PhysicalKey = tuple[str, str]
 """``(kind, physical name)``."""
+
+Adopt = bool | Callable[[Resource], bool]
+"""Whether a resource may be taken over, where it is there and carries nobody's tags."""
+
+
+def may_take(adopt: Adopt, resource: Resource) -> bool:
+    """What an :data:`Adopt` says of one resource."""
+    return adopt if isinstance(adopt, bool) else adopt(resource)
 
 
 class Verb(Enum):
@@ -108,6 +119,11 @@ class Plan:
         return bool(self.writes or self.blocked)
 
 
+def is_adopted(observed: Observed) -> bool:
+    """Whether it was there before Weir took it over: it stays when its owner goes."""
+    return observed.tags.get(TAG_ADOPTED) == ADOPTED
+
+
 def tagged_owner(tags: Mapping[str, str]) -> str | None:
     """Whom the tags name, for people, or None where they name nobody."""
     if not any(name in tags for name in OWNER_TAGS):
@@ -130,12 +146,16 @@ def decide(
     ----------
     resource
         References resolved as far as they are known.
+    observed
+        What is there. What it leaves unseen counts as it should be: the caller has a mark for that.
     tags
         The owner's tags and the Platform's.
     adopt
         Whether the object asks for, and the Platform allows, taking over what nobody owns.
     """
     labels = wanted_tags(resource, traits, tags)
+    if labels and observed is not None and is_adopted(observed):
+        labels[TAG_ADOPTED] = ADOPTED
     action = Action(
         Verb.NONE,
         resource.kind,
@@ -159,7 +179,7 @@ def decide(
     tags_differing = tag_changes(labels, observed) if resource.tagged else ()
     fixed = tuple(one for one in differing if one.path.split(".")[0] in traits.immutable)
     action = replace(action, changes=differing, tag_changes=tags_differing)
-    if resource.tagged and not owner.owns(observed.tags):
+    if resource.tagged and TAGS not in observed.unseen and not owner.owns(observed.tags):
         return _foreign(action, fixed, adopt)
     if fixed:
         fields = ", ".join(one.path for one in fixed)
@@ -189,7 +209,8 @@ def _foreign(action: Action, fixed: tuple[Change, ...], adopt: bool) -> Action:
             verb=Verb.CONFLICT,
             reason=(
                 f"{action.kind} {action.name} exists and was not made by Weir; delete it, or take "
-                'it over with the annotation weir.dev/adopt: "true" where the Platform allows that'
+                'it over with the annotation weir.dev/adopt: "true" where the Platform\'s grant has '
+                "adopt for this name"
             ),
         )
     if fixed:
@@ -202,7 +223,7 @@ def _foreign(action: Action, fixed: tuple[Change, ...], adopt: bool) -> Action:
                 "which AWS can't change in place"
             ),
         )
-    return replace(action, verb=Verb.ADOPT)
+    return replace(action, verb=Verb.ADOPT, tags={**(action.tags or {}), TAG_ADOPTED: ADOPTED})
 
 
 @dataclass(frozen=True)
@@ -233,8 +254,9 @@ def decide_orphan(owner: Owner, orphan: Orphan, traits: Traits) -> Action:
     if tagged_owner(orphan.observed.tags) is not None and not owner.owns(orphan.observed.tags):
         return replace(action, verb=Verb.NONE, reason="belongs to another object by now")
     if orphan.keep or traits.holds_data:
+        why = "was there before Weir" if is_adopted(orphan.observed) else "holds data"
         return replace(
-            action, verb=Verb.RETAIN, loses_data=False, reason="no longer wanted, but holds data"
+            action, verb=Verb.RETAIN, loses_data=False, reason=f"no longer wanted, but {why}"
         )
     return action
 
@@ -246,7 +268,7 @@ def make_plan(
     traits: Mapping[str, Traits],
     tags: Mapping[str, str],
     orphans: Sequence[Orphan] = (),
-    adopt: bool = False,
+    adopt: Adopt = False,
 ) -> Plan:
     """Compare everything that is wanted with everything that is there.
 
@@ -264,7 +286,9 @@ def make_plan(
         for resource in wave:
             known = replace(resource, properties=resolve(resource.properties, attributes))
             seen = observed.get(resource.key)
-            action = decide(owner, known, seen, traits[resource.kind], tags, adopt)
+            action = decide(
+                owner, known, seen, traits[resource.kind], tags, may_take(adopt, resource)
+            )
             actions.append(action)
             if seen is not None and action.verb in (Verb.NONE, Verb.UPDATE, Verb.ADOPT):
                 attributes |= attributes_of(resource, seen)

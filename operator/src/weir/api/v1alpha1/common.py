@@ -201,6 +201,9 @@ class ResourceStatus(Model):
     name: Annotated[str, StringConstraints(max_length=2048)]
     arn: Annotated[str, StringConstraints(max_length=2048)] | None = None
     state: Annotated[str, StringConstraints(max_length=64)] | None = None
+    mark: Annotated[str, StringConstraints(max_length=16)] | None = Field(
+        None, description="Stands for the wanted state that was last applied and found on AWS."
+    )
 
 
 class StageStatus(Model):
@@ -254,6 +257,9 @@ class Status(Model):
     ] = Field(default_factory=dict, description="AWS console pages of this object.")
     reconcile_at: Annotated[str, StringConstraints(max_length=256)] | None = Field(
         None, description="Echo of the annotation weir.dev/reconcile-at once it was obeyed."
+    )
+    moved_from: Annotated[str, StringConstraints(max_length=320)] | None = Field(
+        None, description="Echo of the annotation weir.dev/moved-from once it was obeyed."
     )
 
 
