@@ -257,7 +257,7 @@ class Bench:
             return
         file = Path(directory) / f"{phase}.folded"
         file.parent.mkdir(parents=True, exist_ok=True)
-        command = ["py-spy", "record", "-d", "86400", "-r", "50", "-f", "raw", "-o", str(file)]
+        command = ["py-spy", "record", "--nonblocking", "-d", "86400", "-r", "20", "-f", "raw", "-o", str(file)]
         sampler = subprocess.Popen(
             [*command, "-p", str(self.operator.pid)],
             stdout=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from weir.aws.registry import adapter_classes
 from weir.aws.session import Assume, AwsSession, Call, Sessions, Target, is_write, reading_sql
 from weir.reconcile.world import target_of
 from weir_local.aws.server import LocalAws
+from weir_local.proxy import Exchange, Forward, Proxy, Reply, Rule
 
 pytestmark = pytest.mark.aws
 
@@ -203,3 +205,50 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "redshift.Schema",
         "redshift.Table",
     }
+
+
+def throttled(until: int) -> Rule:
+    """The first ``until`` calls of ListQueues are one too many."""
+
+    async def rule(exchange: Exchange, forward: Forward) -> Reply:
+        if exchange.operation == "ListQueues" and exchange.nth <= until:
+            body = {"__type": "ThrottlingException", "message": "Rate exceeded"}
+            headers = {"content-type": "application/x-amz-json-1.0"}
+            return Reply(400, headers, json.dumps(body).encode())
+        return await forward()
+
+    return rule
+
+
+def test_a_throttled_call_says_how_often_and_how_long_it_was_held_back(
+    adapters_aws: LocalAws, target: Target
+) -> None:
+    seen: list[Call] = []
+    with Proxy(adapters_aws.endpoint, throttled(2)) as proxy:
+        session = AwsSession(replace(target, endpoint_url=proxy.endpoint), observer=seen.append)
+        Calls(session, "sqs")("ListQueues")
+        Calls(session, "sqs").find("GetQueueUrl", QueueName="none-such")
+    first, second = seen
+    assert (first.outcome, first.throttles, first.retries) == ("ok", 2, 2)
+    assert 0.001 < first.held <= first.seconds
+    assert second.throttles == 0
+
+
+def test_the_fence_is_asked_after_the_rate_limiter_has_held_a_try_back(
+    adapters_aws: LocalAws, target: Target
+) -> None:
+    asked: list[float] = []
+    with Proxy(adapters_aws.endpoint) as proxy:
+        session = AwsSession(
+            replace(target, endpoint_url=proxy.endpoint),
+            fence=lambda: asked.append(time.monotonic()),
+        )
+        client = session.client("sqs")
+        client.meta.events.register_last("before-send", lambda **_: asked.append(-1.0))
+        limited: list[float] = []
+        client.meta.events.register("before-send", lambda **_: limited.append(time.monotonic()))
+        client.create_queue(QueueName="fenced")
+        client.delete_queue(QueueUrl=client.get_queue_url(QueueName="fenced")["QueueUrl"])
+    before, at_send, last = asked[:3]
+    assert before <= limited[0] <= at_send
+    assert last == -1.0

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
 from weir import __version__
-from weir.aws.errors import Invalid, WriteRefused, outcome_of
+from weir.aws.errors import Invalid, Throttled, WriteRefused, outcome_of
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -86,6 +86,11 @@ class Call:
         From first try to last answer.
     retries
         Tries that botocore made beyond the first.
+    throttles
+        Tries that AWS refused because there were too many.
+    held
+        Seconds for which it was held back: after such a refusal, or by the limit that botocore
+        keeps to after one.
     """
 
     service: str
@@ -93,6 +98,8 @@ class Call:
     outcome: str
     seconds: float
     retries: int
+    throttles: int = 0
+    held: float = 0.0
 
 
 Observer = Callable[[Call], None]
@@ -147,6 +154,7 @@ class AwsSession:
         self._observer = observer
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
+        self._current = _Current()
         self._account = ""
         self._config = Config(
             region_name=target.region,
@@ -261,11 +269,15 @@ class AwsSession:
         if self.dry_run:
             events.register("before-parameter-build.*.*", partial(_refuse_writes, service))
         if self._fence is not None:
-            # Last, since botocore's rate limiter may hold a try back in the same place.
-            for event in ("before-call.*.*", "before-send.*.*"):
+            # After botocore's rate limiter, which may hold a try back in "before-send": handlers of
+            # a longer name are called before those of a shorter one.
+            for event in ("before-call.*.*", "before-send"):
                 events.register_last(event, partial(_pass_fence, self._fence))
         if self._observer is not None:
-            events.register("before-call.*.*", _start)
+            events.register("before-call.*.*", self._start)
+            events.register_first("needs-retry.*.*", partial(_count_throttle, service))
+            events.register_first("before-send.*.*", self._hold)
+            events.register_last("before-send", self._let_go)
             events.register("after-call.*.*", partial(self._answered, service))
             events.register("after-call-error.*.*", partial(self._failed, service))
 
@@ -287,12 +299,63 @@ class AwsSession:
         self, service: str, operation: str, outcome: str, context: dict[str, Any], retries: int
     ) -> None:
         if self._observer is not None:
-            seconds = time.monotonic() - float(context.get("weir_started", time.monotonic()))
-            self._observer(Call(service, operation, outcome, seconds, retries))
+            call: _Clock = context.get(_CLOCK) or _Clock(time.monotonic())
+            seconds = time.monotonic() - call.started
+            self._observer(
+                Call(service, operation, outcome, seconds, retries, call.throttles, call.held)
+            )
+
+    def _start(self, *, context: dict[str, Any], **_: Any) -> None:
+        self._current.call = context[_CLOCK] = _Clock(time.monotonic())
+
+    def _hold(self, **_: Any) -> None:
+        """A try is ready to be sent: what comes now until it is, it waits."""
+        call = self._current.call
+        if call.since is None:
+            call.since = time.monotonic()
+
+    def _let_go(self, **_: Any) -> None:
+        """A try is sent."""
+        call = self._current.call
+        if call.since is not None:
+            call.held += time.monotonic() - call.since
+            call.since = None
 
 
-def _start(*, context: dict[str, Any], **_: Any) -> None:
-    context["weir_started"] = time.monotonic()
+_CLOCK = "weir_clock"
+"""Where a call's own times are in botocore's context of it."""
+
+
+@dataclass
+class _Clock:
+    """The times of one call; all its tries are made by one thread, one after another."""
+
+    started: float
+    throttles: int = 0
+    held: float = 0.0
+    since: float | None = None
+    """Since when a try is held back."""
+
+
+class _Current(threading.local):
+    """The call that this thread makes: the event before a try is sent does not tell which it is."""
+
+    call: _Clock = _Clock(0.0)
+
+
+def _count_throttle(
+    service: str, *, response: tuple[Any, dict[str, Any]] | None, request_dict: Any, **_: Any
+) -> None:
+    if response is None:
+        return
+    http, parsed = response
+    error = parsed.get("Error", {})
+    code, text = str(error.get("Code", "")), str(error.get("Message", ""))
+    call: _Clock | None = request_dict["context"].get(_CLOCK)
+    if http.status_code >= 400 and call is not None:
+        if outcome_of(service, code, text, http.status_code).outcome is Throttled:
+            call.throttles += 1
+            call.since = time.monotonic()
 
 
 def _pass_fence(fence: Callable[[], None], *, event_name: str, **_: Any) -> None:
