@@ -352,10 +352,11 @@ def _count_throttle(
     error = parsed.get("Error", {})
     code, text = str(error.get("Code", "")), str(error.get("Message", ""))
     call: _Clock | None = request_dict["context"].get(_CLOCK)
-    if http.status_code >= 400 and call is not None:
-        if outcome_of(service, code, text, http.status_code).outcome is Throttled:
-            call.throttles += 1
-            call.since = time.monotonic()
+    if call is None or http.status_code < 400:
+        return
+    if outcome_of(service, code, text, http.status_code).outcome is Throttled:
+        call.throttles += 1
+        call.since = time.monotonic()
 
 
 def _pass_fence(fence: Callable[[], None], *, event_name: str, **_: Any) -> None:
