@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-import yaml
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from weir.cli import convert as conversion
-from weir.cli import crosscheck, follow, plan_output
-from weir.cli import plan as planning
-from weir.cli import query as warehouse
 from weir.cli.documents import Document, read_files
-from weir.cli.objects import ClusterError, Objects, kubeconfig
-from weir.cli.steps import StepWatch
-from weir.cli.stored import KINDS, Cluster, NoServer, Server
-from weir.kube.client import Denied, Kube, KubeError, load_config
-from weir.kube.keys import VERSION
+from weir.cli.objects import ClusterError, Objects
+from weir.kube.client import KubeError
+
+if TYPE_CHECKING:
+    from weir.cli.plan import Wish
+    from weir.cli.stored import Cluster
+
+# A command imports what it alone needs: the API models, boto3 and the CEL interpreter take longer to
+# load than most commands run.
 
 app = typer.Typer(
     help="Data pipelines on AWS as Kubernetes resources.", no_args_is_help=True, add_completion=True
@@ -77,6 +75,8 @@ def dump(data: Any) -> None:
 @app.command()
 def validate(file: FileOption, output: OutputOption = Output.TEXT) -> None:
     """Check files offline, as the API server and the operator would. Exits 1 on a problem."""
+    from weir.cli import crosscheck
+
     documents = _documents(file)
     result = crosscheck.findings(documents)
     found = result.problems
@@ -94,8 +94,23 @@ def validate(file: FileOption, output: OutputOption = Output.TEXT) -> None:
 
 @app.command()
 def plan(
-    file: FileOption,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", "-f", help="YAML file or folder, - for standard input; may be repeated."
+        ),
+    ] = None,
     namespace: NamespaceOption = None,
+    diff: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan what changes between a Git revision and the working tree, removals included. "
+            "REF... takes the merge base with HEAD."
+        ),
+    ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Plan the deletion of the files' objects.")
+    ] = False,
     cluster_id: Annotated[
         str | None,
         typer.Option(envvar="WEIR_CLUSTER_ID", help="Default: read off the Platform's roles."),
@@ -112,21 +127,29 @@ def plan(
 
     Exits 0 without changes, 2 with changes, 1 where something can't be planned.
     """
+    from weir.cli import plan_json, plan_markdown, plan_report, plan_text
+    from weir.cli.manifests import Unusable
+    from weir.cli.plan import Planner
+    from weir.cli.revision import RevisionError
+
+    if not file and diff is None:
+        fail("give files with -f, or a Git revision with --diff")
+    if delete and diff is not None:
+        fail("--delete and --diff exclude each other: --diff plans removals by itself")
     cluster, default = _cluster()
-    planner = planning.Planner(cluster, cluster_id, artifacts)
     try:
-        wanted = planning.wishes(_sound(file), namespace, default)
-        if not wanted:
-            fail("the files have no Platform, DataSchema, DataSource or Pipeline")
-        results = planner.plan(wanted)
-    except (planning.Mismatch, KubeError) as error:
+        wish = _wish(file or [Path()], namespace, default, diff, delete)
+        results = Planner(cluster, cluster_id, artifacts).plan(wish)
+    except (Unusable, RevisionError, KubeError, OSError) as error:
         fail(error)
+    reports = plan_report.report(results)
     if output is PlanOutput.JSON:
-        dump(plan_output.as_json(results))
+        dump(plan_json.as_json(results))
+    elif output is PlanOutput.MARKDOWN:
+        sys.stdout.write(plan_markdown.markdown(reports) + "\n")
     else:
-        write = plan_output.text if output is PlanOutput.TEXT else plan_output.markdown
-        sys.stdout.write(write(results) + "\n")
-    raise typer.Exit(plan_output.exit_code(results))
+        sys.stdout.write(plan_text.text(reports, colour=_is_coloured()) + "\n")
+    raise typer.Exit(plan_report.exit_code(results))
 
 
 @app.command()
@@ -136,6 +159,10 @@ def convert(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write a source of the pipeline template as a DataSource."""
+    import yaml
+
+    from weir.cli import convert as conversion
+
     try:
         converted = conversion.convert(yaml.safe_load(file.read_text()), platform)
     except (conversion.CannotConvert, yaml.YAMLError, OSError) as error:
@@ -160,6 +187,10 @@ def query(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run SQL in a Platform's warehouse and print the rows."""
+    from rich.table import Table
+
+    from weir.cli import query as warehouse
+
     try:
         rows = warehouse.run(Objects().get("Platform", platform), sql, secret, timeout)
     except (ClusterError, warehouse.QueryError) as error:
@@ -184,6 +215,8 @@ def status(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Say how the objects are: is data flowing, is every row accounted for?"""
+    from weir.cli import follow
+
     try:
         objects = Objects(namespace)
         items = _followed(objects, name)
@@ -211,6 +244,8 @@ def run(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run a pipeline now: ask its sources, process what lands, and follow it."""
+    from weir.cli import follow
+
     try:
         objects = Objects(namespace)
         objects.get("Pipeline", pipeline)
@@ -241,6 +276,12 @@ def run(
 
 def _follow(objects: Objects, name: str, timeout: float, output: Output) -> dict[str, Any]:
     """Wait for a PipelineRun's end; show the steps that its executions take meanwhile."""
+    from rich.console import Group
+    from rich.live import Live
+
+    from weir.cli import follow
+    from weir.cli.steps import StepWatch
+
     deadline = time.monotonic() + timeout
     pipeline = objects.get("Pipeline", objects.get("PipelineRun", name)["spec"]["pipeline"])
     platform = objects.get("Platform", pipeline["spec"].get("platform", "default"))
@@ -289,35 +330,77 @@ def local_status() -> None:
     _local("status")
 
 
+def _is_coloured() -> bool:
+    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
+
+
+def _wish(
+    files: list[Path], namespace: str | None, default: str, ref: str | None, delete: bool
+) -> Wish:
+    """What is to be planned; says on standard error what was left out of it."""
+    from weir.cli.manifests import Unusable, difference, manifests
+    from weir.cli.plan import Wish
+    from weir.cli.revision import compare
+
+    if ref is None:
+        found = manifests(list(read_files(files)), namespace, default)
+        _note(*found.notes)
+        if not found.objects:
+            raise Unusable(
+                f"there is no Platform, DataSchema, DataSource or Pipeline in "
+                f"{', '.join(map(str, files))}"
+            )
+        return Wish(removed=found.objects) if delete else Wish(applied=found.objects)
+    revision = compare(ref, files)
+    before = manifests(revision.before, namespace, default)
+    after = manifests(revision.after, namespace, default)
+    if not before.objects and not after.objects:
+        raise Unusable(
+            f"there is no Platform, DataSchema, DataSource or Pipeline in "
+            f"{', '.join(map(str, files))}, neither now nor at {ref}"
+        )
+    changed = difference(before.objects, after.objects)
+    _note(
+        *after.notes,
+        f"compared with {revision.name}: {len(changed.applied)} object(s) to apply, "
+        f"{len(changed.removed)} to remove, {changed.unchanged} unchanged",
+    )
+    if revision.uncommitted:
+        _note(f"{revision.uncommitted} file(s) are not committed, and part of the plan as they are")
+    return Wish(changed.applied, changed.removed, changed.moved)
+
+
+def _note(*lines: str) -> None:
+    for line in lines:
+        err.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _cluster() -> tuple[Cluster, str]:
     """The cluster and the default namespace; without one, a stand-in and a word about it."""
+    from weir.cli.objects import Objects, kubeconfig
+    from weir.cli.stored import NoServer, Server
+    from weir.kube.client import Kube, load_config
+
     try:
         objects = Objects()
         server = Server(Kube(load_config(kubeconfig())))
-        if all(VERSION in server.kube.served_versions(kind) for kind in KINDS):
+        missing = server.missing_kinds()
+        if not missing:
             return server, objects.namespace
-        why = "it does not serve Weir's kinds"
+        why = (
+            f"it does not serve {', '.join(missing)}: install Weir's definitions first, "
+            "with the chart or kubectl apply -f crds/"
+        )
     except (ClusterError, KubeError) as error:
-        if isinstance(error, Denied):
-            return server, objects.namespace
         silent = isinstance(error, KubeError) and error.status == 0
         why = "the API server does not answer" if silent else str(error)
-    err.print(
-        f"note: planned without a cluster ({why}): defaults are this program's own, and all that is "
-        "referred to must be in the files",
-        highlight=False,
-        markup=False,
+    _note(
+        f"planned without a cluster ({why}): defaults are this program's own, and all that is "
+        "referred to must be in the files"
     )
     return NoServer(), "default"
-
-
-def _sound(files: list[Path]) -> list[Document]:
-    """The documents of files, none of which is unreadable."""
-    documents = _documents(files)
-    broken = [problem for document in documents for problem in document.problems]
-    if broken:
-        fail("; ".join(map(str, broken)))
-    return documents
 
 
 def _documents(files: list[Path]) -> list[Document]:

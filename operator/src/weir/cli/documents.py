@@ -8,6 +8,7 @@ that reads differently here and there would lose a column, so this reader takes 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +79,12 @@ class _Reader:
     def mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self.scalar(key_node)
             line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                # {{ .Values.name }} is a mapping whose key is a mapping.
+                self.report(line, path, TEMPLATE)
+                continue
+            key = self.scalar(key_node)
             if isinstance(key, bool):
                 self.report(
                     line, path, f"the key {key_node.value} is read as {str(key).lower()}; quote it"
@@ -110,8 +115,18 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
-def read_text(text: str, file: str = "-") -> Iterator[Document]:
-    """Every document of a YAML (or JSON) text.
+TEMPLATE = (
+    "an unrendered template: render it, and give the result on standard input "
+    "(helm template ... | weir plan -f -)"
+)
+OURS = re.compile(r"""apiVersion["']?\s*:\s*["']?weir\.dev/""")
+"""What a file has that holds an object of ours, as YAML or JSON."""
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+STDIN = "-"
+
+
+def read_text(text: str, file: str = STDIN) -> Iterator[Document]:
+    """Every document of a YAML (or JSON) text; the items of a List each by itself.
 
     A text that is no YAML gives one document with a problem and no body.
     """
@@ -120,17 +135,40 @@ def read_text(text: str, file: str = "-") -> Iterator[Document]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
-        reason = getattr(error, "problem", None) or str(error)
-        yield Document(file, None, {}, (Problem(file, line, "", f"not YAML: {reason}"),))
+        reason = (
+            TEMPLATE if "{{" in text else f"not YAML: {getattr(error, 'problem', None) or error}"
+        )
+        yield Document(file, None, {}, (Problem(file, line, "", reason),))
         return
     for node in nodes:
         reader = _Reader(file)
         body = reader.value(node, ())
-        yield Document(file, body, reader.lines, tuple(reader.problems))
+        document = Document(file, body, reader.lines, tuple(reader.problems))
+        yield from _items(document) if _is_list(body) else [document]
+
+
+def _is_list(body: Any) -> bool:
+    """Whether it is what ``kubectl get -o yaml`` prints of several objects."""
+    return (
+        isinstance(body, dict)
+        and body.get("kind") == "List"
+        and isinstance(body.get("items"), list)
+    )
+
+
+def _items(document: Document) -> Iterator[Document]:
+    for number, item in enumerate(document.body["items"]):
+        head = ("items", number)
+        lines = {path[2:]: line for path, line in document.lines.items() if path[:2] == head}
+        problems = document.problems if number == 0 else ()
+        yield Document(document.file, item, lines, problems)
 
 
 def read_files(paths: Sequence[Path]) -> Iterator[Document]:
-    """Every document of these files; a folder stands for the .yaml, .yml and .json files in it.
+    """Every document of these files.
+
+    A folder stands for the .yaml, .yml and .json files below it that hold objects of ours, hidden
+    folders left out; ``-`` for standard input.
 
     Raises
     ------
@@ -138,10 +176,27 @@ def read_files(paths: Sequence[Path]) -> Iterator[Document]:
         One of the paths does not exist.
     """
     for path in paths:
-        if path.is_dir():
-            found = sorted(
-                item for item in path.rglob("*") if item.suffix in {".yaml", ".yml", ".json"}
-            )
-            yield from read_files(found)
+        if str(path) == STDIN:
+            yield from read_text(sys.stdin.read(), "standard input")
+        elif path.is_dir():
+            for item in files_below(path):
+                yield from read_found(item.read_text(errors="replace"), str(item))
         else:
             yield from read_text(path.read_text(), str(path))
+
+
+def read_found(text: str, file: str) -> Iterator[Document]:
+    """The documents of a file that nobody named, if it holds objects of ours."""
+    if OURS.search(text):
+        yield from read_text(text, file)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files of a folder that may hold objects, in order."""
+    return sorted(
+        item
+        for item in folder.rglob("*")
+        if item.suffix in SUFFIXES
+        and item.is_file()
+        and not any(part.startswith(".") for part in item.relative_to(folder).parts)
+    )

@@ -1,47 +1,37 @@
 """``weir plan``: what applying files would do on AWS, by the operator's own engine.
 
-What is planned are the objects of the files, the Pipelines that their sources manage, and whatever
-refers to them; and the Platform, which holds databases and schemas for those who use it.
+What is planned are the objects that are asked for, the Pipelines that their sources manage, and
+whatever refers to them; and the Platform, which holds databases and schemas for those who use it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
-from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
-from weir.aws.session import AwsSession
-from weir.blueprint.platform import bucket_names
-from weir.cli.documents import Document
+from weir.cli.effects import disturbance
 from weir.cli.installation import installation
 from weir.cli.stored import KINDS, Cluster, Forbidden, Refused
 from weir.cli.validate import defaulted
 from weir.kube.client import KubeError, Object
-from weir.kube.keys import CLUSTER_SCOPED, Key, is_paused
+from weir.kube.keys import MOVED_FROM, Key, is_paused, moved_from
 from weir.kube.store import Store
 from weir.reconcile import wanted as blueprints
-from weir.reconcile.apply import EXTERNAL, READY, Entry
-from weir.reconcile.claims import lost_claims
+from weir.reconcile.datasource import is_child
 from weir.reconcile.graph import GraphError
 from weir.reconcile.look import Halt
 from weir.reconcile.plan import Action, Plan, Verb
-from weir.reconcile.planner import plan_for
-from weir.reconcile.services import Options
-from weir.reconcile.steps import owner_of, platform_entries
-from weir.reconcile.view import Unreadable, View, parse
-from weir.reconcile.world import Worlds, target_of
-from weir.resource import UNKNOWN
+from weir.reconcile.planner import Planning, planning
+from weir.reconcile.steps import owner_of
+from weir.reconcile.view import Unreadable, parse
 
-PRESENT = frozenset({Verb.CREATE, Verb.UPDATE, Verb.REPLACE, Verb.ADOPT, Verb.NONE})
-"""What a Platform has after its plan was applied."""
+NOT_THERE = "is not in the cluster: nothing goes with it"
+CHILD_GOES = "its source does not want it any more"
 
 
 @dataclass(frozen=True)
@@ -52,10 +42,15 @@ class Planned:
     ----------
     asked
         Whether it stands in the files.
+    goes
+        Whether the object is deleted; else it is applied.
     plan
         None where it can't be planned: ``reason`` (CamelCase) and ``message`` say why.
-    note
+    notes
         What one should know beside the plan.
+    running
+        Executions of the object that run now; None where nothing disturbs them, or where they can't
+        be listed.
     """
 
     key: Key
@@ -63,7 +58,9 @@ class Planned:
     plan: Plan | None = None
     reason: str = ""
     message: str = ""
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    goes: bool = False
+    running: int | None = None
 
     @property
     def shown(self) -> bool:
@@ -71,48 +68,27 @@ class Planned:
         return self.asked or self.plan is None or self.plan.has_changes
 
 
-class Mismatch(RuntimeError):
-    """A document names another namespace than the command line."""
-
-
-def wishes(documents: Iterable[Document], namespace: str | None, default: str) -> list[Object]:
-    """The objects of files that have something on AWS, each with its namespace.
+@dataclass(frozen=True)
+class Wish:
+    """What is to be planned.
 
     Parameters
     ----------
-    namespace
-        That of the command line, which no document may contradict.
-    default
-        For documents without one.
-
-    Raises
-    ------
-    Mismatch
-        A document contradicts.
+    applied
+        Manifests that are applied.
+    removed
+        Manifests that are deleted, of what is in the cluster.
+    moved
+        New key -> former key, of objects that are the same but for their name.
     """
-    found = []
-    for document in documents:
-        body = document.body
-        if not isinstance(body, dict) or body.get("apiVersion") != API_VERSION:
-            continue
-        if body.get("kind") not in KINDS:
-            continue
-        metadata = dict(body.get("metadata") or {})
-        if body["kind"] in CLUSTER_SCOPED:
-            metadata.pop("namespace", None)
-        else:
-            stated = metadata.setdefault("namespace", namespace or default)
-            if namespace and stated != namespace:
-                raise Mismatch(
-                    f"{document.file}:{document.line(('metadata', 'namespace'))}: the object is in "
-                    f"namespace {stated}, but --namespace says {namespace}"
-                )
-        found.append({**body, "metadata": metadata})
-    return sorted(found, key=lambda one: KINDS.index(one["kind"]))
+
+    applied: Sequence[Object] = ()
+    removed: Sequence[Object] = ()
+    moved: Mapping[Key, Key] = field(default_factory=dict)
 
 
 class Planner:
-    """Plans all objects that a set of manifests touches.
+    """Plans all objects that a wish touches.
 
     Parameters
     ----------
@@ -127,11 +103,13 @@ class Planner:
         self._cluster_id = cluster_id
         self._artifacts = artifacts
         self._objects: dict[Key, Object] = {}
-        self._removed: list[Object] = []
+        self._there: frozenset[Key] = frozenset()
+        self._removed: dict[Key, Object] = {}
         self._results: dict[Key, Planned] = {}
         self._asked: set[Key] = set()
+        self._moved: Mapping[Key, Key] = {}
 
-    def plan(self, wanted: Sequence[Object]) -> list[Planned]:
+    def plan(self, wish: Wish) -> list[Planned]:
         """One result for each object that is touched, Platforms first.
 
         Raises
@@ -139,43 +117,59 @@ class Planner:
         KubeError
             The API server can't be asked.
         """
-        namespaces = {one["metadata"].get("namespace", "") for one in wanted} - {""}
+        named = (*wish.applied, *wish.removed)
+        namespaces = {one["metadata"].get("namespace", "") for one in named} - {""}
         self._objects = self._cluster.objects(namespaces)
-        self._asked = {Key.of(one) for one in wanted}
-        for wish in wanted:
-            self._store(wish)
+        self._there = frozenset(self._objects)
+        self._asked = {Key.of(one) for one in named}
+        self._moved = wish.moved
+        for one in wish.removed:
+            self._remove(Key.of(one))
+        for one in wish.applied:
+            self._store(one)
         for key in sorted(key for key in self._asked if key.kind == "DataSource"):
-            if key not in self._results:
+            if key in self._objects and key not in self._results:
                 self._child(key)
-        touched = self._touched()
         by_platform: dict[str, list[Key]] = {}
-        for key in touched:
-            name = key.name if key.kind == "Platform" else self._platform_name(self._objects[key])
-            by_platform.setdefault(name, []).append(key)
-        for gone in self._removed:
-            by_platform.setdefault(self._platform_name(gone), [])
+        for key in self._touched():
+            by_platform.setdefault(self._platform_of(self._objects[key]), []).append(key)
+        for gone in self._removed.values():
+            if gone["kind"] != "DataSchema":
+                by_platform.setdefault(self._platform_of(gone), [])
         for name, keys in sorted(by_platform.items()):
             self._platform(name, keys)
+        self._explain_conflicts()
         return sorted(self._results.values(), key=lambda one: (KINDS.index(one.key.kind), one.key))
 
-    def _store(self, wish: Object) -> None:
-        key = Key.of(wish)
+    def _remove(self, key: Key) -> None:
+        """Take an object, and the Pipeline that it manages, out of what there is."""
+        there = self._objects.pop(key, None)
+        if there is None:
+            nothing = Plan(owner_of("", {"kind": key.kind, "metadata": _meta(key)}), ())
+            self._results[key] = Planned(key, True, nothing, notes=(NOT_THERE,), goes=True)
+            return
+        self._removed[key] = there
+        if key.kind == "DataSource":
+            child = Key("Pipeline", key.namespace, key.name)
+            managed = self._objects.get(child)
+            if managed is not None and is_child(managed, parse(DataSource, there)):
+                self._removed[child] = self._objects.pop(child)
+
+    def _store(self, manifest: Object) -> None:
+        key = Key.of(manifest)
         with self._failing(key):
-            self._objects[key] = self._cluster.applied(wish)
+            self._objects[key] = self._cluster.applied(manifest)
 
     def _child(self, key: Key) -> None:
         """The Pipeline that a source manages, as the operator would write it."""
         source = parse(DataSource, self._objects[key])
         child = Key("Pipeline", key.namespace, key.name)
         there = self._objects.get(child)
-        mine = there is not None and any(
-            one.get("uid", "") == source.uid
-            for one in there["metadata"].get("ownerReferences") or []
-        )
+        mine = there is not None and is_child(there, source)
         manifest = blueprints.child_of(source)
         if manifest is None:
             if there is not None and mine:
-                self._removed.append(self._objects.pop(child))
+                self._removed[child] = self._objects.pop(child)
             return
         with self._failing(child):
             if there is not None and not mine:
@@ -195,63 +189,75 @@ class Planner:
                 self._objects[child] = defaulted({**(there or manifest), "spec": manifest["spec"]})
 
     def _touched(self) -> list[Key]:
-        """What stands in the files and what refers to it, as far as it can be planned."""
+        """What is asked for and what refers to it, as far as it can be planned."""
         store = Store()
         for one in self._objects.values():
             store.put(one)
         found: set[Key] = set()
-        open_keys = [
-            key for key in self._asked if key in self._objects and key not in self._results
-        ]
+        open_keys = [key for key in self._asked if key not in self._results]
         while open_keys:
             key = open_keys.pop()
             if key not in found:
                 found.add(key)
                 open_keys += [one for one in store.dependents(key) if one in self._objects]
         return sorted(
-            (key for key in found if key.kind != "DataSchema" and key not in self._results),
+            (
+                key
+                for key in found
+                if key.kind != "DataSchema" and key in self._objects and key not in self._results
+            ),
             key=lambda key: (KINDS.index(key.kind), key),
         )
 
     @staticmethod
-    def _platform_name(obj: Object) -> str:
+    def _platform_of(obj: Object) -> str:
+        if obj["kind"] == "Platform":
+            return str(obj["metadata"]["name"])
         return str((obj.get("spec") or {}).get("platform") or "default")
 
     def _platform(self, name: str, keys: Sequence[Key]) -> None:
         """Everything that is touched on one Platform."""
         key = Key("Platform", "", name)
-        obj = self._objects.get(key)
+        obj = self._objects.get(key) or self._removed.get(key)
         users = [one for one in keys if one != key]
-        gone = [one for one in self._removed if self._platform_name(one) == name]
+        gone = [
+            one
+            for one in self._removed.values()
+            if one["kind"] != "DataSchema" and self._platform_of(one) == name
+        ]
+        everybody = {*keys, *map(Key.of, gone)} - set(self._results)
         if obj is None:
             missing = f"there is no Platform {name}, neither in the cluster nor in the files"
-            for one in (*users, *map(Key.of, gone)):
-                self._results[one] = self._unplanned(one, "PlatformNotFound", missing)
+            self._unplanned(everybody, "PlatformNotFound", missing)
             return
         with contextlib.ExitStack() as stack:
             try:
-                platform = parse(Platform, obj)
-                session = AwsSession(target_of(platform), dry_run=True)
-                session.verify_account()
+                run = stack.enter_context(planning(parse(Platform, obj)))
                 options = stack.enter_context(
-                    installation(obj, session, self._cluster_id, self._artifacts)
+                    installation(obj, run.world.session, self._cluster_id, self._artifacts)
                 )
             except (Halt, AwsError, Unreadable) as error:
-                for one in (*keys, *map(Key.of, gone)):
-                    self._results[one] = self._unplanned(one, _reason(error), str(error))
+                self._unplanned(everybody, _reason(error), str(error))
                 return
-            self._plan_platform(key, options)
+            run.begin(
+                self._objects.values(),
+                self._cluster.kube,
+                options,
+                [self._objects[one] for one in {key, *users} & self._objects.keys()],
+                gone,
+                {one for one in self._objects if one not in self._there},
+            )
+            if key in self._objects:
+                self._plan_platform(run, key)
             for one in users:
-                self._plan_user(one, options)
-            for former in gone:
+                with self._failing(one):
+                    self._results[one] = self._planned(run, one, run.applied(self._objects[one]))
+            for former in sorted(gone, key=lambda one: -KINDS.index(one["kind"])):
                 with self._failing(Key.of(former)):
-                    result = removal(former, platform, self._objects, options)
-                    note = "its source does not want it any more"
-                    self._results[Key.of(former)] = Planned(
-                        Key.of(former), False, result, note=note
-                    )
+                    plan = run.deleted(former)
+                    self._results[Key.of(former)] = self._planned(run, Key.of(former), plan)
 
-    def _plan_platform(self, key: Key, options: Options) -> None:
+    def _plan_platform(self, run: Planning, key: Key) -> None:
         if key in self._results:
             return
         if not self._cluster.complete:
@@ -260,51 +266,66 @@ class Planner:
                     "a Platform holds databases and schemas for all namespaces, and you may not "
                     "list DataSources, DataSchemas and Pipelines in all of them"
                 )
-                self._results[key] = self._unplanned(key, "Forbidden", message)
+                self._unplanned([key], "Forbidden", message)
             return
         with self._failing(key):
-            obj = self._objects[key]
-            plan = plan_for(obj, self._objects.values(), self._cluster.kube, options)
-            self._results[key] = Planned(key, key in self._asked, plan, note=_note(obj))
-            self._objects[key] = as_planned(obj, plan)
+            plan = run.applied(self._objects[key])
+            self._results[key] = self._planned(run, key, plan)
 
-    def _plan_user(self, key: Key, options: Options) -> None:
-        with self._failing(key):
-            obj = self._objects[key]
-            if key.kind == "Pipeline":
-                self._refuse(obj, options)
-            plan = plan_for(obj, self._objects.values(), self._cluster.kube, options)
-            self._results[key] = Planned(key, key in self._asked, plan, note=_note(obj))
+    def _planned(self, run: Planning, key: Key, plan: Plan) -> Planned:
+        goes = key in self._removed
+        obj = self._removed[key] if goes else self._objects[key]
+        running = None
+        if any((found := disturbance(one)) and found.stops for one in plan.actions):
+            # Who may not list executions still gets the plan.
+            with contextlib.suppress(AwsError):
+                running = run.running(obj)
+        return Planned(
+            key,
+            key in self._asked,
+            plan,
+            notes=tuple(self._notes(key, obj)),
+            goes=goes,
+            running=running,
+        )
 
-    def _refuse(self, obj: Object, options: Options) -> None:
-        """What the reconcile of a Pipeline refuses before it looks at AWS."""
-        pipeline = parse(Pipeline, obj)
-        view = View(self._objects.get, self._of_kind)
-        sources = {Key.of(one): one for one in self._of_kind("DataSource")}
-        platform = view.platform(pipeline.spec.platform)
-        assert platform is not None  # its users are planned after it
-        buckets = bucket_names(platform[0], options.cluster)
-        lost = lost_claims(obj, view.users(pipeline.spec.platform), sources, buckets)
-        if lost:
-            claim, holder = lost[0]
-            raise Halt("Conflict", f"{claim.what} {claim.place} belongs to {holder}")
-        owners = {one.get("uid") for one in obj["metadata"].get("ownerReferences") or []}
-        found = view.sources(pipeline.namespace, blueprints.source_names(pipeline))
-        for name in blueprints.primaries_of(pipeline):
-            source = found.get(name)
-            managed = source is not None and blueprints.child_of(source) is not None
-            if source is not None and managed and source.uid not in owners:
-                raise Halt(
-                    "Conflict",
-                    f"DataSource {name} has a managed Pipeline of its own: to hand over, set "
-                    "pipeline: {managed: false} on it",
-                )
+    def _notes(self, key: Key, obj: Object) -> Iterator[str]:
+        if is_paused(obj) and key not in self._removed:
+            yield "paused: the operator does nothing of this until weir.dev/paused goes"
+        if key in self._removed and key not in self._asked:
+            source = Key("DataSource", key.namespace, key.name)
+            yield "its source goes" if source in self._removed else CHILD_GOES
+        former = self._moved.get(key)
+        if former is not None and moved_from(obj) != former:
+            yield (
+                f"moved from {former}: names on AWS hold namespace and name, so all is made anew and "
+                f'the cursor begins anew; annotate it with {MOVED_FROM}: "{former.id}" to go on where '
+                "the former one stood"
+            )
+        elif former is not None:
+            yield f"continues {former}, and waits until that is gone"
+        later = next((new for new, old in self._moved.items() if old == key), None)
+        if later is not None:
+            yield f"moved to {later}"
 
-    def _of_kind(self, kind: str) -> list[Object]:
-        return [one for key, one in self._objects.items() if key.kind == kind]
+    def _explain_conflicts(self) -> None:
+        """Where what is in the way goes by the same change, say so."""
+        going = {
+            (action.kind, action.name): one.key
+            for one in self._results.values()
+            for action in (one.plan.actions if one.goes and one.plan else ())
+        }
+        for key, one in self._results.items():
+            if one.plan is None or one.goes:
+                continue
+            actions = tuple(_explained(action, going) for action in one.plan.actions)
+            self._results[key] = replace(one, plan=replace(one.plan, actions=actions))
 
-    def _unplanned(self, key: Key, reason: str, message: str) -> Planned:
-        return Planned(key, key in self._asked, reason=reason, message=message)
+    def _unplanned(self, keys: Iterable[Key], reason: str, message: str) -> None:
+        for key in keys:
+            self._results[key] = Planned(
+                key, key in self._asked, reason=reason, message=message, goes=key in self._removed
+            )
 
     @contextlib.contextmanager
     def _failing(self, key: Key) -> Iterator[None]:
@@ -312,48 +333,18 @@ class Planner:
         try:
             yield
         except (Halt, AwsError, GraphError, Unreadable, Refused) as error:
-            self._results[key] = self._unplanned(key, _reason(error), str(error))
+            self._unplanned([key], _reason(error), str(error))
 
 
-def as_planned(obj: Object, plan: Plan) -> Object:
-    """A Platform as it is once its plan was applied: what only AWS can tell stays unknown."""
-    entries = platform_entries(obj)
-    lines = []
-    for action in plan.actions:
-        if action.verb not in PRESENT:
-            continue
-        before = entries.get(action.logical_id)
-        arn = action.observed.attributes.get("arn", "") if action.observed else ""
-        arn = arn or (before.arn if before else "") or repr(UNKNOWN)
-        state = EXTERNAL if action.resource and action.resource.external else READY
-        lines.append(Entry(action.kind, action.logical_id, action.name, arn, state).to_status())
-    return {**obj, "status": {**(obj.get("status") or {}), "resources": lines}}
-
-
-def removal(obj: Object, platform: Platform, objects: dict[Key, Object], options: Options) -> Plan:
-    """What the deletion of a managed Pipeline does. Reads only."""
-    entries = [Entry.from_status(line) for line in (obj.get("status") or {}).get("resources") or []]
-    source = objects.get(Key("DataSource", obj["metadata"]["namespace"], obj["metadata"]["name"]))
-    policy = ((source or obj).get("spec") or {}).get("deletionPolicy")
-    with ThreadPoolExecutor(4) as pool:
-        worlds = Worlds(pool, time.monotonic, options.drift_interval, dry_run=True)
-        plan = worlds.of(platform).applier.plan(owner_of(options.cluster, obj), (), {}, entries)
-    if policy != "Delete":
-        return plan
-    return replace(plan, actions=tuple(map(_with_data, plan.actions)))
-
-
-def _with_data(action: Action) -> Action:
-    """The deletion policy is Delete: what holds data goes too."""
-    if action.verb is not Verb.RETAIN:
+def _explained(action: Action, going: Mapping[tuple[str, str], Key]) -> Action:
+    holder = going.get((action.kind, action.name))
+    if action.verb is not Verb.CONFLICT or holder is None:
         return action
-    return replace(action, verb=Verb.DELETE, loses_data=True, reason="no longer wanted")
+    return replace(action, reason=f"{action.reason}; {holder} goes by the same change")
 
 
-def _note(obj: Object) -> str:
-    if is_paused(obj):
-        return "paused: the operator does nothing of this until weir.dev/paused goes"
-    return ""
+def _meta(key: Key) -> dict[str, str]:
+    return {"namespace": key.namespace, "name": key.name}
 
 
 def _reason(error: Exception) -> str:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from weir.cli import validate as validation
 from weir.cli.documents import Document
-from weir.kube.client import Denied, Kube, KubeError, Object, collection, path_of
-from weir.kube.keys import Key
+from weir.kube.client import Denied, Gone, Kube, KubeError, Object, collection, path_of
+from weir.kube.keys import GROUP, VERSION, Key
 
 KINDS = ("Platform", "DataSchema", "DataSource", "Pipeline")
 """Kinds that a plan knows, in the order in which they refer to each other."""
@@ -58,6 +58,21 @@ class Server:
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
         self.complete = True
+
+    def missing_kinds(self) -> list[str]:
+        """Our kinds that the server does not serve.
+
+        Raises
+        ------
+        KubeError
+            It does not answer, or refuses.
+        """
+        try:
+            answer = self.kube.request("GET", f"/apis/{GROUP}/{VERSION}")
+        except Gone:
+            return list(KINDS)
+        served = {one["kind"] for one in answer.get("resources", [])}
+        return [kind for kind in KINDS if kind not in served]
 
     def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:
         """As :meth:`Cluster.objects`."""

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import cel
 from pydantic import ValidationError
 
 from weir.api.crd import SERVED, structural
@@ -104,6 +103,9 @@ def _schema(model: type[CustomResource]) -> dict[str, Any]:
 
 @functools.cache
 def _program(rule: str) -> Any:
+    # Takes a second to load, and a plan against a server does without it.
+    import cel
+
     return cel.compile(rule)
 
 
