@@ -12,11 +12,12 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from weir.api.v1alpha1 import DataSource, Pipeline, Platform
+from weir.aws.base import ServiceAdapter, blind
 from weir.aws.registry import adapters
 from weir.aws.session import Assume, AwsSession, Target
 from weir.blueprint import check, datasource, pipeline, platform
@@ -287,11 +288,19 @@ def one_by_one(
 def all_at_once(
     kinds: Mapping[str, Adapter], resources: Sequence[Resource]
 ) -> dict[PhysicalKey, Observed]:
-    """Every kind asked for in one go, together with names that do not exist: by listings."""
+    """Every kind listed in one go, together with names that do not exist."""
     found = {}
     for kind in sorted({resource.kind for resource in resources}):
         names = [resource.name for resource in resources if resource.kind == kind]
-        nobody = [f"{names[0]}{number}" for number in range(5)]
-        seen = kinds[kind].observe([*names, *nobody])
+        nobody = [f"{name}{number}" for name in names for number in range(4)]
+        adapter = kinds[kind]
+        assert isinstance(adapter, ServiceAdapter)
+        seen = adapter.listing([*names, *nobody])
         found |= {(kind, name): one for name, one in seen.items()}
     return found
+
+
+def as_listed(full: Observed, listed: Observed) -> Observed:
+    """A deep look less what a listing can't tell; a version that only one of them has is let go."""
+    seen = blind(full, *listed.unseen)
+    return seen if full.version and listed.version else replace(seen, version=listed.version)

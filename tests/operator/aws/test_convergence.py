@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from installation import Installation, Part, all_at_once, one_by_one
+from installation import Installation, Part, all_at_once, as_listed, one_by_one
 
+from weir.aws.dynamodb import TABLE
+from weir.aws.kms import KEY
+from weir.aws.s3 import BUCKET, OBJECT
+from weir.aws.scheduler import FIELDS
+from weir.aws.sns import TOPIC
+from weir.aws.sqs import FIELDS as QUEUE
+from weir.aws.states import SETTINGS
 from weir.reconcile.plan import Verb
 from weir_local.aws.server import LocalAws
 
@@ -39,13 +46,37 @@ def test_nothing_is_left_to_do_however_one_looks(
     installed: Installation, parts: list[Part]
 ) -> None:
     for part in parts:
-        alone = one_by_one(installed.adapters, part.resources)
-        together = all_at_once(installed.adapters, part.resources)
-        assert together == alone
-        for observed in (alone, together):
-            plan = installed.plan(part, observed)
-            left = [action for action in plan.actions if action.verb is not Verb.NONE]
-            assert [(a.kind, a.name, a.changes, a.tag_changes) for a in left] == []
+        plan = installed.plan(part, one_by_one(installed.adapters, part.resources))
+        left = [action for action in plan.actions if action.verb is not Verb.NONE]
+        assert [(a.kind, a.name, a.changes, a.tag_changes) for a in left] == []
+
+
+UNSEEN = {
+    "cloudwatch.Dashboard": {"DashboardBody"},
+    "dynamodb.Table": TABLE,
+    "events.Rule": {"Targets"},
+    "kms.Key": KEY,
+    "lambda.Function": {"ReservedConcurrentExecutions"},
+    "s3.Bucket": BUCKET,
+    "s3.Object": OBJECT,
+    "scheduler.Schedule": set(FIELDS) - {"State"},
+    "sns.Topic": TOPIC,
+    "sqs.Queue": set(QUEUE),
+    "states.StateMachine": SETTINGS,
+}
+"""What a listing of each kind can't tell."""
+
+
+def test_a_listing_says_what_a_deep_look_says_and_names_what_it_did_not_see(
+    installed: Installation, parts: list[Part]
+) -> None:
+    resources = [resource for part in parts for resource in part.resources]
+    deep = one_by_one(installed.adapters, resources)
+    listed = all_at_once(installed.adapters, resources)
+    assert set(listed) == set(deep)
+    for key, full in deep.items():
+        assert listed[key] == as_listed(full, listed[key]), key
+        assert listed[key].unseen == UNSEEN.get(key[0], set()), key
 
 
 STAYS = {"bucket-artifacts", "schema-weir", "load-ledger"}

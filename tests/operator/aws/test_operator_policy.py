@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from installation import Installation, Part
 
+from weir.aws.base import ServiceAdapter
 from weir.aws.errors import AccessDenied
 from weir.reconcile.ledger import Ledger
 from weir.resource import Change, Resource, resolve
@@ -56,10 +57,15 @@ class Probe:
         self.installed.adapters[kind].observe([self.unborn(kind).name])
 
     def many(self, kind: str) -> None:
-        """Look at many."""
+        """Look at many by pages."""
+        adapter = self.installed.adapters[kind]
+        assert isinstance(adapter, ServiceAdapter)
+        adapter.listing(self.names(kind))
+
+    def names(self, kind: str) -> list[str]:
+        """One that is there and five that are not."""
         name = self.resource(kind).name
-        names = [name, *(f"{name}{number}" for number in range(5))]
-        self.installed.adapters[kind].observe(names)
+        return [name, *(f"{name}{number}" for number in range(5))]
 
     def create(self, kind: str) -> None:
         """Make another."""
@@ -109,6 +115,7 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "KeepKeys": (Probe.update, "kms.Key"),
         "NameKeys": (Probe.none, "kms.Key"),
         "FindSecrets": (Probe.one, "secretsmanager.Secret"),
+        "ListKeys": (Probe.many, "kms.Key"),
         "ListSecrets": (Probe.many, "secretsmanager.Secret"),
         "ListTagged": (Probe.many, "states.StateMachine"),
     },
@@ -117,12 +124,12 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "KeepCode": (Probe.create, "s3.Object"),
         "KeepTables": (Probe.one, "dynamodb.Table"),
         "KeepLogs": (Probe.update, "logs.LogGroup"),
-        "ListLogs": (Probe.one, "logs.LogGroup"),
+        "FindLogs": (Probe.one, "logs.LogGroup"),
         "KeepQueues": (Probe.update, "sqs.Queue"),
         "KeepTopics": (Probe.update, "sns.Topic"),
         "KeepRules": (Probe.update, "events.Rule"),
         "KeepSchedules": (Probe.update, "scheduler.Schedule"),
-        "ListSchedules": (Probe.many, "scheduler.Schedule"),
+        "ListAll": (Probe.many, "scheduler.Schedule"),
     },
 }
 """Policy -> statement -> what shows that it is needed."""
@@ -200,3 +207,21 @@ def test_without_a_statement_the_refusal_names_an_action_of_it(
         act(probe, kind)
     assert denied.value.action in gone["Action"]
     assert f"{denied.value.action} on {denied.value.target}" in str(denied.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "sid", "kind"),
+    [
+        (policy, sid, kind)
+        for policy, rows in ROOMS.items()
+        for sid, (act, kind) in rows.items()
+        if act is Probe.many
+    ],
+)
+def test_who_may_not_list_looks_at_each(
+    installed: Installation, probe: Probe, policy: str, sid: str, kind: str
+) -> None:
+    names = probe.names(kind)
+    adapter = installed.adapters[kind]
+    with without(installed, policy, sid):
+        assert adapter.survey(names) == adapter.observe(names) != {}

@@ -55,6 +55,12 @@ MENDS: tuple[Mend, ...] = (
         "Service Authorization Reference: Dependent actions",
     ),
     Mend(
+        "listings",
+        "Listings come in pages of AWS's size, ListFunctions has no states, and the tagging API "
+        "knows state machines, alarms, log groups, secrets and event source mappings",
+        "Lambda API: ListFunctions; IAM API: ListRoles; Resource Groups Tagging API: GetResources",
+    ),
+    Mend(
         "passrole",
         "Handing a role to a service needs iam:PassRole, and the role must trust the service",
         "IAM User Guide: Grant a user permissions to pass a role to an AWS service",

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from weir.aws.calls import Calls
+from weir.aws.errors import AccessDenied
 from weir.aws.session import AwsSession
-from weir.resource import Adapter, Change, Observed, Traits, Unknown
+from weir.aws.tagindex import TagIndex
+from weir.resource import TAGS, Adapter, Change, Observed, Traits, Unknown
 
 FEW = 3
 """Up to so many names are asked for one by one; more are worth a listing."""
@@ -17,16 +19,20 @@ FEW = 3
 class ServiceAdapter(Adapter):
     """An adapter with the calls of its service.
 
-    A subclass gives ``kind``, ``service`` (botocore's name), ``traits`` and the four methods of
-    :class:`weir.resource.Adapter`.
+    A subclass gives ``kind``, ``service`` (botocore's name), ``traits`` and the methods of
+    :class:`weir.resource.Adapter`; one whose service can list gives :meth:`listing` too.
+    ``tagged_as`` are its resource types in the Resource Groups Tagging API.
     """
 
     service: ClassVar[str]
+    tagged_as: ClassVar[tuple[str, ...]] = ()
     traits: Traits = Traits()
 
     def __init__(self, session: AwsSession) -> None:
         self.session = session
         self.calls = Calls(session, self.service)
+        self.tag_index = TagIndex(session, *self.tagged_as)
+        self._listing_pages = 0
         self.traits = replace(self.traits, canonical=self._canonical)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +51,32 @@ class ServiceAdapter(Adapter):
         return {name: seen for name, seen in found.items() if seen is not None}
 
     def survey(self, names: Sequence[str]) -> dict[str, Observed]:
-        """What a listing tells of these names; a kind without a listing is observed."""
+        """What a listing tells of these names, or looks at each where that costs less calls.
+
+        A listing reads the whole account's: the one before tells how many pages that was. Who may
+        not list looks at each.
+        """
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) <= max(FEW, self._listing_pages):
+            return self.observe(wanted)
+        before = self.calls.pages_read
+        try:
+            found = self.listing(wanted)
+        except AccessDenied:
+            return self.observe(wanted)
+        self._listing_pages = self.calls.pages_read - before
+        return found
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        """What exists of these names by pages of the service's listing and of the tag index.
+
+        What pages can't tell is in ``Observed.unseen``. A kind without a listing is observed.
+
+        Raises
+        ------
+        AccessDenied
+            Listing is not allowed.
+        """
         return self.observe(names)
 
     def look(self, name: str) -> Observed | None:
@@ -66,6 +97,18 @@ class ServiceAdapter(Adapter):
 def changed(changes: Sequence[Change]) -> set[str]:
     """The top-level properties that changes are about."""
     return {change.path.partition(".")[0] for change in changes}
+
+
+def with_tags(seen: Observed, tags: Mapping[str, str] | None) -> Observed:
+    """What was seen with these tags; with ``Tags`` unseen where they are None."""
+    return blind(seen, TAGS) if tags is None else replace(seen, tags=dict(tags))
+
+
+def blind(seen: Observed, *properties: str) -> Observed:
+    """What was seen without these properties (or ``Tags``), which it did not tell."""
+    rest = {key: value for key, value in seen.properties.items() if key not in properties}
+    tags = {} if TAGS in properties else seen.tags
+    return replace(seen, properties=rest, tags=tags, unseen=seen.unseen.union(properties))
 
 
 def picked(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

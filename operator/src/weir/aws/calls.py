@@ -26,6 +26,8 @@ class Calls:
     def __init__(self, session: AwsSession, service: str) -> None:
         self.session = session
         self.service = service
+        self.pages_read = 0
+        """Pages of listings so far; threads may lose a few, it measures and does not count."""
 
     def __call__(self, operation: str, /, about: str = "", **parameters: Any) -> Answer:
         """Make one call.
@@ -63,6 +65,7 @@ class Calls:
         try:
             client = self.session.client(self.service)
             for page in client.get_paginator(xform_name(operation)).paginate(**parameters):
+                self.pages_read += 1
                 yield from page.get(key) or ()
         except (ClientError, BotoCoreError) as error:
             raise classify(error, service=self.service, resource=about) from error

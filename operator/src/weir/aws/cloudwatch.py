@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, chunks
+from weir.aws.base import ServiceAdapter, chunks, common_prefix, with_tags
 from weir.aws.documents import decode, encode, ordered
 from weir.aws.errors import Invalid
 from weir.resource import Change, Observed, Resource, Traits
 
 BATCH = 100
-"""Alarm names that one DescribeAlarms takes (CloudWatch API reference)."""
+"""Alarm names that one DescribeAlarms takes, and alarms that it gives (CloudWatch API reference)."""
 
 DEFAULTS: Mapping[str, Any] = {
     "ActionsEnabled": True,
@@ -46,6 +46,7 @@ class Alarm(ServiceAdapter):
 
     kind = "cloudwatch.Alarm"
     service = "cloudwatch"
+    tagged_as = ("cloudwatch:alarm",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,18 +68,20 @@ class Alarm(ServiceAdapter):
         return form
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        tags = tagging.bulk(self.session, "cloudwatch:alarm") if len(wanted) > FEW else {}
         found: dict[str, Observed] = {}
-        for batch in chunks(wanted, BATCH):
-            for alarm in self.calls.pages(
-                "DescribeAlarms",
-                "MetricAlarms",
-                AlarmNames=list(batch),
-                AlarmTypes=["MetricAlarm"],
-            ):
-                found[alarm["AlarmName"]] = self._observed(alarm, tags)
+        for seen in self._described(names):
+            listed = self.calls(
+                "ListTagsForResource", seen.name, ResourceARN=seen.attributes["arn"]
+            )
+            found[seen.name] = with_tags(seen, tagging.mapping(listed.get("Tags")))
         return found
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        tags = self.tag_index.read()
+        return {
+            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
+            for seen in self._described(names)
+        }
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self._put(resource, Tags=tagging.pairs(tags))
@@ -110,20 +113,25 @@ class Alarm(ServiceAdapter):
             del given["Dimensions"]
         self.calls("PutMetricAlarm", resource.name, AlarmName=resource.name, **given, **more)
 
-    def _observed(
-        self, alarm: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]]
-    ) -> Observed:
-        name, arn = alarm["AlarmName"], alarm["AlarmArn"]
-        own = tags.get(arn)
-        if own is None:
-            listed = self.calls("ListTagsForResource", name, ResourceARN=arn)
-            own = tagging.mapping(listed.get("Tags"))
-        return Observed(
-            name=name,
-            properties=self.canonical({key: alarm[key] for key in FIELDS if key in alarm}),
-            attributes={"arn": arn, "name": name, "state": alarm.get("StateValue", "")},
-            tags=dict(own),
-        )
+    def _described(self, names: Sequence[str]) -> Iterator[Observed]:
+        for batch in chunks(list(dict.fromkeys(names)), BATCH):
+            for alarm in self.calls.pages(
+                "DescribeAlarms",
+                "MetricAlarms",
+                AlarmNames=list(batch),
+                AlarmTypes=["MetricAlarm"],
+                MaxRecords=BATCH,
+            ):
+                name = alarm["AlarmName"]
+                yield Observed(
+                    name=name,
+                    properties=self.canonical({key: alarm[key] for key in FIELDS if key in alarm}),
+                    attributes={
+                        "arn": alarm["AlarmArn"],
+                        "name": name,
+                        "state": alarm.get("StateValue", ""),
+                    },
+                )
 
 
 class Dashboard(ServiceAdapter):
@@ -135,6 +143,21 @@ class Dashboard(ServiceAdapter):
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {"DashboardBody": decode(properties.get("DashboardBody") or {})}
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, prefix = set(names), common_prefix(sorted(names))
+        only = {"DashboardNamePrefix": prefix} if prefix else {}
+        return {
+            item["DashboardName"]: Observed(
+                item["DashboardName"],
+                {},
+                attributes={"arn": item.get("DashboardArn", ""), "name": item["DashboardName"]},
+                unseen=frozenset({"DashboardBody"}),
+                version=str(item.get("LastModified", "")),
+            )
+            for item in self.calls.pages("ListDashboards", "DashboardEntries", prefix, **only)
+            if item["DashboardName"] in chosen
+        }
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetDashboard", name, DashboardName=name)

@@ -9,7 +9,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, chunks
+from weir.aws.base import ServiceAdapter, changed, chunks, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.documents import ordered
 from weir.aws.errors import Invalid, Throttled
@@ -17,6 +17,22 @@ from weir.resource import Change, Observed, Resource, Traits
 
 BATCH = 100
 """Items that one BatchGetItem takes (DynamoDB API reference)."""
+
+TABLES_PAGE = 100
+"""``Limit`` at most (DynamoDB API reference, "ListTables")."""
+
+TABLE = frozenset(
+    {
+        "KeySchema",
+        "AttributeDefinitions",
+        "BillingMode",
+        "SSEKmsKeyArn",
+        "TtlAttribute",
+        "PointInTimeRecovery",
+        "DeletionProtection",
+    }
+)
+"""What the list of tables does not tell: all but their names."""
 
 
 class Table(ServiceAdapter):
@@ -28,6 +44,7 @@ class Table(ServiceAdapter):
 
     kind = "dynamodb.Table"
     service = "dynamodb"
+    tagged_as = ("dynamodb:table",)
     traits = Traits(immutable=frozenset({"KeySchema", "AttributeDefinitions"}), holds_data=True)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +52,15 @@ class Table(ServiceAdapter):
         if "AttributeDefinitions" in form:
             form["AttributeDefinitions"] = ordered(form["AttributeDefinitions"], "AttributeName")
         return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags, found = set(names), self.tag_index.read(), {}
+        for name in self.calls.pages("ListTables", "TableNames", Limit=TABLES_PAGE):
+            if name in chosen:
+                arn = self.session.arn("dynamodb", f"table/{name}")
+                seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=TABLE)
+                found[name] = with_tags(seen, tags.get(arn))
+        return found
 
     def look(self, name: str) -> Observed | None:
         described = self.calls.find("DescribeTable", name, TableName=name)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import ServiceAdapter, blind, changed, common_prefix, with_tags
 from weir.aws.documents import decode, encode, ordered
 from weir.aws.errors import Transient
 from weir.resource import Change, Observed, Resource, Traits
+
+PAGE = 100
+"""``Limit`` at most (EventBridge API, "ListRules")."""
 
 RULE = frozenset({"EventPattern", "ScheduleExpression", "State", "Description", "RoleArn"})
 
@@ -23,6 +27,7 @@ class Rule(ServiceAdapter):
 
     kind = "events.Rule"
     service = "events"
+    tagged_as = ("events:rule",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,25 +38,25 @@ class Rule(ServiceAdapter):
             form["Targets"] = ordered(form["Targets"], "Id")
         return form
 
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags, found = set(names), self.tag_index.read(), {}
+        prefix = common_prefix(sorted(chosen))[:64]
+        only = {"NamePrefix": prefix} if prefix else {}
+        for rule in self.calls.pages("ListRules", "Rules", prefix, Limit=PAGE, **only):
+            if rule["Name"] in chosen:
+                seen = blind(_observed(rule), "Targets")
+                found[seen.name] = with_tags(seen, tags.get(rule["Arn"]))
+        return found
+
     def look(self, name: str) -> Observed | None:
         rule = self.calls.find("DescribeRule", name, Name=name)
         if rule is None:
             return None
+        seen = _observed(rule)
         targets = self.calls.pages("ListTargetsByRule", "Targets", name, Rule=name)
         tags = self.calls("ListTagsForResource", name, ResourceARN=rule["Arn"])
-        return Observed(
-            name=name,
-            properties={
-                "EventPattern": decode(rule.get("EventPattern", "")),
-                "ScheduleExpression": rule.get("ScheduleExpression") or None,
-                "State": rule.get("State", "ENABLED"),
-                "Description": rule.get("Description", ""),
-                "RoleArn": rule.get("RoleArn"),
-                "Targets": ordered(targets, "Id"),
-            },
-            attributes={"arn": rule["Arn"], "name": name},
-            tags=tagging.mapping(tags.get("Tags")),
-        )
+        whole = {**seen.properties, "Targets": ordered(targets, "Id")}
+        return replace(seen, properties=whole, tags=tagging.mapping(tags.get("Tags")))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self._put_rule(resource, Tags=tagging.pairs(tags))
@@ -124,6 +129,21 @@ class Rule(ServiceAdapter):
                 operation=operation,
                 resource=name,
             )
+
+
+def _observed(rule: Mapping[str, Any]) -> Observed:
+    name = rule["Name"]
+    return Observed(
+        name=name,
+        properties={
+            "EventPattern": decode(rule.get("EventPattern", "")),
+            "ScheduleExpression": rule.get("ScheduleExpression") or None,
+            "State": rule.get("State", "ENABLED"),
+            "Description": rule.get("Description", ""),
+            "RoleArn": rule.get("RoleArn"),
+        },
+        attributes={"arn": rule["Arn"], "name": name},
+    )
 
 
 ADAPTERS = (Rule,)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, picked
+from weir.aws.base import FEW, ServiceAdapter, changed, picked, with_tags
 from weir.aws.documents import without_defaults
-from weir.aws.errors import Conflict, Invalid
+from weir.aws.errors import Conflict, Invalid, NotFound
 from weir.resource import Change, Observed, Resource, Traits
+
+CATALOG_PAGE = 100
+"""``MaxResults`` at most (Glue API, "GetDatabases" and "GetTables")."""
+
+JOBS_PAGE = 1000
+"""``MaxResults`` at most (Glue API, "GetJobs")."""
 
 TAG = "tag:"
 """A catalog table takes no tags: ours are kept among its parameters, under this prefix."""
@@ -27,24 +33,27 @@ class Database(ServiceAdapter):
 
     kind = "glue.Database"
     service = "glue"
+    tagged_as = ("glue:database",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {key: _given(value) for key, value in properties.items()}
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            return super().observe(wanted)
-        listed = {
-            database["Name"]: database
-            for database in self.calls.pages("GetDatabases", "DatabaseList")
-        }
-        return {name: self._observed(listed[name]) for name in wanted if name in listed}
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
+        found: dict[str, Observed] = {}
+        for database in self.calls.pages("GetDatabases", "DatabaseList", MaxResults=CATALOG_PAGE):
+            if database["Name"] in chosen:
+                seen = self._observed(database)
+                found[seen.name] = with_tags(seen, tags.get(seen.attributes["arn"]))
+        return found
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetDatabase", name, Name=name)
-        return self._observed(found["Database"]) if found else None
+        if found is None:
+            return None
+        seen = self._observed(found["Database"])
+        return with_tags(seen, _tags(self, seen))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name = resource.name
@@ -94,7 +103,6 @@ class Database(ServiceAdapter):
                 "Parameters": _given(database.get("Parameters")),
             },
             attributes={"arn": arn, "name": name},
-            tags=_tags(self, name, arn),
         )
 
 
@@ -158,15 +166,26 @@ class Table(ServiceAdapter):
             if len(members) <= FEW:
                 found |= super().observe(members)
                 continue
-            if self.calls.find("GetDatabase", database, Name=database) is None:
-                continue
-            for table in self.calls.pages(
-                "GetTables", "TableList", database, DatabaseName=database
-            ):
-                name = f"{database}.{table['Name']}"
-                if name in members:
-                    found[name] = self._observed(name, table)
+            found |= self._listed(database, set(members))
         return found
+
+    def _listed(self, database: str, members: Set[str]) -> dict[str, Observed]:
+        try:
+            tables = list(
+                self.calls.pages(
+                    "GetTables",
+                    "TableList",
+                    database,
+                    DatabaseName=database,
+                    MaxResults=CATALOG_PAGE,
+                )
+            )
+        except NotFound:
+            return {}
+        named = {f"{database}.{table['Name']}": table for table in tables}
+        return {
+            name: self._observed(name, table) for name, table in named.items() if name in members
+        }
 
     def look(self, name: str) -> Observed | None:
         database, table = split_table(name)
@@ -282,6 +301,7 @@ class Job(ServiceAdapter):
 
     kind = "glue.Job"
     service = "glue"
+    tagged_as = ("glue:job",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,20 +311,21 @@ class Job(ServiceAdapter):
                 form[key] = form[key] or default
         return form
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            return super().observe(wanted)
-        chosen, tags = set(wanted), tagging.bulk(self.session, "glue:job")
-        return {
-            job["Name"]: self._observed(job, tags)
-            for job in self.calls.pages("GetJobs", "Jobs")
-            if job["Name"] in chosen
-        }
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
+        found: dict[str, Observed] = {}
+        for job in self.calls.pages("GetJobs", "Jobs", MaxResults=JOBS_PAGE):
+            if job["Name"] in chosen:
+                seen = self._observed(job)
+                found[seen.name] = with_tags(seen, tags.get(seen.attributes["arn"]))
+        return found
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetJob", name, JobName=name)
-        return self._observed(found["Job"], {}) if found else None
+        if found is None:
+            return None
+        seen = self._observed(found["Job"])
+        return with_tags(seen, _tags(self, seen))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         given = picked(resource.properties, JOB_FIELDS)
@@ -333,7 +354,7 @@ class Job(ServiceAdapter):
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteJob", observed.name, JobName=observed.name)
 
-    def _observed(self, job: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]]) -> Observed:
+    def _observed(self, job: Mapping[str, Any]) -> Observed:
         name = job["Name"]
         arn = self.session.arn("glue", f"job/{name}")
         seen = {**JOB_DEFAULTS, **{key: job[key] for key in JOB_FIELDS if key in job}}
@@ -341,7 +362,6 @@ class Job(ServiceAdapter):
             name=name,
             properties=self.canonical(seen),
             attributes={"arn": arn, "name": name},
-            tags=dict(tags[arn]) if arn in tags else _tags(self, name, arn),
         )
 
 
@@ -349,8 +369,9 @@ def _input(name: str, properties: Mapping[str, Any], fields: Sequence[str]) -> d
     return {"Name": name, **picked(properties, fields)}
 
 
-def _tags(adapter: ServiceAdapter, name: str, arn: str) -> dict[str, str]:
-    return dict((adapter.calls.find("GetTags", name, ResourceArn=arn) or {}).get("Tags", {}))
+def _tags(adapter: ServiceAdapter, seen: Observed) -> dict[str, str]:
+    arn = seen.attributes["arn"]
+    return dict((adapter.calls.find("GetTags", seen.name, ResourceArn=arn) or {}).get("Tags", {}))
 
 
 def _tag(adapter: ServiceAdapter, observed: Observed, tags: Mapping[str, str]) -> None:

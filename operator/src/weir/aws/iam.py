@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, picked
+from weir.aws.base import ServiceAdapter, changed, picked
 from weir.aws.documents import encode, policy
 from weir.resource import Change, Observed, Resource, Traits
 
 PATH_PREFIX = "/weir/"
 DEFAULT_SESSION = 3600
 """``MaxSessionDuration`` in seconds when none is given (IAM API, "CreateRole")."""
+
+PAGE = 1000
+"""``MaxItems`` at most (IAM API, "ListRoles" and "GetAccountAuthorizationDetails")."""
 
 TAG = "Tag:"
 """A tag of the ``Tags`` property is compared on its own: other tags are the engine's or others'."""
@@ -44,28 +47,27 @@ class Role(ServiceAdapter):
             form[TAG + key] = text
         return form
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            return super().observe(wanted)
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
         # The two listings together say all: the first lacks tags and policies, the second lacks
         # description and session length.
         listed = {
             role["RoleName"]: role
-            for role in self.calls.pages("ListRoles", "Roles", PathPrefix=PATH_PREFIX)
+            for role in self.calls.pages(
+                "ListRoles", "Roles", PathPrefix=PATH_PREFIX, MaxItems=PAGE
+            )
         }
         details = {
             role["RoleName"]: role
             for role in self.calls.pages(
-                "GetAccountAuthorizationDetails", "RoleDetailList", Filter=["Role"]
+                "GetAccountAuthorizationDetails", "RoleDetailList", Filter=["Role"], MaxItems=PAGE
             )
         }
         found: dict[str, Observed] = {}
-        for name in wanted:
+        for name in names:
             if name in listed and name in details:
                 found[name] = self._from_details({**listed[name], **details[name]})
             elif name in listed or name in details:
-                found |= super().observe([name])
+                found |= self.observe([name])
         return found
 
     def look(self, name: str) -> Observed | None:

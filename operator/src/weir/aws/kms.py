@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import ServiceAdapter, changed, with_tags
 from weir.aws.documents import encode, policy
 from weir.resource import Change, Observed, Resource, Traits
 
@@ -15,6 +15,12 @@ DELETION_DAYS = 7
 
 TAG_ALIAS = "weir.dev/alias"
 """Names the alias a key was made for, so that one whose alias never came to be is found again."""
+
+PAGE = 100
+"""``Limit`` at most (KMS API, "ListAliases")."""
+
+KEY = frozenset({"Description", "KeyPolicy", "EnableKeyRotation", "Enabled"})
+"""What the list of aliases does not tell of their keys."""
 
 
 class Key(ServiceAdapter):
@@ -27,6 +33,7 @@ class Key(ServiceAdapter):
 
     kind = "kms.Key"
     service = "kms"
+    tagged_as = ("kms:key",)
     traits = Traits(holds_data=True)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +41,22 @@ class Key(ServiceAdapter):
         if "KeyPolicy" in form:
             form["KeyPolicy"] = policy(form["KeyPolicy"])
         return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen = {name for name in names if name.startswith("alias/")}
+        tags, found = self.tag_index.read(), {}
+        for alias in self.calls.pages("ListAliases", "Aliases", Limit=PAGE):
+            name, key_id = alias["AliasName"], alias.get("TargetKeyId")
+            if name in chosen and key_id:
+                arn = self.session.arn("kms", f"key/{key_id}")
+                seen = Observed(
+                    name,
+                    {},
+                    attributes={"arn": arn, "keyId": key_id, "aliasArn": alias["AliasArn"]},
+                    unseen=KEY,
+                )
+                found[name] = with_tags(seen, tags.get(arn))
+        return {**found, **self.observe([name for name in names if name not in chosen])}
 
     def look(self, name: str) -> Observed | None:
         described = self.calls.find("DescribeKey", name, KeyId=name)

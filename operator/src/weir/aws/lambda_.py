@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, picked
+from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.documents import without_defaults
 from weir.aws.errors import Invalid
@@ -31,6 +31,13 @@ SETTLE_SECONDS = 8.0
 """How long a call waits for a function to settle; most do within two seconds, VPC ones in minutes."""
 
 
+FUNCTIONS_PAGE = 50
+"""Functions that one ListFunctions gives at most, whatever is asked for (Lambda API reference)."""
+
+MAPPINGS_PAGE = 100
+"""The same of ListEventSourceMappings."""
+
+
 class Function(ServiceAdapter):
     """A function from a zip in S3.
 
@@ -40,6 +47,7 @@ class Function(ServiceAdapter):
 
     kind = "lambda.Function"
     service = "lambda"
+    tagged_as = ("lambda:function",)
     traits = Traits(write_only=frozenset({"Code"}))
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,24 +63,14 @@ class Function(ServiceAdapter):
                 form[field] = shape(form[field])
         return form
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            return super().observe(wanted)
-        chosen = set(wanted)
-        listed = [
-            function
-            for function in self.calls.pages("ListFunctions", "Functions")
-            if function["FunctionName"] in chosen
-        ]
-        tags = tagging.bulk(self.session, "lambda:function")
-        reserved = self._reserved(function["FunctionName"] for function in listed)
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
         found: dict[str, Observed] = {}
-        for function in listed:
-            name, arn = function["FunctionName"], function["FunctionArn"]
-            if arn not in tags:
-                tags[arn] = self.calls("ListTags", name, Resource=arn).get("Tags", {})
-            found[name] = _observed(function, tags[arn], reserved.get(name))
+        for function in self.calls.pages("ListFunctions", "Functions", MaxItems=FUNCTIONS_PAGE):
+            name = function["FunctionName"]
+            if name in chosen:
+                seen = blind(_observed(function, {}, None), "ReservedConcurrentExecutions")
+                found[name] = with_tags(seen, tags.get(function["FunctionArn"]))
         return found
 
     def look(self, name: str) -> Observed | None:
@@ -154,21 +152,6 @@ class Function(ServiceAdapter):
                 FunctionName=name,
                 ReservedConcurrentExecutions=executions,
             )
-
-    def _reserved(self, names: Iterable[str]) -> dict[str, int]:
-        """Reserved concurrency by function; asked one by one only if the account reserves any."""
-        limit = self.calls("GetAccountSettings")["AccountLimit"]
-        if limit.get("UnreservedConcurrentExecutions") == limit.get("ConcurrentExecutions"):
-            return {}
-        asked = {
-            name: self.calls.find("GetFunctionConcurrency", name, FunctionName=name) or {}
-            for name in names
-        }
-        return {
-            name: answer["ReservedConcurrentExecutions"]
-            for name, answer in asked.items()
-            if "ReservedConcurrentExecutions" in answer
-        }
 
 
 def _observed(
@@ -253,6 +236,7 @@ class EventSourceMapping(ServiceAdapter):
 
     kind = "lambda.EventSourceMapping"
     service = "lambda"
+    tagged_as = ("lambda:event-source-mapping",)
     traits = Traits(
         immutable=frozenset({"FunctionName", "EventSourceArn", "StartingPosition"}),
         unordered=frozenset({"FunctionResponseTypes"}),
@@ -266,14 +250,20 @@ class EventSourceMapping(ServiceAdapter):
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         found: dict[str, Observed] = {}
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            for name in wanted:
-                function, source = split_mapping(name)
-                found |= self._listed(FunctionName=function, EventSourceArn=source)
-        else:
-            found = self._listed()
-        return {name: found[name] for name in wanted if name in found}
+        for name in dict.fromkeys(names):
+            function, source = split_mapping(name)
+            for seen in self._listed(FunctionName=function, EventSourceArn=source):
+                listed = self.calls.find("ListTags", name, Resource=seen.attributes["arn"]) or {}
+                found[seen.name] = with_tags(seen, listed.get("Tags", {}))
+        return found
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
+        return {
+            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
+            for seen in self._listed()
+            if seen.name in chosen
+        }
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self.calls(
@@ -315,10 +305,9 @@ class EventSourceMapping(ServiceAdapter):
             lambda: self.must_see(name), lambda seen: seen.settled, seconds=SETTLE_SECONDS
         )
 
-    def _listed(self, **filters: str) -> dict[str, Observed]:
-        found = {}
+    def _listed(self, **filters: str) -> Iterator[Observed]:
         for mapping in self.calls.pages(
-            "ListEventSourceMappings", "EventSourceMappings", **filters
+            "ListEventSourceMappings", "EventSourceMappings", MaxItems=MAPPINGS_PAGE, **filters
         ):
             source = mapping.get("EventSourceArn", "")
             name = f"{_function_name(mapping['FunctionArn'])}|{source}"
@@ -326,7 +315,7 @@ class EventSourceMapping(ServiceAdapter):
             arn = mapping.get("EventSourceMappingArn") or self.session.arn(
                 "lambda", f"event-source-mapping:{mapping['UUID']}"
             )
-            found[name] = Observed(
+            yield Observed(
                 name=name,
                 properties={
                     "FunctionResponseTypes": [],
@@ -337,11 +326,9 @@ class EventSourceMapping(ServiceAdapter):
                     "State": state,
                 },
                 attributes={"uuid": mapping["UUID"], "arn": arn},
-                tags=(self.calls.find("ListTags", name, Resource=arn) or {}).get("Tags", {}),
                 settled=state in ("Enabled", "Disabled"),
                 detail="" if state == "Enabled" else f"State: {state}",
             )
-        return found
 
 
 _MAPPING_STATE = {

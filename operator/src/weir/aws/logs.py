@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix
+from weir.aws.base import ServiceAdapter, changed, common_prefix, with_tags
 from weir.resource import Change, Observed, Resource, Traits
+
+PAGE = 50
+"""``limit`` at most (CloudWatch Logs API, "DescribeLogGroups")."""
 
 
 class LogGroup(ServiceAdapter):
@@ -15,23 +18,27 @@ class LogGroup(ServiceAdapter):
 
     kind = "logs.LogGroup"
     service = "logs"
+    tagged_as = ("logs:log-group",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value or None for key, value in properties.items()}
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = set(names)
-        many = len(wanted) > FEW
-        prefixes = [common_prefix(sorted(wanted))] if many else sorted(wanted)
-        tags = tagging.bulk(self.session, "logs:log-group") if many else {}
         found: dict[str, Observed] = {}
-        for prefix in prefixes:
-            only = {"logGroupNamePrefix": prefix} if prefix else {}
-            for group in self.calls.pages("DescribeLogGroups", "logGroups", prefix, **only):
-                if group["logGroupName"] in wanted:
-                    found[group["logGroupName"]] = self._observed(group, tags)
+        for name in dict.fromkeys(names):
+            for seen in self._listed({name}):
+                arn = seen.attributes["arn"]
+                tags = self.calls("ListTagsForResource", name, resourceArn=arn).get("tags", {})
+                found[name] = with_tags(seen, tags)
         return found
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        tags = self.tag_index.read()
+        return {
+            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
+            for seen in self._listed(set(names))
+        }
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name, wanted = resource.name, resource.properties
@@ -70,23 +77,25 @@ class LogGroup(ServiceAdapter):
         else:
             self.calls("DeleteRetentionPolicy", name, logGroupName=name)
 
-    def _observed(
-        self, group: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]]
-    ) -> Observed:
-        # Two spellings of the ARN are about; tags want the one without the trailing ":*".
-        name, arn = group["logGroupName"], group["arn"].removesuffix(":*")
-        own = tags.get(arn)
-        if own is None:
-            own = self.calls("ListTagsForResource", name, resourceArn=arn).get("tags", {})
-        return Observed(
-            name=name,
-            properties={
-                "RetentionInDays": group.get("retentionInDays"),
-                "KmsKeyId": group.get("kmsKeyId"),
-            },
-            attributes={"arn": arn, "name": name},
-            tags=dict(own),
-        )
+    def _listed(self, names: Set[str]) -> Iterator[Observed]:
+        prefix = common_prefix(sorted(names))
+        only = {"logGroupNamePrefix": prefix} if prefix else {}
+        for group in self.calls.pages("DescribeLogGroups", "logGroups", prefix, limit=PAGE, **only):
+            if group["logGroupName"] in names:
+                yield _observed(group)
+
+
+def _observed(group: Mapping[str, Any]) -> Observed:
+    # Two spellings of the ARN are about; tags want the one without the trailing ":*".
+    name, arn = group["logGroupName"], group["arn"].removesuffix(":*")
+    return Observed(
+        name=name,
+        properties={
+            "RetentionInDays": group.get("retentionInDays"),
+            "KmsKeyId": group.get("kmsKeyId"),
+        },
+        attributes={"arn": arn, "name": name},
+    )
 
 
 ADAPTERS = (LogGroup,)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix, with_tags
 from weir.aws.documents import encode, policy
-from weir.aws.errors import Conflict, Invalid
+from weir.aws.errors import Conflict, Invalid, NotFound
 from weir.resource import Change, Observed, Resource, Traits
 
 OURS = "weir"
@@ -27,6 +27,11 @@ PUBLIC_ACCESS = (
     "BlockPublicPolicy",
     "RestrictPublicBuckets",
 )
+
+BUCKET = frozenset(
+    {"Encryption", "Versioning", "PublicAccessBlock", "EventBridge", "Policy", "LifecycleRules"}
+)
+"""What the list of buckets does not tell: all but their names."""
 
 
 def _ours(items: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -55,6 +60,7 @@ class Bucket(ServiceAdapter):
 
     kind = "s3.Bucket"
     service = "s3"
+    tagged_as = ("s3",)
     traits = Traits(holds_data=True)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +78,16 @@ class Bucket(ServiceAdapter):
         if "LifecycleRules" in form:
             form["LifecycleRules"] = _rules(form["LifecycleRules"] or [])
         return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        tags, found = self.tag_index.read(), {}
+        owned = {bucket["Name"] for bucket in self.calls.pages("ListBuckets", "Buckets")}
+        for name in owned.intersection(names):
+            arn = f"arn:{self.session.partition}:s3:::{name}"
+            seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=BUCKET)
+            found[name] = with_tags(seen, tags.get(arn))
+        # An adopted bucket may be of another account, which the listing never has.
+        return {**found, **self.observe([name for name in names if name not in owned])}
 
     def look(self, name: str) -> Observed | None:
         if self.calls.find("HeadBucket", name, Bucket=name) is None:
@@ -264,6 +280,10 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+OBJECT = frozenset({"Sha256", "ContentType", "KmsKeyArn"})
+"""What HeadObject tells of an object and a listing does not; the ETag tells that it is another."""
+
+
 class Object(ServiceAdapter):
     """One object, named by its URI ``s3://bucket/key``. It takes no owner tags.
 
@@ -275,24 +295,68 @@ class Object(ServiceAdapter):
     service = "s3"
     traits = Traits(write_only=frozenset({"Body", "File"}))
 
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        # By bucket and top folder: code and configurations share a bucket with nothing between.
+        folders: dict[tuple[str, str], list[str]] = {}
+        for name in names:
+            bucket, key = split_uri(name)
+            folders.setdefault((bucket, key.partition("/")[0]), []).append(key)
+        found: dict[str, Observed] = {}
+        for (bucket, _), keys in folders.items():
+            if len(keys) <= FEW:
+                found |= self.observe([f"s3://{bucket}/{key}" for key in keys])
+            else:
+                found |= self._listed(bucket, set(keys))
+        return found
+
+    def _listed(self, bucket: str, keys: Set[str]) -> dict[str, Observed]:
+        prefix = common_prefix(sorted(keys))
+        about = f"s3://{bucket}/{prefix}"
+        try:
+            return {
+                f"s3://{bucket}/{item['Key']}": self._observed(
+                    bucket, item["Key"], {}, item["ETag"], unseen=OBJECT
+                )
+                for item in self.calls.pages(
+                    "ListObjectsV2", "Contents", about, Bucket=bucket, Prefix=prefix
+                )
+                if item["Key"] in keys
+            }
+        except NotFound:
+            return {}
+
     def look(self, name: str) -> Observed | None:
         bucket, key = split_uri(name)
         head = self.calls.find("HeadObject", name, Bucket=bucket, Key=key)
         if head is None:
             return None
+        properties = {
+            "Sha256": head.get("Metadata", {}).get(SHA_METADATA),
+            "ContentType": head.get("ContentType"),
+            "KmsKeyArn": head.get("SSEKMSKeyId"),
+        }
+        return self._observed(bucket, key, properties, head["ETag"])
+
+    def _observed(
+        self,
+        bucket: str,
+        key: str,
+        properties: Mapping[str, Any],
+        etag: str,
+        unseen: frozenset[str] = frozenset(),
+    ) -> Observed:
+        uri = f"s3://{bucket}/{key}"
         return Observed(
-            name=name,
-            properties={
-                "Sha256": head.get("Metadata", {}).get(SHA_METADATA),
-                "ContentType": head.get("ContentType"),
-                "KmsKeyArn": head.get("SSEKMSKeyId"),
-            },
+            name=uri,
+            properties=properties,
             attributes={
                 "arn": f"arn:{self.session.partition}:s3:::{bucket}/{key}",
-                "uri": name,
+                "uri": uri,
                 "bucket": bucket,
                 "key": key,
             },
+            unseen=unseen,
+            version=etag,
         )
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002

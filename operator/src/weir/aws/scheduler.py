@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weir.aws.base import FEW, ServiceAdapter, common_prefix
+from weir.aws.base import ServiceAdapter, common_prefix
 from weir.aws.documents import encode
 from weir.resource import Change, Observed, Resource, Traits
 
@@ -26,6 +25,9 @@ RETRY_DEFAULTS = {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 18
 
 FIELDS = ("ScheduleExpression", "FlexibleTimeWindow", "Target", *DEFAULTS)
 
+PAGE = 100
+"""``MaxResults`` at most (Scheduler API, "ListSchedules")."""
+
 
 class Schedule(ServiceAdapter):
     """A schedule.
@@ -39,49 +41,42 @@ class Schedule(ServiceAdapter):
     service = "scheduler"
     traits = Traits()
 
-    def __init__(self, session: Any) -> None:
-        super().__init__(session)
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[Any, Observed]] = {}
-
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         form = {**DEFAULTS, **properties}
         if isinstance(form.get("Target"), Mapping):
             form["Target"] = _target(form["Target"])
         return form
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = set(names)
-        if len(wanted) <= FEW:
-            return super().observe(sorted(wanted))
-        # The listing has no targets, but says when each was changed: only those are asked for.
-        prefix = common_prefix(sorted(wanted))[:64]
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, prefix = set(names), common_prefix(sorted(names))[:64]
         only = {"NamePrefix": prefix} if prefix else {}
-        found: dict[str, Observed] = {}
-        for item in self.calls.pages("ListSchedules", "Schedules", GroupName=GROUP, **only):
-            name, modified = item["Name"], item.get("LastModificationDate")
-            if name not in wanted:
-                continue
-            known = self._known.get(name)
-            if known is not None and modified is not None and known[0] == modified:
-                found[name] = known[1]
-            else:
-                found |= super().observe([name])
-        return found
+        return {
+            item["Name"]: Observed(
+                item["Name"],
+                {"State": item.get("State", "ENABLED")},
+                attributes={"arn": item["Arn"], "name": item["Name"]},
+                unseen=frozenset(FIELDS) - {"State"},
+                version=_modified(item),
+            )
+            for item in self.calls.pages(
+                "ListSchedules", "Schedules", GroupName=GROUP, MaxResults=PAGE, **only
+            )
+            if item["Name"] in chosen
+        }
 
     def look(self, name: str) -> Observed | None:
         schedule = self.calls.find("GetSchedule", name, Name=name, GroupName=GROUP)
         if schedule is None:
-            with self._lock:
-                self._known.pop(name, None)
             return None
         properties = self.canonical(
             {field: schedule[field] for field in FIELDS if schedule.get(field) is not None}
         )
-        seen = Observed(name, properties, attributes={"arn": schedule["Arn"], "name": name})
-        with self._lock:
-            self._known[name] = (schedule.get("LastModificationDate"), seen)
-        return seen
+        return Observed(
+            name,
+            properties,
+            attributes={"arn": schedule["Arn"], "name": name},
+            version=_modified(schedule),
+        )
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
         return self._put("CreateSchedule", resource)
@@ -97,8 +92,6 @@ class Schedule(ServiceAdapter):
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteSchedule", observed.name, Name=observed.name, GroupName=GROUP)
-        with self._lock:
-            self._known.pop(observed.name, None)
 
     def _put(self, operation: str, resource: Resource) -> Observed:
         wanted = self.canonical(resource.properties)
@@ -107,6 +100,11 @@ class Schedule(ServiceAdapter):
         }
         self.calls(operation, resource.name, Name=resource.name, GroupName=GROUP, **parameters)
         return self.must_see(resource.name)
+
+
+def _modified(schedule: Mapping[str, Any]) -> str:
+    at = schedule.get("LastModificationDate")
+    return at.isoformat() if at is not None else ""
 
 
 def _target(target: Mapping[str, Any]) -> dict[str, Any]:

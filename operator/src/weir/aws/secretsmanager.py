@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, common_prefix
+from weir.aws.base import ServiceAdapter, common_prefix
 from weir.aws.external import ReadOnly
 from weir.resource import Observed, Traits
+
+PAGE = 100
+"""``MaxResults`` at most (Secrets Manager API, "ListSecrets")."""
 
 
 class Secret(ReadOnly, ServiceAdapter):
@@ -18,17 +21,15 @@ class Secret(ReadOnly, ServiceAdapter):
     service = "secretsmanager"
     traits = Traits(holds_data=True)
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
         wanted = set(names)
         named = sorted(name for name in wanted if not name.startswith("arn:"))
-        if len(named) <= FEW:
-            return super().observe(sorted(wanted))
-        found = super().observe(sorted(wanted - set(named)))
+        found = self.observe(sorted(wanted - set(named)))
         # The filter compares beginnings, without regard to case.
         prefix = common_prefix(named)
         only: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}]} if prefix else {}
         for secret in self.calls.pages(
-            "ListSecrets", "SecretList", IncludePlannedDeletion=True, **only
+            "ListSecrets", "SecretList", IncludePlannedDeletion=True, MaxResults=PAGE, **only
         ):
             if secret["Name"] in wanted:
                 found[secret["Name"]] = _observed(secret["Name"], secret)

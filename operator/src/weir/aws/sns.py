@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import ServiceAdapter, changed, with_tags
 from weir.aws.documents import encode, ordered, policy
 from weir.resource import Change, Observed, Resource, Traits
+
+TOPIC = frozenset({"KmsMasterKeyId", "Policy", "Subscriptions"})
+"""What the list of topics does not tell: all but their names."""
 
 
 class Topic(ServiceAdapter):
@@ -21,6 +24,7 @@ class Topic(ServiceAdapter):
 
     kind = "sns.Topic"
     service = "sns"
+    tagged_as = ("sns",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,6 +36,17 @@ class Topic(ServiceAdapter):
         if "Subscriptions" in form:
             form["Subscriptions"] = ordered(form["Subscriptions"], "Protocol", "Endpoint")
         return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
+        found: dict[str, Observed] = {}
+        for topic in self.calls.pages("ListTopics", "Topics"):
+            arn = topic["TopicArn"]
+            name = arn.rpartition(":")[2]
+            if name in chosen:
+                seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=TOPIC)
+                found[name] = with_tags(seen, tags.get(arn))
+        return found
 
     def look(self, name: str) -> Observed | None:
         arn = self.session.arn("sns", name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import ServiceAdapter, changed, common_prefix, with_tags
 from weir.aws.documents import decode, encode, policy
 from weir.resource import Change, Observed, Resource, Traits
 
@@ -20,6 +20,9 @@ TEXTS = ("KmsMasterKeyId",)
 DOCUMENTS = ("RedrivePolicy", "Policy")
 FIELDS = (*NUMBERS, *TEXTS, *DOCUMENTS)
 
+PAGE = 1000
+"""``MaxResults`` at most (SQS API, "ListQueues")."""
+
 
 class Queue(ServiceAdapter):
     """A standard queue.
@@ -30,6 +33,7 @@ class Queue(ServiceAdapter):
 
     kind = "sqs.Queue"
     service = "sqs"
+    tagged_as = ("sqs",)
     traits = Traits()
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +45,23 @@ class Queue(ServiceAdapter):
         if "KmsMasterKeyId" in form:
             form["KmsMasterKeyId"] = form["KmsMasterKeyId"] or None
         return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags, found = set(names), self.tag_index.read(), {}
+        prefix = common_prefix(sorted(chosen))
+        only = {"QueueNamePrefix": prefix} if prefix else {}
+        for url in self.calls.pages("ListQueues", "QueueUrls", prefix, MaxResults=PAGE, **only):
+            name = url.rpartition("/")[2]
+            if name in chosen:
+                arn = self.session.arn("sqs", name)
+                seen = Observed(
+                    name,
+                    {},
+                    attributes={"arn": arn, "url": url, "name": name},
+                    unseen=frozenset(FIELDS),
+                )
+                found[name] = with_tags(seen, tags.get(arn))
+        return found
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetQueueUrl", name, QueueName=name)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed
+from weir.aws.base import ServiceAdapter, changed, with_tags
 from weir.aws.documents import decode, encode
 from weir.resource import Change, Observed, Resource, Traits
 
 SETTINGS = frozenset({"definition", "roleArn", "loggingConfiguration", "tracingConfiguration"})
+
+PAGE = 1000
+"""``maxResults`` at most (Step Functions API, "ListStateMachines")."""
 
 
 class StateMachine(ServiceAdapter):
@@ -22,6 +25,7 @@ class StateMachine(ServiceAdapter):
 
     kind = "states.StateMachine"
     service = "stepfunctions"
+    tagged_as = ("states:stateMachine",)
     traits = Traits(immutable=frozenset({"type"}))
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,21 +38,20 @@ class StateMachine(ServiceAdapter):
             form["tracingConfiguration"] = _tracing(form["tracingConfiguration"])
         return form
 
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        wanted = list(dict.fromkeys(names))
-        if len(wanted) <= FEW:
-            return super().observe(wanted)
-        # A listing has no definitions: it saves the calls for those that are not there, and the
-        # bulk of tags saves the second call for each that is.
-        there = {
-            machine["name"] for machine in self.calls.pages("ListStateMachines", "stateMachines")
-        }
-        tags = tagging.bulk(self.session, "states:stateMachine")
-        found = {name: self._look(name, tags) for name in wanted if name in there}
-        return {name: seen for name, seen in found.items() if seen is not None}
-
-    def look(self, name: str) -> Observed | None:
-        return self._look(name, {})
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        chosen, tags = set(names), self.tag_index.read()
+        found: dict[str, Observed] = {}
+        for machine in self.calls.pages("ListStateMachines", "stateMachines", maxResults=PAGE):
+            name, arn = machine["name"], machine["stateMachineArn"]
+            if name in chosen:
+                seen = Observed(
+                    name,
+                    {"type": machine.get("type", "STANDARD")},
+                    attributes={"arn": arn, "name": name},
+                    unseen=SETTINGS,
+                )
+                found[name] = with_tags(seen, tags.get(arn))
+        return found
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self.calls(
@@ -83,15 +86,12 @@ class StateMachine(ServiceAdapter):
         arn = observed.attributes["arn"]
         self.calls.find("DeleteStateMachine", observed.name, stateMachineArn=arn)
 
-    def _look(self, name: str, tags: Mapping[str, Mapping[str, str]]) -> Observed | None:
+    def look(self, name: str) -> Observed | None:
         arn = self.session.arn("states", f"stateMachine:{name}")
         machine = self.calls.find("DescribeStateMachine", name, stateMachineArn=arn)
         if machine is None:
             return None
-        own = tags.get(arn)
-        if own is None:
-            listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
-            own = tagging.mapping(listed.get("tags"), "key", "value")
+        listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
         status = machine.get("status", "ACTIVE")
         return Observed(
             name=name,
@@ -103,7 +103,7 @@ class StateMachine(ServiceAdapter):
                 "tracingConfiguration": _tracing(machine.get("tracingConfiguration")),
             },
             attributes={"arn": arn, "name": name},
-            tags=dict(own),
+            tags=tagging.mapping(listed.get("tags"), "key", "value"),
             settled=status == "ACTIVE",
             detail="" if status == "ACTIVE" else f"status: {status}",
         )

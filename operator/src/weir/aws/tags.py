@@ -39,10 +39,11 @@ def bulk(
     resource_types
         ``lambda:function``, ``states:stateMachine``.
     key, value
-        Only what has this tag.
+        Only what has this tag; an empty value stands for any.
     """
     calls = Calls(session, "resourcegroupstaggingapi")
-    only: dict[str, Any] = {"TagFilters": [{"Key": key, "Values": [value]}]} if key else {}
+    values = {"Values": [value]} if value else {}
+    only: dict[str, Any] = {"TagFilters": [{"Key": key, **values}]} if key else {}
     return {
         str(item["ResourceARN"]): mapping(item.get("Tags"))
         for item in calls.pages(

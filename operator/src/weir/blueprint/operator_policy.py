@@ -17,22 +17,28 @@ Document = dict[str, Any]
 
 UNSCOPED = {
     "cloudwatch:DescribeAlarms": "a listing",
+    "cloudwatch:ListDashboards": "a listing",
+    "dynamodb:ListTables": "a listing",
+    "events:ListRules": "a listing",
     "glue:GetDatabases": "a listing",
     "glue:GetJobs": "a listing",
     "iam:GetAccountAuthorizationDetails": "a listing, one call for all roles",
     "iam:ListRoles": "a listing",
     "kms:CreateKey": "a key has no ARN before it exists; the request must carry the cluster's tag",
+    "kms:ListAliases": "a listing",
     "kms:TagResource": "with CreateKey; the request must carry the cluster's tag",
     "lambda:CreateEventSourceMapping": "bounded by lambda:FunctionArn",
-    "lambda:GetAccountSettings": "account-wide",
     "lambda:ListEventSourceMappings": "a listing",
     "lambda:ListFunctions": "a listing",
     "logs:DescribeLogGroups": "a listing",
     "redshift-data:DescribeStatement": "statements have no ARN; Redshift shows one's own only",
     "redshift-data:GetStatementResult": "statements have no ARN; Redshift shows one's own only",
     "redshift:DescribeClusters": "a listing",
+    "s3:ListAllMyBuckets": "a listing",
     "scheduler:ListSchedules": "a listing",
     "secretsmanager:ListSecrets": "a listing; names and tags, never values",
+    "sns:ListTopics": "a listing",
+    "sqs:ListQueues": "a listing",
     "states:ListStateMachines": "a listing",
     "tag:GetResources": "a listing",
 }
@@ -156,6 +162,7 @@ def documents(
         _allow(
             "FindSecrets", ("secretsmanager:DescribeSecret",), [arn("secretsmanager", "secret:*")]
         ),
+        _allow("ListKeys", ("kms:ListAliases",), ["*"]),
         _allow("ListSecrets", ("secretsmanager:ListSecrets",), ["*"]),
         _allow("ListTagged", ("tag:GetResources",), ["*"]),
     ]
@@ -225,7 +232,6 @@ def documents(
             ),
             [arn("logs", f"log-group:/aws/{part}{names}*") for part in ("lambda/", "states/")],
         ),
-        _allow("ListLogs", ("logs:DescribeLogGroups",), ["*"]),
         _allow(
             "KeepQueues",
             (
@@ -278,7 +284,19 @@ def documents(
             ),
             [arn("scheduler", f"schedule/default/{names}*")],
         ),
-        _allow("ListSchedules", ("scheduler:ListSchedules",), ["*"]),
+        _allow("FindLogs", ("logs:DescribeLogGroups",), ["*"]),
+        _allow(
+            "ListAll",
+            (
+                "dynamodb:ListTables",
+                "events:ListRules",
+                "s3:ListAllMyBuckets",
+                "scheduler:ListSchedules",
+                "sns:ListTopics",
+                "sqs:ListQueues",
+            ),
+            ["*"],
+        ),
     ]
     functions = [arn("lambda", f"function:{names}*")]
     compute = [
@@ -289,7 +307,6 @@ def documents(
                 "lambda:DeleteFunction",
                 "lambda:DeleteFunctionConcurrency",
                 "lambda:GetFunction",
-                "lambda:GetFunctionConcurrency",
                 "lambda:InvokeFunction",
                 "lambda:ListTags",
                 "lambda:PutFunctionConcurrency",
@@ -302,7 +319,6 @@ def documents(
         _allow(
             "ListFunctions",
             (
-                "lambda:GetAccountSettings",
                 "lambda:ListEventSourceMappings",
                 "lambda:ListFunctions",
             ),
@@ -388,7 +404,7 @@ def documents(
             ),
             [arn("cloudwatch", f"alarm:{names}*")],
         ),
-        _allow("ListAlarms", ("cloudwatch:DescribeAlarms",), ["*"]),
+        _allow("ListAlarms", ("cloudwatch:DescribeAlarms", "cloudwatch:ListDashboards"), ["*"]),
         _allow(
             "KeepDashboards",
             ("cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard"),
