@@ -15,7 +15,8 @@ class NamespaceGrant:
     """All grants that select a namespace, in one.
 
     ``bucket_prefixes``, ``schemas`` and ``hosts`` are patterns with ``*``; None means that no
-    grant limits them. ``allow`` has any of ``adopt``, ``scripts``, ``delete``.
+    grant limits them. ``allow`` has any of ``adopt``, ``scripts``, ``delete``, ``move``.
+    ``adopt_names`` are patterns of what ``adopt`` is for; None means every name.
     """
 
     namespace: str
@@ -28,6 +29,15 @@ class NamespaceGrant:
     allow_private: bool = False
     allow_loopback: bool = False
     allow: frozenset[str] = frozenset()
+    adopt_names: tuple[str, ...] | None = None
+
+    def may_adopt(self, name: str) -> bool:
+        """Whether something that was there before may be taken over, by its physical name."""
+        return "adopt" in self.allow and _matches(name, self.adopt_names)
+
+    def was_handed(self, schema: str) -> bool:
+        """Whether a schema of the warehouse is granted by its very name, not by a pattern."""
+        return schema.lower() in {one.lower() for one in self.schemas or ()}
 
     def may_use(self, arn: str) -> bool:
         """Whether something of others is granted: a bucket, an object, a stream, a topic."""
@@ -83,6 +93,7 @@ def namespace_grant(
         allow_private=any(item.allow_private for item in egress),
         allow_loopback=any(item.allow_loopback for item in egress),
         allow=frozenset(word for grant in found for word in grant.allow or ()),
+        adopt_names=_sum(grant.adopt_names for grant in found if "adopt" in (grant.allow or ())),
     )
 
 

@@ -29,6 +29,14 @@ RECONCILE_AT = "weir.dev/reconcile-at"
 ADOPT = "weir.dev/adopt"
 SQL_DONE = "weir.dev/sql-done"
 """Says of a Platform without an admin secret that its SQL has been run by hand: the SQL's hash."""
+MOVED_FROM = "weir.dev/moved-from"
+"""Names the object that this one continues: ``namespace/name``, or ``name`` in the same namespace."""
+ABANDON = "weir.dev/abandon"
+"""On an object that is being deleted: let it go, and leave on AWS what it has there."""
+RECREATE = "weir.dev/recreate"
+"""Names data holders that are gone and may be made anew, empty: logical ids with commas."""
+ACCOUNT = "weir.dev/account"
+"""Says which ``account/region`` is meant where an object's resources are known to be elsewhere."""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,6 +76,27 @@ def is_paused(obj: Mapping[str, Any]) -> bool:
 def may_adopt(obj: Mapping[str, Any]) -> bool:
     """Whether the object says ``weir.dev/adopt: "true"``."""
     return annotation(obj, ADOPT) == "true"
+
+
+def is_abandoned(obj: Mapping[str, Any]) -> bool:
+    """Whether the object says ``weir.dev/abandon: "true"``."""
+    return annotation(obj, ABANDON) == "true"
+
+
+def moved_from(obj: Mapping[str, Any]) -> Key | None:
+    """The object that this one says it continues, or None."""
+    said = annotation(obj, MOVED_FROM)
+    if not said:
+        return None
+    key = Key.of(obj)
+    namespace, slash, name = said.strip().rpartition("/")
+    return Key(key.kind, namespace if slash else key.namespace, name)
+
+
+def named(obj: Mapping[str, Any], name: str) -> frozenset[str]:
+    """The items of an annotation that lists with commas."""
+    items = (annotation(obj, name) or "").split(",")
+    return frozenset(item.strip() for item in items if item.strip())
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:

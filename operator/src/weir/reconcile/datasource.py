@@ -8,12 +8,15 @@ from weir.api.v1alpha1.datasource import DataSource
 from weir.blueprint import config
 from weir.kube.client import Object
 from weir.kube.conditions import find
-from weir.kube.keys import Key, is_deleting
+from weir.kube.keys import ABANDON, Key, is_abandoned, is_deleting
 from weir.reconcile import wanted as blueprints
+from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
+from weir.reconcile.moves import take_over
 from weir.reconcile.runs import iso
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
+    abandoned,
     converge,
     deletion_time,
     follow_runs,
@@ -52,19 +55,26 @@ def reconcile(services: Services, obj: Object) -> Result:
     return look.close(halt)
 
 
-def _converge(look: Look, source: DataSource) -> Halt | None:
+def check_served(source: DataSource) -> None:
+    """Refuse a kind of source that this version does not ingest."""
     if getattr(source.spec.source, SERVED) is None:
         member = next(iter(source.spec.source.model_dump(by_alias=True, exclude_none=True)))
         raise Halt(
             "NotImplemented",
             f"sources of type {member} are not served by this version: nothing was created",
         )
+
+
+def _converge(look: Look, source: DataSource) -> Halt | None:
+    check_served(source)
     services, view = look.services, view_of(look.services)
     platform, platform_obj = need_platform(view, source.spec.platform)
     context = blueprints.context_of(services, view, platform, platform_obj, source.namespace)
-    wanted = blueprints.source_wanted(context, source, look.obj)
+    check_account(look, platform, platform_obj)
     world = services.worlds.of(platform)
-    halt = converge(look, world, wanted, "adopt" in context.grant.allow)
+    take_over(look, view, context, world)
+    wanted = blueprints.source_wanted(context, source, look.obj)
+    halt = converge(look, world, wanted, lambda one: context.grant.may_adopt(one.name))
     _freeze_schema(look, source, context, world)
     api = source.spec.source.rest_api
     follow_runs(
@@ -124,7 +134,7 @@ def _child(look: Look, source: DataSource) -> Halt | None:
     key = Key("Pipeline", source.namespace, source.name)
     there = services.store.get(key)
     manifest = blueprints.child_of(source)
-    mine = there is not None and _is_child(there, source)
+    mine = there is not None and is_child(there, source)
     look.status["pipeline"] = source.name if manifest is not None else None
     if manifest is None:
         if there is not None and mine and not is_deleting(there):
@@ -156,7 +166,8 @@ def _child(look: Look, source: DataSource) -> Halt | None:
     return None
 
 
-def _is_child(pipeline: Object, source: DataSource) -> bool:
+def is_child(pipeline: Object, source: DataSource) -> bool:
+    """Whether a Pipeline is the one that a source manages."""
     owners = pipeline["metadata"].get("ownerReferences") or []
     return any(one.get("uid") == source.uid for one in owners)
 
@@ -191,13 +202,11 @@ def _take_down(look: Look, source: DataSource) -> Halt | None:
     services, view = look.services, view_of(look.services)
     key = Key("Pipeline", source.namespace, source.name)
     child = services.kube.get(key)
-    if child is not None and _is_child(child, source):
-        if not is_deleting(child):
-            services.kube.delete(child)
-        return Halt("DeletingPipeline", f"waits until the managed {key} is gone", after=SOON)
-    if not look.entries:
+    if child is not None and is_child(child, source):
+        return _let_child_go(look, child)
+    if abandoned(look) or not look.entries:
         return None
-    platform = platform_for_deletion(view, source.spec.platform, look.entries)
+    platform = platform_for_deletion(view, look, source.spec.platform)
     return take_down(
         look,
         services.worlds.of(platform),
@@ -206,3 +215,19 @@ def _take_down(look: Look, source: DataSource) -> Halt | None:
         source.spec.deletion_policy != "Delete",
         deletion_time(look),
     )
+
+
+def _let_child_go(look: Look, child: Object) -> Halt:
+    """Delete the managed Pipeline, and say what it waits for in its turn."""
+    kube, key = look.services.kube, Key.of(child)
+    if is_abandoned(look.obj) and not is_abandoned(child):
+        meta = child["metadata"]
+        marks = {**(meta.get("annotations") or {}), ABANDON: "true"}
+        child = kube.replace({**child, "metadata": {**meta, "annotations": marks}})
+        look.services.saved(child)
+    if not is_deleting(child):
+        kube.delete(child)
+        return Halt("DeletingPipeline", f"waits until the managed {key} is gone", after=SOON)
+    why = find(child.get("status") or {}, "Ready") or {}
+    held = f": {why['reason']}: {why.get('message', '')}" if why.get("status") == "False" else ""
+    return Halt("DeletingPipeline", f"waits until the managed {key} is gone{held}", after=SOON)

@@ -15,12 +15,18 @@ from weir.aws.session import AwsSession
 from weir_contract.codec import loads
 from weir_contract.rows import RowContract
 from weir_contract.runs import RunRecord
-from weir_contract.state import BODY, CONTRACT, FEED, PK, SK, pipeline_pk, source_pk
+from weir_contract.state import BODY, CHECKPOINT, CONTRACT, FEED, PK, SK, pipeline_pk, source_pk
 
 FEED_PAGE = 200
 """Feed items asked for at a time."""
 ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 """States of an execution that it does not leave."""
+
+
+STAYING = ("SUBSCRIBER#", "RUN#")
+"""Beginnings of a source's sort keys that are no progress: who listens, and what ran."""
+LEASE = frozenset({"holder", "lease_until"})
+"""Attributes of a checkpoint that belong to a running landing."""
 
 
 class Ledger:
@@ -107,6 +113,75 @@ class Ledger:
                 BODY: {"S": json.dumps(body, sort_keys=True)},
             },
         )
+
+    def waiting(self, table: str, pipeline: str) -> int:
+        """How many manifests wait for a pass of a pipeline ``namespace/name``."""
+        pages = self._items(table, pipeline_pk(pipeline), "PENDING#", Select="COUNT")
+        return sum(int(page["Count"]) for page in pages)
+
+    def continue_source(self, table: str, former: str, source: str) -> int:
+        """Give a source the progress of another, where it has none of its own.
+
+        The checkpoint goes last: as long as it is missing, a repetition goes on. What the former
+        source has stays.
+
+        Parameters
+        ----------
+        former, source
+            ``namespace/name``.
+
+        Returns
+        -------
+        int
+            Items that the former source had to give.
+        """
+        found = [
+            item
+            for page in self._items(table, source_pk(former))
+            for item in page.get("Items", [])
+            if not item[SK]["S"].startswith(STAYING)
+        ]
+        for item in sorted(found, key=lambda one: one[SK]["S"] == CHECKPOINT):
+            kept = {name: value for name, value in item.items() if name not in LEASE}
+            try:
+                self._table(
+                    "PutItem",
+                    about=table,
+                    TableName=table,
+                    Item={**kept, PK: {"S": source_pk(source)}},
+                    ConditionExpression="attribute_not_exists(pk)",
+                )
+            except AwsError as error:
+                if error.code != "ConditionalCheckFailedException":
+                    raise
+        return len(found)
+
+    def _items(
+        self, table: str, pk: str, beginning: str = "", **more: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Pages of a partition, of sort keys that begin so."""
+        condition, values = "#pk = :pk", {":pk": {"S": pk}}
+        names = {"#pk": PK}
+        if beginning:
+            condition += " AND begins_with(#sk, :sk)"
+            values[":sk"], names["#sk"] = {"S": beginning}, SK
+        start: dict[str, Any] = {}
+        while True:
+            page = self._table(
+                "Query",
+                about=table,
+                TableName=table,
+                KeyConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+                **more,
+                **start,
+            )
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def start(self, machine_arn: str, name: str, payload: dict[str, Any]) -> str:
         """Start an execution, once for each name (names are unique for 90 days). Returns its ARN."""

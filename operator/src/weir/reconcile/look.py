@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from weir.aws.errors import AccessDenied, AwsError, Conflict, Invalid, NotYet, Throttled
@@ -22,7 +23,7 @@ from weir.kube.conditions import (
     merged,
     true,
 )
-from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation
+from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation, is_deleting
 from weir.reconcile.apply import Applied, Entry, NotConverging
 from weir.reconcile.plan import Action, PhysicalKey, Verb
 from weir.reconcile.runs import iso
@@ -31,6 +32,10 @@ from weir.reconcile.world import drift_seconds
 
 SOON = 2.0
 """Seconds until the next look at what AWS is still working on."""
+BACKSTOP = 10.0
+"""Drift intervals after which an object is looked at though nobody asked and nothing changed."""
+DUE_SLACK = 1.0
+"""Seconds after which what was due at a time is certainly past."""
 TOLD_FIELDS = 8
 """Fields that an event or a message names."""
 TOLD_PROBLEMS = 3
@@ -91,6 +96,8 @@ class Look:
         self.flowing: Condition | None = None
         self.suspended = ""
         self.same_wish = False
+        self.due: datetime | None = None
+        """When a condition changes by itself, if it does: the object is looked at then."""
 
     @property
     def generation(self) -> int:
@@ -147,26 +154,47 @@ class Look:
         interval = (platform or {}).get("spec", {}).get("driftInterval")
         return drift_seconds(interval, self.services.options.drift_interval)
 
-    def tell(self, done: Sequence[Action], echoes: Collection[PhysicalKey] = ()) -> None:
+    def rest(self) -> float:
+        """Seconds until an object is looked at with which all is well, though nothing happened.
+
+        What changes on AWS the drift rounds find; this is for what nobody tells.
+        """
+        return BACKSTOP * self.drift()
+
+    def tell(
+        self,
+        done: Sequence[Action],
+        echoes: Collection[PhysicalKey] = (),
+        drifted: Collection[PhysicalKey] = (),
+    ) -> None:
         """Events for what was done: what had changed behind our back, and what stays behind.
 
         ``echoes`` were written by ourselves a moment ago: AWS may still show them as they were.
+        ``drifted`` were found otherwise than they had been left.
         """
         known = {entry.key for entry in self.entries if entry.state == "Ready"}
         synced = find(self.obj.get("status") or {}, SYNCED) or {}
-        settled = self.same_wish and synced.get("observedGeneration") == self.generation
+        settled = synced.get("observedGeneration") == self.generation
+        mine = known if self.same_wish else known.intersection(drifted)
         for action in done:
             if action.verb is Verb.RETAIN:
                 note = f"{action.kind} {action.name} {action.reason}: it stays on AWS"
                 self.services.events.say(self.obj, "Retained", note)
-            elif settled and (action.kind, action.name) in known.difference(echoes):
+            elif action.verb is Verb.ADOPT:
+                note = (
+                    f"{action.kind} {action.name} was there before: taken over, and it stays when "
+                )
+                self.services.events.say(self.obj, "Adopted", note + "this object goes")
+            elif settled and (action.kind, action.name) in mine.difference(echoes):
                 self.services.events.warn(self.obj, "DriftCorrected", drift_note(action))
+                self.services.metrics.mended(action.kind)
 
     def applied(self, result: Applied) -> Halt | None:
         """Take over what an apply came to. Returns why the object is not synced, or None."""
-        self.tell(result.done, result.echoes)
+        self.tell(result.done, result.echoes, result.drifted)
         self.enter(result.entries)
         self.services.metrics.owns(self.key, result.entries)
+        self.services.metrics.acted(result.done)
         if result.problems:
             return halt_of([problem.error for problem in result.problems])
         if result.waiting:
@@ -194,23 +222,34 @@ class Look:
             iso(self.services.now()),
         )
         self.status["observedGeneration"] = self.generation
+        self.services.metrics.says(self.key, self.status["conditions"])
         asked = annotation(self.obj, RECONCILE_AT)
         if asked is not None:
             self.status["reconcileAt"] = asked
         status = {name: value for name, value in self.status.items() if value is not None}
         if status != (self.obj.get("status") or {}):
             self._send(status)
+        if halt is None or halt.synced:
+            self.services.metrics.synced(self.key, self.generation)
         if halt is None:
             if not was_ready:
                 self.services.events.say(self.obj, "Ready", ready or ALL_WELL)
-            return Result("suspended" if self.suspended else "converged", self.drift())
-        if halt.stalled or (was_ready and not halt.synced):
+            outcome = "suspended" if self.suspended else "converged"
+            return Result(outcome, self.rest(), at_latest=self._until_due())
+        if halt.stalled or (was_ready and not halt.synced) or is_deleting(self.obj):
             self.services.events.warn(self.obj, halt.reason, halt.message)
         outcome = halt.reason.lower() if halt.stalled else "progressing"
         waits = halt.after is None and not halt.stalled
         if halt.stalled or halt.reason in RETRIED:
             return Result(outcome, halt.after, failed=True)
         return Result(outcome, self.drift() if waits else halt.after)
+
+    def _until_due(self) -> float | None:
+        """Seconds until a condition changes by itself; None where none does."""
+        if self.due is None:
+            return None
+        left = (self.due - self.services.now()).total_seconds()
+        return left + DUE_SLACK if left > 0 else None
 
     def _conditions(self, halt: Halt | None, ready: str, reason: str) -> list[Condition]:
         if halt is None:

@@ -10,9 +10,12 @@ from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.claims import lost_claims
+from weir.reconcile.guards import check_account
 from weir.reconcile.look import Halt, Look
+from weir.reconcile.moves import take_over
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
+    abandoned,
     converge,
     deletion_time,
     follow_runs,
@@ -50,13 +53,15 @@ def reconcile(services: Services, obj: Object) -> Result:
 def _converge(look: Look, pipeline: Pipeline) -> Halt | None:
     services, view = look.services, view_of(look.services)
     platform, platform_obj = need_platform(view, pipeline.spec.platform)
-    sources = _need_sources(view, pipeline)
-    _check_handover(look.obj, pipeline, sources)
-    _check_claims(look, view, platform)
+    sources = need_sources(view, pipeline)
+    check_handover(look.obj, pipeline, sources)
+    check_claims(services, view, platform, look.obj)
     context = blueprints.context_of(services, view, platform, platform_obj, pipeline.namespace)
-    wanted = blueprints.pipeline_wanted(context, pipeline, sources, look.obj)
+    check_account(look, platform, platform_obj)
     world = services.worlds.of(platform)
-    halt = converge(look, world, wanted, "adopt" in context.grant.allow)
+    take_over(look, view, context, world)
+    wanted = blueprints.pipeline_wanted(context, pipeline, sources, look.obj)
+    halt = converge(look, world, wanted, lambda one: context.grant.may_adopt(one.name))
     schedule = pipeline.spec.trigger.schedule if pipeline.spec.trigger else None
     follow_runs(
         look,
@@ -69,7 +74,8 @@ def _converge(look: Look, pipeline: Pipeline) -> Halt | None:
     return halt
 
 
-def _need_sources(view: View, pipeline: Pipeline) -> dict[str, DataSource]:
+def need_sources(view: View, pipeline: Pipeline) -> dict[str, DataSource]:
+    """The sources that a Pipeline names, which must all be there and on its Platform."""
     names = [ref.name for ref in pipeline.spec.sources]
     found = view.sources(pipeline.namespace, names)
     missing = [name for name in names if name not in found]
@@ -89,7 +95,7 @@ def _need_sources(view: View, pipeline: Pipeline) -> dict[str, DataSource]:
     return found
 
 
-def _check_handover(obj: Object, pipeline: Pipeline, sources: dict[str, DataSource]) -> None:
+def check_handover(obj: Object, pipeline: Pipeline, sources: dict[str, DataSource]) -> None:
     """A source with a managed child is driven by that child alone."""
     owners = {one.get("uid") for one in obj["metadata"].get("ownerReferences") or []}
     for name in blueprints.primaries_of(pipeline):
@@ -105,10 +111,11 @@ def _check_handover(obj: Object, pipeline: Pipeline, sources: dict[str, DataSour
             )
 
 
-def _check_claims(look: Look, view: View, platform: Platform) -> None:
+def check_claims(services: Services, view: View, platform: Platform, obj: Object) -> None:
+    """Refuse what an older Pipeline holds."""
     sources = {Key.of(one): one for one in view.of_kind("DataSource")}
-    buckets = bucket_names(platform, look.services.options.cluster)
-    lost = lost_claims(look.obj, view.users(platform.name), sources, buckets)
+    buckets = bucket_names(platform, services.options.cluster)
+    lost = lost_claims(obj, view.users(platform.name), sources, buckets)
     if lost:
         claim, holder = lost[0]
         raise Halt(
@@ -120,6 +127,8 @@ def _check_claims(look: Look, view: View, platform: Platform) -> None:
 
 
 def _delete(look: Look, pipeline: Pipeline) -> Result:
+    if abandoned(look):
+        return Result("deleted")
     try:
         halt = _take_down(look, pipeline)
     except Halt as found:
@@ -134,8 +143,8 @@ def _take_down(look: Look, pipeline: Pipeline) -> Halt | None:
     if not look.entries:
         return None
     services, view = look.services, view_of(look.services)
-    platform = platform_for_deletion(view, pipeline.spec.platform, look.entries)
-    policy = _policy(view, look.obj)
+    platform = platform_for_deletion(view, look, pipeline.spec.platform)
+    policy = deletion_policy(view, look.obj)
     return take_down(
         look,
         services.worlds.of(platform),
@@ -146,7 +155,7 @@ def _take_down(look: Look, pipeline: Pipeline) -> Halt | None:
     )
 
 
-def _policy(view: View, obj: Object) -> str:
+def deletion_policy(view: View, obj: Object) -> str:
     """The deletion policy: a managed Pipeline has its source's."""
     for one in obj["metadata"].get("ownerReferences") or []:
         source = view.get(Key("DataSource", obj["metadata"]["namespace"], one["name"]))

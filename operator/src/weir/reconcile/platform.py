@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
 from weir.kube.client import Object
 from weir.kube.keys import SQL_DONE, Key, annotation, is_deleting
 from weir.reconcile import keypolicy
 from weir.reconcile import wanted as blueprints
+from weir.reconcile.guards import check_account
 from weir.reconcile.look import Halt, Look, halt_of
 from weir.reconcile.services import Result, Services
-from weir.reconcile.steps import converge, deletion_time, owner_of, paused, take_down, view_of
+from weir.reconcile.steps import (
+    abandoned,
+    converge,
+    deletion_time,
+    owner_of,
+    paused,
+    take_down,
+    view_of,
+)
 from weir.reconcile.view import parse
 from weir.reconcile.world import World
 from weir_contract.codec import digest
@@ -24,6 +35,9 @@ def reconcile(services: Services, obj: Object) -> Result:
     """One look at a Platform."""
     look = Look(services, obj)
     platform = parse(Platform, obj)
+    if is_deleting(obj) and abandoned(look):
+        services.worlds.forget(platform.name)
+        return Result("deleted")
     stopped = None if is_deleting(obj) else paused(look)
     if stopped is not None:
         return stopped
@@ -48,6 +62,7 @@ def _verify(services: Services, platform: Platform) -> None:
 
 def _converge(look: Look, platform: Platform) -> Halt | None:
     services, view = look.services, view_of(look.services)
+    check_account(look, platform, look.obj)
     _verify(services, platform)
     world = services.worlds.of(platform)
     look.status["accountId"] = world.session.account_id
@@ -58,7 +73,7 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     shut_out = _key_fault(world, platform)
     if shut_out is not None:
         return shut_out
-    halt = converge(look, world, wanted, adopt_granted=True)
+    halt = converge(look, world, wanted, lambda _resource: True)
     look.status["links"] = blueprints.links(context, wanted.resources)
     return halt or _sql_by_hand(look, context)
 
@@ -113,16 +128,22 @@ def _sql_by_hand(look: Look, context: blueprints.Context) -> Halt | None:
     )
 
 
+def in_use(users: Sequence[Object]) -> Halt:
+    """Why a Platform does not go yet."""
+    names = ", ".join(str(Key.of(one)) for one in users[:SHOWN_USERS])
+    more = f" and {len(users) - SHOWN_USERS} more" if len(users) > SHOWN_USERS else ""
+    return Halt("InUse", f"still used by {names}{more}: the Platform goes when they are gone")
+
+
 def _take_down(look: Look, platform: Platform) -> Halt | None:
     services, view = look.services, view_of(look.services)
     users = view.users(platform.name)
     if users:
-        names = ", ".join(str(Key.of(one)) for one in users[:SHOWN_USERS])
-        more = f" and {len(users) - SHOWN_USERS} more" if len(users) > SHOWN_USERS else ""
         look.status["users"] = len(users)
-        return Halt("InUse", f"still used by {names}{more}: the Platform goes when they are gone")
+        return in_use(users)
     if not look.entries:
         return None
+    check_account(look, platform, look.obj)
     _verify(services, platform)
     return take_down(
         look,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
 from weir.kube.client import Object
 from weir.kube.conditions import FLOWING, is_true, unknown
-from weir.kube.keys import Key, is_paused, may_adopt
+from weir.kube.keys import ABANDON, Key, is_abandoned, is_paused, may_adopt
 from weir.reconcile.apply import NOT_OURS, Applied, Entry
+from weir.reconcile.guards import check_account, data_halt, gone_data, tell_left, withheld
 from weir.reconcile.inventory import COSTLY
 from weir.reconcile.look import SOON, Halt, Look, halt_of
-from weir.reconcile.runs import flowing, instant, run_status
+from weir.reconcile.runs import deadline, flowing, instant, iso, run_status
 from weir.reconcile.services import Result, Services
 from weir.reconcile.view import View, parse
 from weir.reconcile.world import World
@@ -78,8 +79,17 @@ def platform_entries(obj: Object) -> dict[str, Entry]:
     return {line["id"]: Entry.from_status(line) for line in lines}
 
 
-def converge(look: Look, world: World, wanted: Wanted, adopt_granted: bool) -> Halt | None:
-    """Bring AWS to what the object wants. Returns why it is not there yet, or None."""
+def converge(
+    look: Look, world: World, wanted: Wanted, may_take: Callable[[Resource], bool]
+) -> Halt | None:
+    """Bring AWS to what the object wants. Returns why it is not there yet, or None.
+
+    Parameters
+    ----------
+    may_take
+        Whether the Platform lets the object take over a resource that was there before; asked
+        where the object says ``weir.dev/adopt``.
+    """
     look.hold()
     mark = _fingerprint(wanted)
     look.same_wish = look.services.wishes.get(look.key) == mark
@@ -87,19 +97,23 @@ def converge(look: Look, world: World, wanted: Wanted, adopt_granted: bool) -> H
         for resource in wanted.resources:
             if look.forced or resource.kind in COSTLY:
                 world.inventory.drop(*resource.key)
+    asks = may_adopt(look.obj)
+    world.inventory.own(look.key, [resource.key for resource in wanted.resources])
     try:
+        gone = gone_data(look, world, wanted.resources)
         result = world.applier.apply(
             wanted.owner,
-            wanted.resources,
+            withheld(wanted.resources, {one.key for one in gone}),
             wanted.tags,
             look.entries,
-            adopt=adopt_granted and may_adopt(look.obj),
+            adopt=lambda resource: asks and may_take(resource),
             write_ahead=look.write_ahead,
         )
     except AwsError as error:
         return halt_of([error])
     look.services.wishes[look.key] = mark
-    return look.applied(result)
+    halt = look.applied(result)
+    return data_halt(gone) if gone else halt
 
 
 def _fingerprint(wanted: Wanted) -> str:
@@ -134,6 +148,12 @@ def follow_runs(
             success=success.timestamp() if success else 0.0,
         )
     created = instant(look.obj["metadata"].get("creationTimestamp"))
+    if not suspended:
+        look.due = deadline(
+            schedule,
+            timezone,
+            instant(look.status.get("lastSuccessTime")) or created or look.services.now(),
+        )
     look.flowing = flowing(
         look.status.get("lastRun"),
         look.status.get("lastSuccessTime"),
@@ -195,6 +215,7 @@ def _deleted(look: Look, result: Applied) -> Halt | None:
     look.tell(result.done)
     look.enter(result.entries)
     look.services.metrics.owns(look.key, result.entries)
+    look.services.metrics.acted(result.done)
     if result.problems:
         return halt_of([problem.error for problem in result.problems])
     return None
@@ -219,11 +240,11 @@ def _drain(look: Look, world: World, deleted_at: datetime) -> Halt | None:
             "Delete",
         )
         return None
-    names = ", ".join(arn.rpartition(":")[2] for arn in running[:3])
+    names = ", ".join(sorted(arn.rpartition(":")[2] for arn in running)[:3])
+    end = iso(deleted_at + timedelta(seconds=limit))
     return Halt(
         "Draining",
-        f"waits for {len(running)} running executions ({names}), for {limit - waited:.0f} s more "
-        "at most",
+        f"waits for {len(running)} running executions ({names}), until {end} at most",
         after=SOON,
     )
 
@@ -233,13 +254,37 @@ def deletion_time(look: Look) -> datetime:
     return instant(look.obj["metadata"].get("deletionTimestamp")) or look.services.now()
 
 
-def platform_for_deletion(view: View, name: str, entries: Sequence[Entry]) -> Platform:
-    """The Platform through which an object's resources are taken down."""
+def platform_for_deletion(view: View, look: Look, name: str) -> Platform:
+    """The Platform through which an object's resources are taken down.
+
+    Raises
+    ------
+    Halt
+        It is gone, or leads elsewhere by now.
+    """
     obj = view.get(Key("Platform", "", name))
     if obj is None:
         raise Halt(
             "PlatformNotFound",
-            f"Platform {name} is gone, so that {len(entries)} AWS resources can't be reached: create "
-            "it again, or delete them by hand (status.resources) and then remove the finalizer",
+            f"Platform {name} is gone, so that {len(look.entries)} AWS resources can't be reached: "
+            f'create it again, or annotate this object with {ABANDON}="true" to let it go and leave '
+            "them on AWS as they are",
+            stalled=True,
         )
-    return parse(Platform, obj)
+    platform = parse(Platform, obj)
+    check_account(look, platform, obj)
+    return platform
+
+
+def abandoned(look: Look) -> bool:
+    """Let an object go whose deletion says ``weir.dev/abandon``: what it has on AWS stays as it is.
+
+    The owner's tags stay too, so that the next object of the same name takes everything back.
+    """
+    if not is_abandoned(look.obj):
+        return False
+    mine = [entry for entry in look.entries if entry.state not in NOT_OURS]
+    if mine:
+        tell_left(look, mine, "abandoned")
+    look.release()
+    return True

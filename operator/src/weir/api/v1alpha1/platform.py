@@ -204,12 +204,18 @@ class Grant(Model):
     )
     redshift: RedshiftGrant | None = Field(None, description="Schemas.")
     egress: EgressGrant | None = Field(None, description="Hosts and addresses.")
-    allow: Annotated[list[Literal["adopt", "scripts", "delete"]], Field(max_length=3)] | None = (
-        Field(
-            None,
-            description="adopt: take over existing AWS resources; scripts: run Python of one's own in "
-            "jobs; delete: deletionPolicy Delete.",
-        )
+    allow: (
+        Annotated[list[Literal["adopt", "scripts", "delete", "move"]], Field(max_length=4)] | None
+    ) = Field(
+        None,
+        description="adopt: take over existing AWS resources; scripts: run Python of one's own in "
+        "jobs; delete: deletionPolicy Delete; move: continue an object of another namespace "
+        "(weir.dev/moved-from), where both namespaces have it.",
+    )
+    adopt_names: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
+        None,
+        description="Which names adopt is for: names of AWS resources, Redshift schemas by their "
+        "name; patterns with *. Default: every name.",
     )
 
 
