@@ -258,7 +258,7 @@ class Applier:
     ) -> Plan:
         """What :meth:`apply` would do. Reads only."""
         wanted = {resource.key for resource in resources}
-        observed = self._observed_for_plan(owner, resources, tags, previous)
+        observed = self._inventory.get(wanted)
         gone = [entry for entry in previous if self._is_orphan(entry, wanted)]
         still = self._inventory.get(entry.key for entry in gone)
         orphans = [
@@ -267,44 +267,6 @@ class Applier:
             if entry.key in still
         ]
         return make_plan(owner, resources, observed, self.traits, tags, orphans, adopt)
-
-    def _observed_for_plan(
-        self,
-        owner: Owner,
-        resources: Sequence[Resource],
-        tags: Mapping[str, str],
-        previous: Sequence[Entry],
-    ) -> dict[PhysicalKey, Observed]:
-        """What there is: what a listing tells, and deep looks where no mark stands for the rest."""
-        sights, faults = self._inventory.see(resource.key for resource in resources)
-        for error in faults.values():
-            raise error
-        marks = {entry.key: entry.mark for entry in previous}
-        observed = {key: sight.observed for key, sight in sights.items()}
-        attributes: dict[tuple[str, str], str] = {}
-        for wave in waves(resources):
-            steps = [
-                self._judge(
-                    owner,
-                    replace(one, properties=resolve(one.properties, attributes)),
-                    sights.get(one.key),
-                    marks.get(one.key, ""),
-                    tags,
-                    adopt=True,
-                )
-                for one in wave
-            ]
-            deeper, faults = self._inventory.deepen(
-                step.action.resource.key for step in steps if step.hazy and step.action.resource
-            )
-            for error in faults.values():
-                raise error
-            for one in wave:
-                if one.key in deeper:
-                    observed[one.key] = deeper[one.key]
-                if one.key in observed:
-                    attributes |= attributes_of(one, observed[one.key])
-        return observed
 
     def apply(
         self,
@@ -595,9 +557,11 @@ class Applier:
         observed = sight.observed if sight is not None else None
         action = decide(owner, resource, observed, traits, tags, may_take(adopt, resource))
         hazy = False
-        if sight is not None and hides(resource, sight.observed, traits):
+        if sight is not None and sight.observed.unseen:
+            # Nothing is changed by a look that may have missed half of it.
             trusted = not sight.doubt and not sight.mark and prior == mark
-            hazy = not trusted or action.verb is not Verb.NONE
+            unsure = not trusted and hides(resource, sight.observed, traits)
+            hazy = unsure or action.verb in CHANGING
         return _Step(action, mark, prior, hazy)
 
     def _leave(self, step: _Step) -> _Done:

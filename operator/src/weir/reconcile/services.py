@@ -91,11 +91,14 @@ class Result:
     failed
         Whether the next look comes later at each failure in a row, and at the earliest after
         ``requeue_after``.
+    at_latest
+        Seconds until something changes by itself, which is looked at then and not later.
     """
 
     outcome: str
     requeue_after: float | None = None
     failed: bool = False
+    at_latest: float | None = None
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,33 @@ class View:
         return sorted(found, key=age)
 
 
-def recorded(view: View, platform: str) -> Iterator[tuple[str, str]]:
-    """``(kind, name)`` of all AWS resources that stand on a Platform's and its users' statuses."""
+@dataclass(frozen=True)
+class Recorded:
+    """The AWS resources that stand on an object's status, as ``(kind, name)``.
+
+    ``unmarked`` are those of which it does not say what was last applied.
+    """
+
+    owner: Key
+    keys: tuple[tuple[str, str], ...]
+    unmarked: tuple[tuple[str, str], ...]
+
+
+def recorded(view: View, platform: str) -> Iterator[Recorded]:
+    """What stands on the statuses of a Platform and of its users."""
     own = view.get(Key("Platform", "", platform))
     for obj in (*([own] if own else []), *view.users(platform)):
-        for line in (obj.get("status") or {}).get("resources") or []:
-            yield line["kind"], line["name"]
+        lines = (obj.get("status") or {}).get("resources") or []
+        if lines:
+            yield Recorded(
+                Key.of(obj),
+                tuple((line["kind"], line["name"]) for line in lines),
+                tuple(
+                    (line["kind"], line["name"])
+                    for line in lines
+                    if not line.get("mark") and line.get("state") == "Ready"
+                ),
+            )
 
 
 def age(obj: Object) -> tuple[str, Key]:

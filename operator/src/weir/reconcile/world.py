@@ -11,16 +11,18 @@ from weir.api.v1alpha1.platform import Platform
 from weir.aws.registry import adapters as registered_adapters
 from weir.aws.session import Assume, AwsSession, Observer, Target
 from weir.blueprint.config import seconds
+from weir.kube.keys import Key
 from weir.reconcile.apply import Applier
-from weir.reconcile.inventory import Inventory
+from weir.reconcile.inventory import Inventory, InventoryObserver
 from weir.reconcile.ledger import Ledger
+from weir.reconcile.view import Recorded
 from weir.resource import Adapter
 
 MakeAdapters = Callable[[AwsSession], Mapping[str, Adapter]]
 Fence = Callable[[], None]
 """Raises where a write may not start any more."""
-Expected = Callable[[str], Iterable[tuple[str, str]]]
-"""Platform name -> ``(kind, name)`` of every AWS resource that its objects are known to have."""
+Expected = Callable[[str], Iterable[Recorded]]
+"""Platform name -> every AWS resource that its objects are known to have."""
 
 
 def drift_seconds(platform_interval: str | None, bound: float) -> float:
@@ -86,6 +88,11 @@ class Worlds:
     expected
         Asked when a world is made: what the first look at each kind takes along, so that a restart
         costs listings of the account and not calls for each object.
+    slack
+        Times the drift interval for which an observation counts: more than one where drift rounds
+        (:class:`weir.reconcile.drift.DriftRounds`) renew it, so that readers wait for them.
+    watched
+        Told what the inventories save.
     fence_of
         Asked with the Platform's name when a world is made: called before each write of that world.
     """
@@ -100,6 +107,8 @@ class Worlds:
         make_adapters: MakeAdapters = registered_adapters,
         expected: Expected = lambda _platform: (),
         fence_of: Callable[[str], Fence | None] = lambda _platform: None,
+        slack: float = 1.0,
+        watched: InventoryObserver | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -109,6 +118,9 @@ class Worlds:
         self._make_adapters = make_adapters
         self._expected = expected
         self._fence_of = fence_of
+        self._slack = slack
+        self._watched = watched
+        self._intervals: dict[str, float] = {}
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -119,10 +131,24 @@ class Worlds:
             world = self._worlds.get(platform.name)
             if world is None or world.target != target:
                 world = self._make(target, self._fence_of(platform.name))
-                world.inventory.expect(self._expected(platform.name))
+                for one in self._expected(platform.name):
+                    world.inventory.expect(one.unmarked, deeply=True)
+                    world.inventory.own(one.owner, one.keys)
                 self._worlds[platform.name] = world
-            world.inventory.ttl = drift_seconds(platform.spec.drift_interval, self._ttl)
+            interval = drift_seconds(platform.spec.drift_interval, self._ttl)
+            self._intervals[platform.name] = interval
+            world.inventory.ttl = interval * self._slack
             return world
+
+    def interval(self, platform: str) -> float:
+        """Seconds between two drift rounds of a Platform."""
+        with self._lock:
+            return self._intervals.get(platform, self._ttl)
+
+    def disown(self, owner: Key) -> None:
+        """An object is gone: nobody is woken for what it had."""
+        for world in self.known().values():
+            world.inventory.own(owner, ())
 
     def known(self) -> dict[str, World]:
         """Platform name -> world, of those that were asked for."""
@@ -137,6 +163,6 @@ class Worlds:
     def _make(self, target: Target, fence: Fence | None) -> World:
         session = AwsSession(target, observer=self._observer, dry_run=self._dry_run, fence=fence)
         kinds = self._make_adapters(session)
-        inventory = Inventory(kinds, self._ttl, self._clock)
+        inventory = Inventory(kinds, self._ttl, self._clock, self._watched)
         applier = Applier(kinds, inventory, self._pool)
         return World(target, session, inventory, applier, Ledger(session))
