@@ -54,12 +54,11 @@ def manifests(documents: Sequence[Document], namespace: str | None, default: str
     others: dict[str, int] = {}
     for document in documents:
         body = document.body
-        if not isinstance(body, dict) or not _is_ours(body):
-            name = str(body.get("kind", "")) if isinstance(body, dict) else ""
-            others[name or "no object"] = others.get(name or "no object", 0) + 1
-            continue
-        if body["kind"] not in KINDS:
-            others[str(body["kind"])] = others.get(str(body["kind"]), 0) + 1
+        if body is None:
+            continue  # Nothing, or a comment, between two markers.
+        if not isinstance(body, dict) or not _is_ours(body) or body["kind"] not in KINDS:
+            name = str(body.get("kind") or "no object") if isinstance(body, dict) else "no object"
+            others[name] = others.get(name, 0) + 1
             continue
         obj = _placed(document, body, namespace, default)
         key = Key.of(obj)
