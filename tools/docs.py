@@ -1,6 +1,7 @@
 """Writes the generated pages of docs/, or with ``--check`` says which are stale.
 
-docs/reference.md comes from the models, docs/iam/ from the operator's own policy.
+docs/reference.md comes from the models, docs/iam/ from the operator's own policy, docs/metrics.md from
+its registry.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from metrics_page import page as metrics_page
 from reference import reference
 
 from weir.blueprint import operator_policy
@@ -19,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 def wanted() -> Iterator[tuple[Path, str]]:
     """Every generated page with its text."""
     yield ROOT / "docs" / "reference.md", reference()
+    yield ROOT / "docs" / "metrics.md", metrics_page()
     for name, text in operator_policy.files().items():
         yield ROOT / "docs" / "iam" / name, text
 

@@ -101,7 +101,7 @@ def test_every_metric_is_in_the_table() -> None:
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""
         names.add(family.name + suffix)
-    text = page("operations.md")
+    text = page("metrics.md")
     assert unnamed(names, text) == set()
     assert all(outcome in text for outcome in ROW_OUTCOMES)
 

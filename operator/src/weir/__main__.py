@@ -103,7 +103,7 @@ class Operator:
         self._workers = Workers(
             reconciler.reconcile, self._metrics, settings.workers, time.monotonic
         )
-        self._controller = Controller(self._store, self._workers)
+        self._controller = Controller(self._store, self._workers, self._metrics.edited)
         self._oversight = Oversight(
             self._kube, self._store, lambda: self._controller, settings.namespaces
         )

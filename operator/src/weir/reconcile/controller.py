@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from weir.kube.client import Object
@@ -13,11 +14,20 @@ from weir.reconcile.workers import Workers
 
 
 class Controller:
-    """Takes what the watches see, keeps the store, and feeds the queue."""
+    """Takes what the watches see, keeps the store, and feeds the queue.
 
-    def __init__(self, store: Store, workers: Workers) -> None:
+    ``edited`` is told of each new spec: whose it is, and its generation.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        edited: Callable[[Key, int], None] = lambda _key, _generation: None,
+    ) -> None:
         self._store = store
         self._workers = workers
+        self._edited = edited
 
     def seen(self, obj: Object, *, gone: bool, listed: bool = False) -> None:
         """An object was listed, added, changed or removed.
@@ -47,6 +57,8 @@ class Controller:
             self._workers.add(key, Lane.DRIFT if listed and _settled(obj) else Lane.EDIT)
         elif _asked(before) != _asked(obj):
             self._workers.add(key, Lane.EDIT)
+        if not listed and _generation(before) != _generation(obj):
+            self._edited(key, _generation(obj))
         if born or _shown(before) != _shown(obj):
             self._wake(self._around(key))
 
@@ -72,6 +84,10 @@ class Controller:
         for key in keys:
             if self._store.get(key) is not None:
                 self._workers.add(key, Lane.DEPENDENT)
+
+
+def _generation(obj: Object | None) -> int:
+    return 0 if obj is None else int(obj["metadata"].get("generation") or 0)
 
 
 def _asked(obj: Object | None) -> tuple[Any, ...]:

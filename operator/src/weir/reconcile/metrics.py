@@ -1,23 +1,36 @@
 """What Prometheus is told, named by its conventions.
 
-Numbers of single objects are gauges that go with the object: rows and runs come from the ledger, so
-that a restart loses nothing, and a counter would start again.
+Names of objects and of runs are no labels, but for the gauges of single objects, which a switch
+turns off and which go with the object. Rows and runs come from the ledger, so that a restart loses
+nothing, and a counter would start again.
 """
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from weir.aws.session import Call
 from weir.kube.keys import Key
 from weir.reconcile.apply import Entry
+from weir.reconcile.drift import Round
+from weir.reconcile.plan import Action, Verb
+from weir.reconcile.tallied import Tallied
 from weir_contract.runs import RunRecord
 
 SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
+EDIT_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
+CONDITIONS = ("Ready", "Synced", "Flowing")
+"""Conditions whose states are counted."""
+ERROR_NAME = re.compile(r"[A-Z][A-Za-z.]{0,63}")
+"""The name of an error's class. What is none is counted as ``Other``: it may hold anything."""
 
 ROW_OUTCOMES = (
     "quarantined",
@@ -30,6 +43,35 @@ ROW_OUTCOMES = (
 )
 
 
+FOUND = frozenset({"changed", "gone", "appeared"})
+"""Findings of a drift round that are drift; the others are of our own doing, or of AWS's."""
+
+Lines = Mapping[str, tuple[int, float]]
+"""Lane -> keys that are due, and seconds for which the oldest of them has been."""
+
+
+class _Queue(Collector):
+    """Asks the queue when Prometheus does: between two takes, what waits grows older."""
+
+    def __init__(self) -> None:
+        self.lines: Callable[[], Lines] = dict
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Depth and age by lane."""
+        depth = GaugeMetricFamily(
+            "weir_queue_depth", "Objects that are due, by lane.", labels=["lane"]
+        )
+        oldest = GaugeMetricFamily(
+            "weir_queue_oldest_seconds",
+            "For how long the object that has waited longest has been due, by lane.",
+            labels=["lane"],
+        )
+        for lane, (count, age) in self.lines().items():
+            depth.add_metric([lane.lower()], count)
+            oldest.add_metric([lane.lower()], age)
+        return (depth, oldest)
+
+
 class Metrics:
     """All metrics of one operator process.
 
@@ -39,12 +81,22 @@ class Metrics:
         Where they are registered.
     per_object
         Whether metrics that carry an object's name are kept.
+    clock
+        Seconds that only grow.
     """
 
-    def __init__(self, registry: CollectorRegistry, per_object: bool = True) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        per_object: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = _Queue()
+        registry.register(self._queue)
         self._per_object = per_object
+        self._clock = clock
         self._lock = threading.Lock()
-        self._states: dict[Key, Tally[tuple[str, str]]] = {}
+        self._edits: dict[Key, tuple[int, float]] = {}
         self.reconciles = Counter(
             "weir_reconcile", "Reconciles.", ["kind", "outcome"], registry=registry
         )
@@ -68,14 +120,112 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.resources = Gauge(
-            "weir_resources",
-            "AWS resources by kind and state.",
-            ["kind", "state"],
+        self.throttles = Counter(
+            "weir_aws_throttles",
+            "Tries of AWS API calls that AWS refused because there were too many.",
+            ["service"],
             registry=registry,
         )
-        self.queue_depth = Gauge(
-            "weir_queue_depth", "Objects that are due, by lane.", ["lane"], registry=registry
+        self.throttle_seconds = Counter(
+            "weir_aws_throttle_wait_seconds",
+            "Time for which calls were held back: after a throttled try, and by the adaptive limit.",
+            ["service"],
+            registry=registry,
+        )
+        self.inventory_resources = Counter(
+            "weir_inventory_resources",
+            "Resources that somebody wanted to know of, by where the answer came from: memory (no "
+            "call), listing (shared by all of the kind), deep (calls for each).",
+            ["kind", "source"],
+            registry=registry,
+        )
+        self.inventory_looks = Counter(
+            "weir_inventory_looks",
+            "Looks at a kind on AWS: listing or deep.",
+            ["kind", "source"],
+            registry=registry,
+        )
+        self.actions = Counter(
+            "weir_actions",
+            "What was done to AWS resources: create, update, replace, delete, adopt, retain.",
+            ["verb", "kind"],
+            registry=registry,
+        )
+        self.drift_found = Counter(
+            "weir_drift_found",
+            "Resources that were found otherwise than they were known: changed, gone, appeared.",
+            ["kind", "what"],
+            registry=registry,
+        )
+        self.drift_mended = Counter(
+            "weir_drift_mended",
+            "Resources that others had changed or deleted and that were put right.",
+            ["kind"],
+            registry=registry,
+        )
+        self.round_seconds = Histogram(
+            "weir_drift_round_seconds",
+            "Time of one drift round: a look at all that a Platform's objects have.",
+            ["outcome"],
+            buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300),
+            registry=registry,
+        )
+        self.edit_seconds = Histogram(
+            "weir_edit_to_synced_seconds",
+            "From the sight of a new spec to Synced with it.",
+            ["kind"],
+            buckets=EDIT_SECONDS,
+            registry=registry,
+        )
+        self.resources = Tallied(
+            Gauge(
+                "weir_resources",
+                "AWS resources by kind and state.",
+                ["kind", "state"],
+                registry=registry,
+            )
+        )
+        self.objects = Tallied(
+            Gauge(
+                "weir_objects",
+                "Objects by what their conditions say.",
+                ["kind", "condition", "status", "reason"],
+                registry=registry,
+            )
+        )
+        self.last_runs = Tallied(
+            Gauge(
+                "weir_last_runs",
+                "Objects by how their last run ended; error is the class of what failed.",
+                ["kind", "state", "error"],
+                registry=registry,
+            )
+        )
+        self.last_run_rows = Tallied(
+            Gauge(
+                "weir_last_run_rows",
+                "Rows of the last runs of all objects, by outcome.",
+                ["kind", "outcome"],
+                registry=registry,
+            )
+        )
+        self.lease_held = Gauge(
+            "weir_lease_held",
+            "1 where this replica works for the Platform; none for objects without one.",
+            ["platform"],
+            registry=registry,
+        )
+        self.lease_transitions = Gauge(
+            "weir_lease_transitions",
+            "How often the Platform's lease was acquired so far, as of this replica's last turn.",
+            ["platform"],
+            registry=registry,
+        )
+        self.failovers = Counter(
+            "weir_failovers",
+            "Leases taken from a replica that had stopped renewing them.",
+            ["platform"],
+            registry=registry,
         )
         names = ["namespace", "name"]
 
@@ -103,41 +253,110 @@ class Metrics:
         """An AWS call has ended: the observer of :class:`weir.aws.session.AwsSession`."""
         self.aws_calls.labels(call.service, call.operation, call.outcome).inc()
         self.aws_call_seconds.labels(call.service, call.operation).observe(call.seconds)
+        if call.throttles:
+            self.throttles.labels(call.service).inc(call.throttles)
+        if call.held > 0:
+            self.throttle_seconds.labels(call.service).inc(call.held)
+
+    def served(self, kind: str, count: int) -> None:
+        """Resources of a kind were known, so that nobody asked AWS for them."""
+        self.inventory_resources.labels(kind, "memory").inc(count)
+
+    def looked(self, kind: str, count: int, deep: bool) -> None:
+        """One look at a kind took so many resources along."""
+        source = "deep" if deep else "listing"
+        self.inventory_looks.labels(kind, source).inc()
+        self.inventory_resources.labels(kind, source).inc(count)
+
+    def acted(self, actions: Iterable[Action]) -> None:
+        """This was done."""
+        for action in actions:
+            if action.verb is not Verb.NONE:
+                self.actions.labels(action.verb.value, action.kind).inc()
+
+    def rounded(self, done: Round) -> None:
+        """A drift round has ended."""
+        self.round_seconds.labels("partial" if done.faults else "whole").observe(done.seconds)
+        for finding in done.findings:
+            if finding.what in FOUND:
+                self.drift_found.labels(finding.kind, finding.what).inc()
+
+    def mended(self, kind: str) -> None:
+        """What others had done to a resource was put right."""
+        self.drift_mended.labels(kind).inc()
+
+    def edited(self, key: Key, generation: int) -> None:
+        """An object was seen with a new spec."""
+        with self._lock:
+            known = self._edits.get(key)
+            if known is None or known[0] < generation:
+                self._edits[key] = (generation, self._clock())
+
+    def synced(self, key: Key, generation: int) -> None:
+        """AWS matches an object's spec of a generation."""
+        with self._lock:
+            known = self._edits.get(key)
+            if known is None or known[0] > generation:
+                return
+            del self._edits[key]
+            seconds = self._clock() - known[1]
+        self.edit_seconds.labels(key.kind).observe(seconds)
+
+    def says(self, key: Key, conditions: Iterable[Mapping[str, str]]) -> None:
+        """An object's conditions are these now."""
+        self.objects.put(
+            key,
+            Tally(
+                (key.kind, one["type"], one["status"], one.get("reason", ""))
+                for one in conditions
+                if one["type"] in CONDITIONS
+            ),
+        )
 
     def reconciled(self, kind: str, outcome: str, seconds: float) -> None:
         """A reconcile has ended."""
         self.reconciles.labels(kind, outcome).inc()
         self.reconcile_seconds.labels(kind).observe(seconds)
 
-    def depth(self, lanes: Mapping[str, int]) -> None:
-        """How many keys are due, by lane."""
-        for lane, count in lanes.items():
-            self.queue_depth.labels(lane.lower()).set(count)
+    def held(self, platform: str, *, held: bool, transitions: int) -> None:
+        """A Platform's lease was gained, or has gone."""
+        self.lease_held.labels(platform or "none").set(held)
+        self.lease_transitions.labels(platform or "none").set(transitions)
+
+    def took_over(self, platform: str) -> None:
+        """A lease was taken from a replica that had stopped renewing it."""
+        self.failovers.labels(platform or "none").inc()
+
+    def follow(self, lines: Callable[[], Lines]) -> None:
+        """Tell of a queue from now on.
+
+        Parameters
+        ----------
+        lines
+            What waits, asked at each scrape.
+        """
+        self._queue.lines = lines
 
     def owns(self, key: Key, entries: Sequence[Entry]) -> None:
         """An object's AWS resources are these now."""
-        with self._lock:
-            tally = Tally((entry.kind, entry.state) for entry in entries)
-            before = self._states.get(key, Tally())
-            if tally:
-                self._states[key] = tally
-            else:
-                self._states.pop(key, None)
-            for labels in {*tally, *before}:
-                count = sum(one[labels] for one in self._states.values())
-                if count:
-                    self.resources.labels(*labels).set(count)
-                else:
-                    self.resources.remove(*labels)
+        self.resources.put(key, Tally((entry.kind, entry.state) for entry in entries))
 
     def ran(self, key: Key, record: RunRecord, lag: float, seconds: float, success: float) -> None:
         """An object's newest run; times in seconds, ``success`` since 1970 or 0 for none."""
+        rows = {"total": record.rows} | {
+            outcome: sum(getattr(stage, outcome) or 0 for stage in record.account)
+            for outcome in ROW_OUTCOMES
+        }
+        error = record.failure.error if record.failure else ""
+        named = error if not error or ERROR_NAME.fullmatch(error) else "Other"
+        self.last_runs.put(key, {(key.kind, record.state, named): 1})
+        self.last_run_rows.put(
+            key, {(key.kind, outcome): count for outcome, count in rows.items() if count}
+        )
         if not self._per_object:
             return
         gauges, name = self._gauges[key.kind], (key.namespace, key.name)
-        gauges["rows"].labels(*name, "total").set(record.rows)
-        for outcome in ROW_OUTCOMES:
-            count = sum(getattr(stage, outcome) or 0 for stage in record.account)
+        for outcome, count in rows.items():
             gauges["rows"].labels(*name, outcome).set(count)
         gauges["bytes"].labels(*name).set(record.bytes)
         gauges["lag"].labels(*name).set(lag)
@@ -147,8 +366,11 @@ class Metrics:
             gauges["success"].labels(*name).set(success)
 
     def forget(self, key: Key) -> None:
-        """The object is gone, and all that was said of it."""
-        self.owns(key, ())
+        """The object is gone, or another's, and all that was said of it."""
+        for tallied in (self.resources, self.objects, self.last_runs, self.last_run_rows):
+            tallied.put(key, {})
+        with self._lock:
+            self._edits.pop(key, None)
         for name, gauge in self._gauges.get(key.kind, {}).items():
             if name == "rows":
                 for outcome in ("total", *ROW_OUTCOMES):

@@ -91,6 +91,14 @@ class KeyedQueue(Generic[K]):
         """Keys that are due, by lane, as of the last call that named a time."""
         return {lane: len(keys) for lane, keys in self._ready.items()}
 
+    def oldest(self, now: float) -> dict[Lane, float]:
+        """Seconds for which the key that has waited longest has been due, by lane; 0 for none."""
+        self._promote(now)
+        return {
+            lane: max(0.0, now - next(iter(keys.values()), now))
+            for lane, keys in self._ready.items()
+        }
+
     @property
     def active(self) -> frozenset[K]:
         """Keys that workers hold."""

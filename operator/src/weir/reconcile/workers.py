@@ -55,6 +55,14 @@ class Workers:
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(count)
         ]
+        metrics.follow(self.waiting)
+
+    def waiting(self) -> dict[str, tuple[int, float]]:
+        """By lane: keys that are due, and seconds for which the oldest of them has been."""
+        with self._changed:
+            now = self._clock()
+            oldest = self._queue.oldest(now)
+            return {lane.name: (n, oldest[lane]) for lane, n in self._queue.depth().items()}
 
     def start(self) -> None:
         """Start working."""
@@ -140,7 +148,6 @@ class Workers:
             while not self._stopping:
                 now = self._clock()
                 key = self._queue.take(now)
-                self._metrics.depth({lane.name: n for lane, n in self._queue.depth().items()})
                 if key is not None and not self._serves(key):
                     self._drop(key, now)
                     continue
