@@ -107,11 +107,21 @@ def aws(ministack: str) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def bucket(aws: Callable[[str], Any]) -> str:
+def new_bucket(aws: Callable[[str], Any]) -> Callable[[], str]:
+    """Makes a new bucket at each call."""
+
+    def make() -> str:
+        name = f"raw-{uuid.uuid4().hex[:12]}"
+        aws("s3").create_bucket(Bucket=name)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def bucket(new_bucket: Callable[[], str]) -> str:
     """A new bucket."""
-    name = f"raw-{uuid.uuid4().hex[:12]}"
-    aws("s3").create_bucket(Bucket=name)
-    return name
+    return new_bucket()
 
 
 @pytest.fixture

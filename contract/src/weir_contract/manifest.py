@@ -51,6 +51,8 @@ class LandedFile:
         quarantine; ``superseded``: it was overwritten or deleted before it could be read.
     reason
         Why it is not ``landed``.
+    waiting
+        Its place among the files that wait, which ends with this landing.
     """
 
     bucket: str
@@ -63,6 +65,7 @@ class LandedFile:
     rejected: int = 0
     state: Literal["landed", "duplicate", "rejected", "superseded"] = "landed"
     reason: str = ""
+    waiting: str = ""
 
 
 @dataclass(frozen=True)

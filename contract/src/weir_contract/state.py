@@ -19,6 +19,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``PIPELINE#ns/name`` | ``SWEPT#source`` | ``sequence``: up to it the sweep has looked | trigger |
 | ``PIPELINE#ns/name`` | ``REQUEST#hash`` | a run asked for by a PipelineRun (JSON in ``body``), put once | operator |
 | ``PIPELINE#ns/name`` | ``RUN#run`` | a pass's run record; ``run`` is of the request or the execution, its attempts write the same item | run control |
+| ``LEASE`` | ``EPOCH`` | ``epoch``, ``holder``: the latest replica of the operator that writes for the Platform | operator |
 | ``FEED#kind`` | ``time#object#run`` | pointer for readers that want what is new; expires | whoever writes a run |
 """
 
@@ -38,6 +39,9 @@ CONTENT = "CONTENT#"
 FLIGHT = "FLIGHT"
 FEED = "FEED#runs"
 """One partition of run records in order of time: readers ask for what is newer than they know."""
+
+LEASE = "LEASE"
+EPOCH = "EPOCH"
 
 RUN_RETENTION_SECONDS = 90 * 86_400
 FEED_RETENTION_SECONDS = 7 * 86_400

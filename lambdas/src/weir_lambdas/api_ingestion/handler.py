@@ -8,16 +8,13 @@ from typing import Any
 from weir_contract.sources import SourceConfig
 from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.aws import client
-from weir_lambdas.common.clock import SystemClock, iso
+from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
-from weir_lambdas.common.emf import emit
-from weir_lambdas.common.errors import ConfigInvalid
-from weir_lambdas.common.failures import failure_of, notice
-from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.landing.land import Lander, record_failure
+from weir_lambdas.landing.calls import asked, fail
+from weir_lambdas.landing.land import Lander
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -26,8 +23,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     Parameters
     ----------
     event
-        ``{"run", "scheduledTime"?, "execution"?, "input"?: {"requestedBy"?}}`` lands; ``{"action": "fail", "run", "error"}``
-        writes the failure to the ledger.
+        See :func:`weir_lambdas.landing.calls.asked`.
     context
         Lambda's context: its remaining time bounds the landing.
 
@@ -43,17 +39,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         The class name is what the state machine retries and catches by.
     """
     config = load_config(SourceConfig)
-    action = event.get("action", "land")
-    run = str(event.get("run") or str(event.get("execution", "")).rpartition(":")[2])
-    if not run:
-        raise ConfigInvalid("the event has neither run nor execution", "api_ingestion")
-    table = Table(client("dynamodb"), config.state_table)
-    execution = event.get("execution")
-    if action == "fail":
-        return _fail(config, table, run, execution, event.get("error") or {})
-    if action != "land":
-        raise ConfigInvalid(f"there is no action {action!r}; use land or fail", "api_ingestion")
-    clock = SystemClock()
+    table, clock = Table(client("dynamodb"), config.state_table), SystemClock()
+    call = asked(event, "api_ingestion")
+    if call.error is not None:
+        return fail(config, table, call, clock)
     lander = Lander(
         config,
         RestSource(config, Secrets(client("secretsmanager"), config.secrets, clock), clock),
@@ -62,24 +51,5 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    asked = (event.get("input") or {}).get("requestedBy")
-    landing = lander.land(
-        run, event.get("scheduledTime"), execution, (str(asked),) if asked else ()
-    )
+    landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     return landing.as_output()
-
-
-def _fail(
-    config: SourceConfig, table: Table, run: str, execution: str | None, error: Mapping[str, Any]
-) -> dict[str, Any]:
-    now = SystemClock().now()
-    failure = failure_of("land", error)
-    record_failure(table, config.id, run, execution, failure, iso(now))
-    emit(
-        config.metrics_namespace,
-        {"Namespace": config.namespace, "Source": config.name},
-        {"LandingsFailed": 1},
-        now,
-    )
-    log("ERROR", "landing failed", source=config.id, run=run, error=failure.error)
-    return dict(notice("DataSource", config.id, run, failure))

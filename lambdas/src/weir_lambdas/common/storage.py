@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -28,6 +29,21 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket or not slash:
         raise ConfigInvalid("is no s3://bucket/key URI", repr(uri))
     return bucket, key
+
+
+COPY_BYTES = 5 * 1024**3
+"""The largest object that one CopyObject copies."""
+
+PIECE_BYTES = 512 * 1024**2
+"""Bytes of one piece of a larger one; at most 10,000 pieces make an object."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A copy: its version id, and its content's SHA-256 in base64 where S3 has told it."""
+
+    version_id: str | None
+    sha256: str | None
 
 
 class Storage:
@@ -72,6 +88,75 @@ class Storage:
                 raise FileExistsError(f"s3://{bucket}/{key}") from error
             raise
         return _version(answer)
+
+    def copy(
+        self,
+        source: tuple[str, str, str | None],
+        etag: str,
+        size: int,
+        bucket: str,
+        key: str,
+    ) -> Copied:
+        """Copy an object within S3, if it still is the one that is meant.
+
+        Parameters
+        ----------
+        source
+            Bucket, key and version id.
+        etag
+            What it must have, without quotes.
+        size
+            Its bytes: above 5 GiB it is copied in pieces (S3 API Reference, *CopyObject*).
+
+        Raises
+        ------
+        FileNotFoundError
+            It was overwritten or deleted.
+        """
+        from_bucket, from_key, version = source
+        origin = {"Bucket": from_bucket, "Key": from_key}
+        if version:
+            origin["VersionId"] = version
+        try:
+            if size <= COPY_BYTES:
+                answer = self._s3.copy_object(
+                    Bucket=bucket,
+                    Key=key,
+                    CopySource=origin,
+                    CopySourceIfMatch=etag,
+                    ChecksumAlgorithm="SHA256",
+                    **self._encryption,
+                )
+                digest = (answer.get("CopyObjectResult") or {}).get("ChecksumSHA256")
+                return Copied(_version(answer), digest)
+            return Copied(self._copy_in_pieces(origin, etag, size, bucket, key), None)
+        except ClientError as error:
+            if error_code(error) in PRECONDITION_CODES | MISSING_CODES:
+                raise FileNotFoundError(f"s3://{from_bucket}/{from_key}") from error
+            raise
+
+    def _copy_in_pieces(
+        self, origin: dict[str, str], etag: str, size: int, bucket: str, key: str
+    ) -> str | None:
+        upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, **self._encryption)
+        where = {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
+        try:
+            pieces = []
+            for number, start in enumerate(range(0, size, PIECE_BYTES), 1):
+                end = min(start + PIECE_BYTES, size) - 1
+                answer = self._s3.upload_part_copy(
+                    **where,
+                    PartNumber=number,
+                    CopySource=origin,
+                    CopySourceIfMatch=etag,
+                    CopySourceRange=f"bytes={start}-{end}",
+                )
+                pieces.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            done = self._s3.complete_multipart_upload(**where, MultipartUpload={"Parts": pieces})
+        except BaseException:
+            self._s3.abort_multipart_upload(**where)
+            raise
+        return _version(done)
 
     def get(self, bucket: str, key: str) -> bytes:
         """Read an object.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from weir_contract.manifest import LandedFile
+from weir_contract.manifest import LandedFile, Manifest, Part
+from weir_lambdas.landing.infer import Inference
 
 Position = dict[str, Any]
 """Where an extraction goes on: plain JSON without secrets, so that a later call can read it."""
@@ -31,15 +32,21 @@ class Batch:
         What the next extraction is told then, plain JSON (``{}``: nothing).
     quarantined, files
         For files and mails: unreadable records that went to quarantine, and what was taken.
+    parts
+        Parts that the source has written itself, below ``Start.part_key``.
+    inference
+        What was seen of the records of these parts.
     """
 
-    lines: Sequence[bytes]
-    rows: Sequence[Mapping[str, Any]]
-    position: Position | None
+    lines: Sequence[bytes] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
+    position: Position | None = None
     cursor: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     quarantined: int = 0
     files: tuple[LandedFile, ...] = ()
+    parts: tuple[Part, ...] = ()
+    inference: Inference | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,9 @@ class Start:
         Seconds that the source may still take.
     enough
         Whether the source should stop at the next place from which it can go on.
+    part_key
+        Number and suffix of a part that the source writes itself -> its key in the raw zone. The
+        lease's epoch is in it: nobody else writes there.
     """
 
     run: str
@@ -69,6 +79,7 @@ class Start:
     position: Position | None
     remaining: Callable[[], float]
     enough: Callable[[], bool]
+    part_key: Callable[[int, str], str]
 
 
 class Source(Protocol):
@@ -82,8 +93,32 @@ class Source(Protocol):
     def resume_seconds(self) -> float:
         """How old a cut extraction may be for another run to go on with it (``inf``: any age)."""
 
+    @property
+    def queued(self) -> bool:
+        """Whether what is to be landed waits in a queue of the source's own: a run that is called
+        again then takes what is left, and does not give its last answer again."""
+        return False
+
     def batches(self, start: Start) -> Iterator[Batch]:
         """The records from ``start``; ends after a batch without a position, or once enough.
 
-        Where it raises a WeirError that does not spoil what came before, that is committed.
+        Where it raises a WeirError that does not spoil what came before, that is committed. A source
+        that gives no batch at all has nothing to land: no manifest is written.
         """
+
+    def prepare(self, newest: int, read: Callable[[int], Manifest]) -> None:
+        """Called under the lease before anything is landed.
+
+        Parameters
+        ----------
+        newest
+            The last committed manifest's sequence, 0 for none; whether its death kept the source
+            from hearing of it, the source must know itself.
+        read
+            Reads a manifest by its sequence.
+        """
+        del newest, read
+
+    def committed(self, manifest: Manifest) -> None:
+        """Called once a manifest is committed, unless the function dies before."""
+        del manifest

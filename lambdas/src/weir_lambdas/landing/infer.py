@@ -81,15 +81,23 @@ class Column:
         if kind == "integer" and abs(value) > 2**53:
             self.wide_integer = True
         if kind in ("integer", "number", "exact"):
-            self._measure(value)
+            self.measure(value)
 
-    def _measure(self, value: Any) -> None:
+    def measure(self, value: Any) -> None:
+        """Take one number's digits into account."""
         number = Decimal(str(value))
         if not number.is_finite():
             return
         exponent = int(number.as_tuple().exponent)
         self.scale = max(self.scale, -exponent, 0)
         self.integer_digits = max(self.integer_digits, number.adjusted() + 1, 1)
+
+    def merge(self, other: Column) -> None:
+        """Take what another stretch of the same column showed into account."""
+        self.kinds |= other.kinds
+        self.integer_digits = max(self.integer_digits, other.integer_digits)
+        self.scale = max(self.scale, other.scale)
+        self.wide_integer = self.wide_integer or other.wide_integer
 
     @property
     def type(self) -> str:
@@ -105,6 +113,14 @@ class Column:
                 return f"decimal({MAX_DECIMAL_DIGITS},{self.scale})"
             return "string"
         return next(iter(kinds)) if len(kinds) == 1 else "string"
+
+
+@dataclass(frozen=True)
+class SeenColumn:
+    """A whole column: the JSON type of its values, and what they could be."""
+
+    json_type: str
+    column: Column
 
 
 def column_name(key: str, taken: Iterable[str]) -> str:
@@ -152,15 +168,39 @@ class Inference:
             kind = kind_of(value) or "null"
             kind = JSON_KINDS.get(kind, "string" if kind == "timestamptz" else kind)
             self._shape.setdefault(key, set()).add(kind)
-            if self._open and key not in self._names and len(self._names) < MAX_COLUMNS:
-                self._names[key] = column_name(key, self._columns)
-                self._columns[self._names[key]] = Column()
-                self._paths[self._names[key]] = key
+            if self._open:
+                self._admit(key)
             if self._open and key in self._names:
                 self._columns[self._names[key]].see(value)
         if not self._open:
             for name, path in self._paths.items():
                 self._columns[name].see(value_at(row, path))
+
+    def see_columns(self, columns: Mapping[str, SeenColumn]) -> None:
+        """Take whole columns into account: top-level key -> what was seen of it."""
+        for key, seen in columns.items():
+            self._shape.setdefault(key, set()).add(seen.json_type)
+            self._take(key, seen.column)
+
+    def merge(self, other: Inference) -> None:
+        """Take what another has seen under the same contract into account."""
+        for key, kinds in other._shape.items():
+            self._shape.setdefault(key, set()).update(kinds)
+        for name, path in other._paths.items():
+            self._take(path, other._columns[name])
+
+    def _take(self, path: str, column: Column) -> None:
+        if self._open:
+            self._admit(path)
+        for name, known in self._paths.items():
+            if known == path:
+                self._columns[name].merge(column)
+
+    def _admit(self, key: str) -> None:
+        """A key becomes a column, if there is room for one more."""
+        if key not in self._names and len(self._names) < MAX_COLUMNS:
+            name = column_name(key, self._columns)
+            self._names[key], self._columns[name], self._paths[name] = name, Column(), key
 
     @property
     def types(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from weir_contract.codec import ContractError, dumps, loads
-from weir_contract.manifest import LandedFile, Manifest, part_key
+from weir_contract.manifest import LandedFile, Manifest, Part, part_key
 from weir_contract.rows import RowContract
 from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import SourceConfig
@@ -110,11 +110,17 @@ class Lander:
         checkpoint = self._checkpoints.acquire(run, budget + LEASE_MARGIN_SECONDS)
         committed, failure = False, None
         try:
-            if checkpoint.run == run and checkpoint.position is None:
+            self._source.prepare(checkpoint.sequence, self._checkpoints.read)
+            ended = checkpoint.run == run and checkpoint.position is None
+            if ended and not self._source.queued:
                 manifest = self._checkpoints.read(checkpoint.sequence)
             else:
-                manifest, failure = self._extract(checkpoint, run, scheduled_time, budget)
-                committed = True
+                found, failure = self._extract(checkpoint, run, scheduled_time, budget)
+                if found is None:
+                    self._checkpoints.release(checkpoint, run)
+                    return self._nothing(checkpoint, run, iso(started), execution, requested_by)
+                manifest, committed = found, True
+                self._source.committed(manifest)
             self._checkpoints.advance(replace(manifest, epoch=checkpoint.epoch), run)
         except BaseException:
             if not committed:
@@ -128,14 +134,20 @@ class Lander:
 
     def _extract(
         self, checkpoint: Checkpoint, run: str, scheduled_time: str | None, budget: float
-    ) -> tuple[Manifest, WeirError | None]:
-        """The committed manifest, and the error that ended the extraction early."""
+    ) -> tuple[Manifest | None, WeirError | None]:
+        """The committed manifest (None: there was nothing), and the error that ended it early."""
         config, now = self._config, self._clock.now()
         reserve = min(RESERVE_SECONDS, budget / 4)
         cut = self._goes_on(checkpoint)
         number = checkpoint.sequence + 1
         extraction = cut.extraction if cut else f"{run}#{number}"
         date = parse_time(scheduled_time, "scheduledTime") if scheduled_time else now
+
+        # The epoch is in the name: a writer whose lease was taken over can't touch a newer's part.
+        def key(part: int, suffix: str) -> str:
+            day = date.strftime("%Y-%m-%d")
+            return part_key(config.id, day, run, part, f"e{checkpoint.epoch}.{suffix}")
+
         start = Start(
             run=run,
             scheduled=date,
@@ -144,15 +156,14 @@ class Lander:
             position=dict(cut.position) if cut else None,
             remaining=lambda: self._remaining() - reserve / 2,
             enough=lambda: self._remaining() < reserve,
+            part_key=key,
         )
-        # The epoch is in the name: a writer whose lease was taken over can't touch a newer's part.
-        suffix = f"e{checkpoint.epoch}.jsonl.gz"
         inference = Inference(config.contract)
         last: Batch | None = None
-        quarantined, files = 0, list[LandedFile]()
+        quarantined, files, written = 0, list[LandedFile](), list[Part]()
         failure: WeirError | None = None
         with PartWriter(
-            lambda n: part_key(config.id, date.strftime("%Y-%m-%d"), run, n, suffix),
+            lambda n: key(n, "jsonl.gz"),
             lambda key, body: self._storage.put_new(config.raw_bucket, key, body, CONTENT_TYPE),
             self._part_bytes,
         ) as writer:
@@ -160,6 +171,9 @@ class Lander:
                 for batch in self._source.batches(start):
                     writer.write(batch.lines)
                     inference.see_all(batch.rows)
+                    if batch.inference is not None:
+                        inference.merge(batch.inference)
+                    written += batch.parts
                     quarantined += batch.quarantined
                     files += batch.files
                     last = batch
@@ -167,8 +181,10 @@ class Lander:
                 if last is None or last.position is None or error.spoils:
                     raise
                 failure = error
-            parts = writer.finish()
-        position = last.position if last else None
+            parts = (*writer.finish(), *written)
+        if last is None:
+            return None, None
+        position = last.position
         manifest = Manifest(
             source=config.id,
             sequence=number,
@@ -181,13 +197,13 @@ class Lander:
             cursor_before=checkpoint.cursor,
             cursor_after=self._cut(checkpoint, extraction, position)
             if position is not None
-            else (last.cursor if last and last.cursor is not None else checkpoint.cursor),
+            else (last.cursor if last.cursor is not None else checkpoint.cursor),
             fingerprint=inference.fingerprint,
             inferred=inference.types,
             complete=position is None,
             quarantined=quarantined,
             files=tuple(files),
-            state=None if position is not None else _text(last.state if last else {}),
+            state=None if position is not None else _text(last.state),
             extraction=extraction,
         )
         if manifest.rows:
@@ -250,6 +266,36 @@ class Lander:
         if self._table.update(*key, update):
             log("INFO", "contract grown", source=self._config.id, columns=[f.name for f in new])
 
+    def _nothing(
+        self,
+        checkpoint: Checkpoint,
+        run: str,
+        started: str,
+        execution: str | None,
+        requested_by: tuple[str, ...],
+    ) -> Landing:
+        """The record of a run that found nothing: it has looked, and all is well."""
+        now = self._clock.now()
+        known = read_record(self._table, source_pk(self._config.id), run)
+        if known is None:
+            account = (StageAccount("land", "land", 0, 0),)
+            write_record(
+                self._table,
+                RunRecord(
+                    run,
+                    "source",
+                    self._config.id,
+                    "Succeeded",
+                    started,
+                    finished=iso(now),
+                    execution=execution,
+                    account=account,
+                    requested_by=requested_by,
+                ),
+                now.timestamp(),
+            )
+        return Landing(run, checkpoint.sequence, 0, 0, True)
+
     def _record(
         self,
         manifest: Manifest,
@@ -264,6 +310,8 @@ class Lander:
         counted = known is not None and manifest.id in known.manifests
         before = known if known is not None else _blank(manifest, started, execution)
         rows = before.rows + (0 if counted else manifest.rows)
+        bad = sum(stage.quarantined for stage in before.account)
+        bad += 0 if counted else manifest.quarantined
         seconds = (now - parse_iso(before.started)).total_seconds()
         record = replace(
             before,
@@ -272,7 +320,9 @@ class Lander:
             manifests=before.manifests if counted else (*before.manifests, manifest.id),
             rows=rows,
             bytes=before.bytes + (0 if counted else manifest.bytes),
-            account=(StageAccount("land", "land", rows, rows, seconds=seconds),),
+            account=(
+                StageAccount("land", "land", rows + bad, rows, quarantined=bad, seconds=seconds),
+            ),
             seconds={"land": seconds},
             requested_by=requested_by or before.requested_by,
             failure=None,
@@ -286,6 +336,7 @@ class Lander:
                 {
                     "RowsLanded": manifest.rows,
                     "LandedBytes": manifest.bytes,
+                    "RowsQuarantined": manifest.quarantined,
                     "LandSeconds": seconds,
                     "Landings": 1,
                 },

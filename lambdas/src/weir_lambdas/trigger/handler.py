@@ -1,4 +1,5 @@
-"""The function ``trigger``: manifests, schedules and sweeps become executions of pipelines."""
+"""The function ``trigger``: manifests, schedules and sweeps become executions of pipelines, and files
+become executions of the sources that watch for them."""
 
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from weir_contract.manifest import parse_manifest_key
 from weir_lambdas.common.aws import client
-from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.clock import SystemClock, parse_iso
 from weir_lambdas.common.config import environment
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.file_processor.arrivals import arrive, located_in
 from weir_lambdas.metadata_extractor.control import MAX_ATTEMPTS
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 from weir_lambdas.trigger.flight import FlightBusy, Flights
@@ -81,12 +83,15 @@ class Trigger:
         return {"batchItemFailures": failed}
 
     def object_created(self, body: Mapping[str, Any]) -> None:
-        """Take one S3 event, in EventBridge's form; other objects than manifests are ignored."""
+        """Take one S3 event, in EventBridge's form: a manifest is for pipelines, another object for
+        the sources that watch it."""
         detail = body["detail"]
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
         parsed = parse_manifest_key(key) or parse_manifest_key(unquote_plus(key))
         if parsed is None or bucket != self.raw_bucket:
-            log("INFO", "no manifest", bucket=bucket, object=key)
+            at = parse_iso(str(body["time"])) if body.get("time") else self.clock.now()
+            sources = arrive(self.table, located_in(detail), at, self.clock, self.start_landing)
+            log("INFO", "file arrived", bucket=bucket, object=key, sources=sources)
             return
         source, sequence = parsed
         for pipeline, subscription in subscribers(self.table, source).items():
@@ -104,6 +109,10 @@ class Trigger:
         )
         if started:
             log("INFO", "execution started", pipeline=pipeline, execution=started)
+
+    def start_landing(self, machine: str) -> None:
+        """Start a source's state machine for what has arrived."""
+        self.executions.start(machine, new_name(self.clock), {"arrival": True})
 
     def sweep(self) -> dict[str, Any]:
         """Find what was lost. A pipeline that is being started is left to its starter."""

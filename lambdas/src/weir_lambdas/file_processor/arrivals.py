@@ -1,0 +1,134 @@
+"""How the ledger hears of a file: by S3's event, and by looking through the prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from weir_contract.sources import Files
+from weir_contract.state import CHECKPOINT, source_pk, watch_pk
+from weir_lambdas.common.clock import Clock, parse_iso
+from weir_lambdas.common.state import Table
+from weir_lambdas.file_processor.globs import matches
+from weir_lambdas.file_processor.ledger import Ledger
+from weir_lambdas.file_processor.reading import Located
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A source that watches a bucket.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``.
+    prefix, pattern
+        Which keys are meant; ``pattern`` is a glob below the prefix, empty for all.
+    machine
+        ARN of the state machine that lands them.
+    """
+
+    source: str
+    prefix: str
+    pattern: str
+    machine: str
+
+    def means(self, key: str) -> bool:
+        """Whether a key is one of the source's files. Folders' own marks are none."""
+        return watched(key, self.prefix, self.pattern)
+
+
+def watched(key: str, prefix: str, pattern: str | None) -> bool:
+    """Whether a key stands below a prefix, matches a glob there, and is no folder's mark."""
+    if not key.startswith(prefix) or key.endswith("/"):
+        return False
+    return not pattern or matches(key[len(prefix) :], pattern)
+
+
+def watches(table: Table, bucket: str) -> Iterator[Watch]:
+    """The sources that watch a bucket, as the operator has entered them."""
+    for item in table.query(watch_pk(bucket), ""):
+        yield Watch(
+            str(item["sk"]),
+            str(item.get("prefix", "")),
+            str(item.get("pattern", "")),
+            str(item["stateMachineArn"]),
+        )
+
+
+def located_in(detail: Mapping[str, Any]) -> Located:
+    """The object of an S3 event in EventBridge's form (S3 User Guide, *Event message structure*)."""
+    found = detail["object"]
+    return Located(
+        detail["bucket"]["name"],
+        found["key"],
+        str(found.get("etag", "")).strip('"'),
+        int(found.get("size", 0)),
+        found.get("version-id"),
+    )
+
+
+def arrive(
+    table: Table,
+    located: Located,
+    at: datetime,
+    clock: Clock,
+    start: Callable[[str], None],
+) -> list[str]:
+    """Enter an object at every source that means it, and see to it that each is landed.
+
+    The file is entered before the lease is looked at, and a landing looks for files once more after
+    it has given its lease back: there is no moment in between in which a file would be forgotten.
+
+    Parameters
+    ----------
+    start
+        Starts an execution of a state machine, by its ARN.
+
+    Returns
+    -------
+    list of str
+        The sources, ``namespace/name``.
+    """
+    sources = []
+    for watch in watches(table, located.bucket):
+        if not watch.means(located.key):
+            continue
+        sources.append(watch.source)
+        new = Ledger(table, watch.source).arrive(located, at)
+        if new and not lands(table, watch.source, clock):
+            start(watch.machine)
+    return sources
+
+
+def lands(table: Table, source: str, clock: Clock) -> bool:
+    """Whether a landing of the source holds its lease at this moment."""
+    item = table.get(source_pk(source), CHECKPOINT) or {}
+    return int(item.get("lease_until", 0)) > clock.now().timestamp()
+
+
+def sweep(s3: Any, ledger: Ledger, files: Files) -> int:
+    """Enter every file below the prefix that the ledger does not know: those that were there before
+    the source was, and those whose event was lost.
+
+    Returns
+    -------
+    int
+        Files that were new.
+    """
+    found, more = 0, dict[str, str]()
+    while True:
+        page = s3.list_objects_v2(Bucket=files.bucket, Prefix=files.prefix, **more)
+        for item in page.get("Contents", []):
+            if watched(item["Key"], files.prefix, files.pattern):
+                located = Located(
+                    files.bucket, item["Key"], item["ETag"].strip('"'), int(item["Size"])
+                )
+                at = item["LastModified"]
+                moment = at if isinstance(at, datetime) else parse_iso(str(at))
+                found += not ledger.known(located) and ledger.arrive(located, moment)
+        if not page.get("IsTruncated"):
+            return found
+        more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -1,0 +1,138 @@
+"""Which files have arrived, and what became of each: every one is landed once, whatever comes twice.
+
+A file is an object's bucket, key and etag. Its item is written once when it arrives, with a second
+one that waits to be landed. The manifest is the commit: whoever lands next settles the ledger by the
+manifests that it has not seen, so that a death between the two loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from weir_contract.codec import dumps, loads
+from weir_contract.manifest import LandedFile, Manifest
+from weir_contract.rows import RowContract
+from weir_contract.state import BODY, CONTENT, FILE, SETTLED, WAITING, files_pk, source_pk
+from weir_lambdas.common.clock import iso
+from weir_lambdas.common.state import Table, Update, putting, read_contract
+from weir_lambdas.file_processor.reading import Located
+
+
+def file_id(located: Located) -> str:
+    """Stands for one state of one object: 32 hexadecimal digits."""
+    text = "\0".join((located.bucket, located.key, located.etag))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that waits to be landed; ``sk`` is its place in the queue."""
+
+    sk: str
+    located: Located
+
+
+class Ledger:
+    """The files of one source.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``.
+    """
+
+    def __init__(self, table: Table, source: str) -> None:
+        self._table, self._source = table, source
+        self._pk, self._files = source_pk(source), files_pk(source)
+
+    def arrive(self, located: Located, at: datetime) -> bool:
+        """A file is there. Returns False where it was known already.
+
+        Parameters
+        ----------
+        at
+            When it was written to S3: files are landed in this order.
+        """
+        number = file_id(located)
+        body = dumps(located)
+        waiting = f"{WAITING}{iso(at)}#{number}"
+        return self._table.transact(
+            [
+                putting(self._files, f"{FILE}{number}", {BODY: body, "state": "waiting"}, new=True),
+                putting(self._pk, waiting, {BODY: body}),
+            ]
+        )
+
+    def known(self, located: Located) -> bool:
+        """Whether a file has arrived before."""
+        return self._table.get(self._files, f"{FILE}{file_id(located)}") is not None
+
+    def waiting(self, limit: int | None = None) -> Iterator[Arrived]:
+        """Files that are not landed, the oldest first."""
+        for item in self._table.query(self._pk, WAITING, limit=limit):
+            yield Arrived(str(item["sk"]), loads(Located, item[BODY]))
+
+    def landed_as(self, content: str, file: Located) -> str | None:
+        """The ``s3://`` URI of another file that was landed with that content, or None.
+
+        Parameters
+        ----------
+        content
+            The content's SHA-256 in hex.
+        """
+        item = self._table.get(self._files, f"{CONTENT}{content}")
+        if item is None or item.get("file") == file_id(file):
+            return None
+        return str(item["uri"])
+
+    def contract(self) -> RowContract | None:
+        """The source's frozen contract, or None before its first rows."""
+        return read_contract(self._table, self._source)
+
+    def settled(self) -> int:
+        """The sequence up to which the ledger agrees with the manifests."""
+        return int((self._table.get(self._pk, SETTLED) or {}).get("sequence", 0))
+
+    def settle(self, manifest: Manifest) -> None:
+        """Enter what a committed manifest has taken. May be called any number of times."""
+        for file in manifest.files:
+            self._enter(file, manifest.sequence)
+        self._table.update(
+            self._pk,
+            SETTLED,
+            Update(
+                "SET #sequence = :sequence",
+                {"sequence": manifest.sequence},
+                "attribute_not_exists(pk) OR #sequence < :sequence",
+            ),
+        )
+
+    def _enter(self, file: LandedFile, sequence: int) -> None:
+        located = Located(file.bucket, file.key, file.etag, file.bytes, file.version_id)
+        number = file_id(located)
+        if file.sha256 and file.state == "landed":
+            content = {"file": number, "uri": located.uri, "sequence": sequence}
+            self._table.put_new(self._files, f"{CONTENT}{file.sha256}", content)
+        self._table.update(
+            self._files,
+            f"{FILE}{number}",
+            Update(
+                "SET #state = :state, #sequence = :sequence, #reason = :reason, #rows = :rows",
+                {
+                    "state": file.state,
+                    "sequence": sequence,
+                    "reason": file.reason,
+                    "rows": file.rows,
+                },
+            ),
+        )
+        if file.waiting:
+            self._table.delete(self._pk, file.waiting)
+
+
+def unsettled(ledger: Ledger, newest: int) -> Sequence[int]:
+    """Sequences of the manifests that the ledger has not seen, up to the newest."""
+    return range(ledger.settled() + 1, newest + 1)

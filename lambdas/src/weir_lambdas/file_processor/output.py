@@ -1,0 +1,234 @@
+"""Where a file's records go: into parts of the raw zone, all of a file's or none."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from weir_contract.manifest import Part
+from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.parts import PartWriter
+from weir_lambdas.landing.records import dump_line, parse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+PARQUET = "application/vnd.apache.parquet"
+PARQUET_BYTES = 64 * 1024 * 1024
+"""Written bytes at which a Parquet part is closed: it is held in memory until then."""
+
+SAMPLE_RECORDS = 1_000
+"""Records of a file that are looked at for their shape where no type has to be told."""
+
+MAX_REJECTS = 100_000
+"""Records of one file that are put into quarantine; a file with more is not what it is said to be."""
+
+PutPart = Callable[[str, bytes, str], str | None]
+"""Key, body, content type -> version id."""
+
+
+class TooManyRejects(Exception):
+    """More records of a file are broken than anybody would look at."""
+
+
+@dataclass
+class Numbers:
+    """Numbers of the parts of one landing, by suffix."""
+
+    taken: dict[str, int] = field(default_factory=dict)
+
+    def next(self, suffix: str) -> int:
+        """The next number of a suffix, from 0."""
+        number = self.taken.get(suffix, -1) + 1
+        self.taken[suffix] = number
+        return number
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One record that can't be read: its line or row in the file, from 1, why, and its text."""
+
+    line: int
+    reason: str
+    record: str
+
+
+class FileOutput:
+    """The sink of one file. Nothing of it counts until :meth:`finish`.
+
+    Parameters
+    ----------
+    key
+        Number and suffix -> a part's key.
+    put
+        Writes a part.
+    numbers
+        Shared by the files of a landing.
+    look
+        Whether types have to be told; where all are known the look at each value is saved.
+    """
+
+    def __init__(
+        self,
+        key: Callable[[int, str], str],
+        put: PutPart,
+        numbers: Numbers,
+        inference: Inference,
+        look: bool,
+    ) -> None:
+        self._key, self._put, self._numbers = key, put, numbers
+        self._left = float("inf") if look else SAMPLE_RECORDS
+        self._look = look
+        self._lines: PartWriter | None = None
+        self._parquet: ParquetParts | None = None
+        self.inference = inference
+        self.rejects: list[Reject] = []
+
+    def __enter__(self) -> FileOutput:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lines is not None:
+            self._lines.__exit__(None, None, None)
+
+    def table(self, table: pa.Table) -> None:
+        """Records as columns."""
+        if table.num_rows == 0:
+            return
+        from weir_lambdas.file_processor.columns import columns_of
+
+        self.inference.see_columns(columns_of(table, self._look))
+        if self._parquet is None:
+            self._parquet = ParquetParts(self._key, self._put, self._numbers)
+        self._parquet.write(table)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """One record as JSON values."""
+        if self._left > 0:
+            self._left -= 1
+            self.inference.see(record)
+        self._write(dump_line(record))
+
+    def line(self, line: bytes) -> None:
+        """One record that is JSON already. A line that is no object goes on: the pipeline, which
+        reads every line, puts it into quarantine."""
+        self.look((line,))
+        self._write(line + b"\n")
+
+    def look(self, lines: Iterable[bytes]) -> None:
+        """Take records into account that are JSON already, without writing them."""
+        for line in lines:
+            if self._left <= 0:
+                return
+            self._left -= 1
+            try:
+                record = parse(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                self.inference.see(record)
+
+    def reject(self, line: int, reason: str, record: str) -> None:
+        """One record that can't be read.
+
+        Raises
+        ------
+        TooManyRejects
+            The file has more of them than :data:`MAX_REJECTS`.
+        """
+        if len(self.rejects) >= MAX_REJECTS:
+            raise TooManyRejects
+        self.rejects.append(Reject(line, reason, record))
+
+    def finish(self) -> tuple[Part, ...]:
+        """Write what is left, and give the file's parts."""
+        lines = self._lines.finish() if self._lines is not None else ()
+        tables = self._parquet.finish() if self._parquet is not None else ()
+        return (*lines, *tables)
+
+    def _write(self, line: bytes) -> None:
+        if self._lines is None:
+            suffix = "jsonl.gz"
+            self._lines = PartWriter(
+                lambda _: self._key(self._numbers.next(f"file.{suffix}"), f"file.{suffix}"),
+                lambda key, body: self._put(key, body, "application/gzip"),
+            )
+        self._lines.write([line])
+
+
+class ParquetParts:
+    """Tables of one shape after another as Parquet parts."""
+
+    def __init__(self, key: Callable[[int, str], str], put: PutPart, numbers: Numbers) -> None:
+        self._key, self._put, self._numbers = key, put, numbers
+        self._parts: list[Part] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._schema: pa.Schema | None = None
+        self._rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; a table of another shape begins another part."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is not None and not table.schema.equals(self._schema):
+            self._close()
+        if self._writer is None:
+            self._schema, self._rows = table.schema, 0
+            self._buffer = pa.BufferOutputStream()
+            self._writer = pq.ParquetWriter(
+                self._buffer, table.schema, compression="zstd", compression_level=1
+            )
+        self._writer.write_table(table)
+        self._rows += table.num_rows
+        if self._buffer.tell() >= PARQUET_BYTES:
+            self._close()
+
+    def finish(self) -> tuple[Part, ...]:
+        """Write what is left, and give all parts."""
+        if self._writer is not None:
+            self._close()
+        return tuple(self._parts)
+
+    def _close(self) -> None:
+        assert self._writer is not None and self._schema is not None
+        self._writer.close()
+        self._writer = None
+        body = self._buffer.getvalue()
+        data = memoryview(body)
+        key = self._key(self._numbers.next("parquet"), "parquet")
+        version = self._put(key, bytes(data), PARQUET)
+        digest = sha256(data).hexdigest()
+        self._parts.append(
+            Part(key, self._rows, len(data), digest, version, "parquet", shape_of(self._schema))
+        )
+
+
+def shape_of(schema: pa.Schema) -> str:
+    """Stands for a schema's columns and types: 16 hexadecimal digits."""
+    text = json.dumps([[one.name, str(one.type)] for one in schema])
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def quarantine_body(
+    rejects: list[Reject], run: str, source: str, sequence: int, file: str
+) -> bytes:
+    """Rejected records as gzip JSON lines, with the columns that a pipeline's quarantine has."""
+    lines = [
+        {
+            "run": run,
+            "stage": "land",
+            "source": source,
+            "sequence": sequence,
+            "reason": f"{file}, line {one.line}: {one.reason}",
+            "record": one.record,
+        }
+        for one in rejects
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return gzip.compress(text.encode("utf-8", "replace"), mtime=0)

@@ -1,0 +1,162 @@
+"""One object in S3 as a stream: read by ranges side by side, always the version that was meant."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from weir_lambdas.common.aws import error_code
+
+RANGE_BYTES = 8 * 1024 * 1024
+"""Bytes of one request: S3 advises 8 to 16 MB (S3 User Guide, *Performance guidelines*)."""
+
+AHEAD = 3
+"""Ranges asked for before they are needed: bounds memory to so many of them."""
+
+GONE_CODES = {"NoSuchKey", "NoSuchVersion", "404", "NotFound", "PreconditionFailed", "412"}
+"""The object was deleted, or overwritten since it was announced."""
+
+
+class Superseded(Exception):
+    """The object is no longer the one that was announced: overwritten or deleted."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """One state of one object. ``etag`` without quotes; ``size`` in bytes."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    version_id: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class S3File:
+    """A stream over one state of one object.
+
+    Every request carries ``If-Match``, so that bytes of two states never mix: an object that is
+    overwritten while it is read raises :class:`Superseded`. Of a bucket that keeps versions the
+    announced version is read, whatever came after.
+
+    Parameters
+    ----------
+    s3
+        An S3 client.
+    pool
+        Runs requests side by side.
+    """
+
+    def __init__(
+        self, s3: Any, located: Located, pool: ThreadPoolExecutor, range_bytes: int = RANGE_BYTES
+    ) -> None:
+        self._s3, self.located, self._pool = s3, located, pool
+        self._range = range_bytes
+        self._hash = hashlib.sha256()
+        self._hashed, self._told = 0, ""
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the content's hash is known without reading it again."""
+        return bool(self._told) or self._hashed == self.located.size
+
+    def told(self, sha256: str) -> None:
+        """S3 has said what the content's hash is, in hex."""
+        self._told = sha256
+
+    @property
+    def sha256(self) -> str:
+        """The content's hash in hex. Reads everything where nobody has yet."""
+        if not self.hashed:
+            for _ in self.chunks():
+                pass
+        return self._told or self._hash.hexdigest()
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes ``start`` to ``end``, the last one not included.
+
+        Raises
+        ------
+        Superseded
+            The object is another one now.
+        """
+        if start >= end:
+            return b""
+        located = self.located
+        version = {"VersionId": located.version_id} if located.version_id else {}
+        try:
+            answer = self._s3.get_object(
+                Bucket=located.bucket,
+                Key=located.key,
+                Range=f"bytes={start}-{end - 1}",
+                IfMatch=located.etag,
+                **version,
+            )
+            return bytes(answer["Body"].read())
+        except ClientError as error:
+            if error_code(error) in GONE_CODES:
+                raise Superseded(located.uri) from error
+            raise
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole content in order, a few ranges ahead of the reader."""
+        self._hash, self._hashed = hashlib.sha256(), 0
+        starts = iter(range(0, self.located.size, self._range))
+        flying: deque[Future[bytes]] = deque()
+
+        def launch() -> None:
+            start = next(starts, None)
+            if start is not None:
+                end = min(start + self._range, self.located.size)
+                flying.append(self._pool.submit(self.read, start, end))
+
+        for _ in range(AHEAD):
+            launch()
+        while flying:
+            chunk = flying.popleft().result()
+            launch()
+            self._hash.update(chunk)
+            self._hashed += len(chunk)
+            yield chunk
+
+    def seekable(self) -> io.BufferedReader:
+        """A file object that asks for what is read, for formats that jump about (zip, ORC)."""
+        return io.BufferedReader(_Seekable(self), RANGE_BYTES // 8)
+
+
+class _Seekable(io.RawIOBase):
+    def __init__(self, source: S3File) -> None:
+        self._source, self._at = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.located.size}
+        self._at = max(0, base[whence] + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._source.located.size)
+        data = self._source.read(self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,158 @@
+"""Files that are parts as they are: copied within S3, not written anew.
+
+The copy carries ``x-amz-copy-source-if-match``: an object that was overwritten meanwhile is not
+taken for the one that was looked at (S3 API Reference, *CopyObject* and *UploadPartCopy*).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from weir_contract.manifest import Part
+from weir_contract.sources import Parsing, SourceConfig
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.file_processor.output import FileOutput, Numbers, shape_of
+from weir_lambdas.file_processor.reading import S3File, Superseded
+from weir_lambdas.file_processor.unpack import STREAMS, Guard, Unreadable, sniff
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WHOLE_GZIP_BYTES = 64 * 1024 * 1024
+"""A larger gzip file is written anew as several parts: Spark can't split one."""
+
+Key = Callable[[int, str], str]
+
+
+def take_over(
+    storage: Storage,
+    source: S3File,
+    parsing: Parsing,
+    key: Key,
+    numbers: Numbers,
+    config: SourceConfig,
+    output: FileOutput,
+) -> tuple[Part, ...] | None:
+    """Copy a file that the pipeline can read as it is.
+
+    Returns
+    -------
+    tuple of Part or None
+        None where it has to be written anew: another format, compressed in a way that Spark does
+        not read, or with types or lines that it reads otherwise.
+
+    Raises
+    ------
+    Superseded
+        The object is another one by now.
+    Unreadable
+        It is not what it is said to be.
+    """
+    look = LOOKS.get(parsing.format)
+    seen = look(source, parsing, output) if look is not None else None
+    if seen is None:
+        return None
+    number = key(numbers.next(seen.suffix), seen.suffix)
+    located = source.located
+    try:
+        copied = storage.copy(
+            (located.bucket, located.key, located.version_id),
+            located.etag,
+            located.size,
+            config.raw_bucket,
+            number,
+        )
+    except FileNotFoundError as error:
+        raise Superseded(located.uri) from error
+    if copied.sha256 is not None and not source.hashed:
+        source.told(base64.b64decode(copied.sha256).hex())
+    part = replace(seen.part, key=number, sha256=source.sha256, version_id=copied.version_id)
+    return (part,)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file that can be copied: its part but for the key, and the key's suffix."""
+
+    part: Part
+    suffix: str
+
+
+def _parquet(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | None:
+    """Parquet by its footer alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from weir_lambdas.file_processor.columns import typed_columns
+    from weir_lambdas.file_processor.formats.columnar import is_plain
+
+    if source.read(0, 4) != b"PAR1":
+        if source.read(0, 4) == b"PARE":
+            raise Unreadable("it is an encrypted Parquet file")
+        if parsing.compression == "none":
+            raise Unreadable("it is no Parquet file")
+        return None
+    try:
+        file = pq.ParquetFile(source.seekable())
+        schema: pa.Schema = file.schema_arrow
+        rows = int(file.metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise Unreadable("it is no Parquet file, or its upload was cut off") from error
+    if not is_plain(schema):
+        return None
+    output.inference.see_columns(typed_columns(schema))
+    size = source.located.size
+    return Seen(Part("", rows, size, "", format="parquet", shape=shape_of(schema)), "copy.parquet")
+
+
+def _json_lines(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | None:
+    """JSON lines by counting them: what has an empty line, a byte order mark or another encoding is
+    written anew, since Spark would count otherwise."""
+    head = source.read(0, min(4, source.located.size))
+    kind = sniff(head) if parsing.compression == "auto" else parsing.compression
+    suffix = {"none": "copy.jsonl", "gzip": "copy.jsonl.gz"}.get(kind)
+    if suffix is None or not parsing.csv.encoding.lower().startswith(("utf-8", "utf8")):
+        return None
+    if kind == "gzip" and source.located.size > WHOLE_GZIP_BYTES:
+        return None
+    guard = Guard(parsing.max_bytes)
+    plain = guard.bounded(STREAMS[kind](guard.counting(source.chunks())))
+    rows = _count(plain, output)
+    if rows is None:
+        return None
+    return Seen(Part("", rows, source.located.size, ""), suffix)
+
+
+def _count(chunks: Iterator[bytes], output: FileOutput) -> int | None:
+    """Lines of a text, or None where one is empty or the text does not begin with a record."""
+    rows, tail, first = 0, b"", True
+    for chunk in chunks:
+        if not chunk:
+            continue
+        if first and chunk[:1] not in b"{ \t":
+            return None
+        first = False
+        text = tail + chunk
+        if b"\n\n" in text or b"\n\r\n" in text or text.startswith((b"\n", b"\r\n")):
+            return None
+        whole, _, tail = text.rpartition(b"\n")
+        if whole:
+            lines = whole.split(b"\n")
+            if any(not line.strip() for line in lines):
+                return None
+            output.look(lines)
+            rows += len(lines)
+    if tail.strip():
+        output.look([tail])
+        return rows + 1
+    return None if tail else rows
+
+
+LOOKS: dict[str, Callable[[S3File, Parsing, FileOutput], Seen | None]] = {
+    "parquet": _parquet,
+    "jsonLines": _json_lines,
+}
+"""Format -> whether, and how, a file of it can be taken over."""

@@ -1,0 +1,267 @@
+"""Compressed files and archives as plain streams, within bounds on what they unfold to."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from weir_contract.sources import Compression
+
+MAX_RATIO = 1000
+"""Times its packed size that a file may unfold to; deflate reaches 1032 on zeros, data stays far below."""
+
+RATIO_FREE_BYTES = 16 * 1024 * 1024
+"""Unpacked bytes below which the ratio is not looked at."""
+
+MAX_MEMBERS = 10_000
+CHUNK = 1024 * 1024
+
+
+class Unreadable(Exception):
+    """A file that can't be read as what it is said to be. The text is for people, without content."""
+
+
+class Bytes(Protocol):
+    """A file that can be streamed, and jumped about in where its format needs it."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content in order."""
+
+    def seekable(self) -> io.BufferedReader:
+        """Its content as a file object."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """One unpacked stream. ``member`` is its name within an archive, empty where there is none."""
+
+    member: str
+    chunks: Iterable[bytes]
+
+
+MAGIC: tuple[tuple[bytes, Compression], ...] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"BZh", "bz2"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+)
+"""First bytes -> compression (RFC 1952, APPNOTE.TXT 4.3.7 and 4.3.16, bzip2, RFC 8878)."""
+
+
+def sniff(head: bytes) -> Compression:
+    """The compression that the first bytes show; ``none`` where they show none."""
+    return next((kind for magic, kind in MAGIC if head.startswith(magic)), "none")
+
+
+def unpack(source: Bytes, compression: Compression, max_bytes: int) -> Iterator[Plain]:
+    """The plain streams of a file: one, or each member of a zip in the archive's order.
+
+    Parameters
+    ----------
+    compression
+        ``auto`` goes by the first bytes.
+    max_bytes
+        The most that all of them together may unfold to.
+
+    Raises
+    ------
+    Unreadable
+        It is damaged, encrypted, or unfolds to too much. Also from the streams, while they are read.
+    """
+    chunks = source.chunks()
+    first = next(chunks, b"")
+    while len(first) < 4 and (following := next(chunks, b"")):
+        first += following
+    kind = sniff(first) if compression == "auto" else compression
+    if kind == "zip":
+        yield from _members(source, max_bytes)
+        return
+    guard = Guard(max_bytes)
+    packed = guard.counting(_prepend(first, chunks))
+    yield Plain("", guard.bounded(STREAMS[kind](packed)))
+
+
+@dataclass
+class Guard:
+    """Counts what goes in and comes out, and stops a bomb before it fills memory or disk."""
+
+    max_bytes: int
+    packed: int = 0
+    plain: int = 0
+
+    def counting(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Count packed bytes."""
+        for chunk in chunks:
+            self.packed += len(chunk)
+            yield chunk
+
+    def bounded(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass unpacked bytes on while they are within bounds."""
+        for chunk in chunks:
+            self.plain += len(chunk)
+            if self.plain > self.max_bytes:
+                raise Unreadable(f"it unfolds to more than {self.max_bytes} bytes (maxBytes)")
+            if self.plain > RATIO_FREE_BYTES and self.plain > MAX_RATIO * max(self.packed, 1):
+                raise Unreadable(f"it unfolds to more than {MAX_RATIO} times its size")
+            yield chunk
+
+
+def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _plain(packed: Iterator[bytes]) -> Iterator[bytes]:
+    return packed
+
+
+def _gzip(packed: Iterator[bytes]) -> Iterator[bytes]:
+    """All members of a gzip file one after another (RFC 1952, section 2.2)."""
+    inflate, begun = zlib.decompressobj(wbits=31), False
+    try:
+        for chunk in packed:
+            data = chunk
+            while data:
+                begun = True
+                plain = inflate.decompress(data, CHUNK * 8)
+                if plain:
+                    yield plain
+                data = inflate.unconsumed_tail
+                if inflate.eof:
+                    data = inflate.unused_data
+                    if not data.strip(b"\0"):
+                        # Padding after the last member, as tapes and some tools leave it.
+                        data = b""
+                    inflate, begun = zlib.decompressobj(wbits=31), bool(data)
+        if begun:
+            raise Unreadable("the gzip stream ends too early: the upload was cut off")
+    except zlib.error as error:
+        raise Unreadable("the gzip stream is damaged") from error
+
+
+class Inflater(Protocol):
+    """One compressed stream, as :mod:`bz2` and :mod:`backports.zstd` have it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes out before more is fed."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came after the stream's end."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Feed bytes and take at most so many out."""
+
+
+def _frames(
+    packed: Iterator[bytes], new: Callable[[], Inflater], fault: type[Exception], name: str
+) -> Iterator[bytes]:
+    """Compressed streams one after another, never more than a bounded piece at a time."""
+    inflate, begun = new(), False
+    try:
+        for chunk in packed:
+            data = chunk
+            while data or (begun and not inflate.needs_input):
+                begun = True
+                plain = inflate.decompress(data, CHUNK * 8)
+                data = b""
+                if plain:
+                    yield plain
+                if inflate.eof:
+                    data = inflate.unused_data
+                    inflate, begun = new(), False
+    except fault as error:
+        raise Unreadable(f"the {name} stream is damaged") from error
+    if begun:
+        raise Unreadable(f"the {name} stream ends too early: the upload was cut off")
+
+
+def _bz2(packed: Iterator[bytes]) -> Iterator[bytes]:
+    return _frames(packed, bz2.BZ2Decompressor, OSError, "bzip2")
+
+
+def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
+    from backports import zstd
+
+    # A larger window asks the reader for memory that no honest file needs (RFC 8878, 3.1.1.1.2).
+    options = {int(zstd.DecompressionParameter.window_log_max): 27}
+    return _frames(packed, lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, "zstd")
+
+
+class _Pulled(io.RawIOBase):
+    """An iterator of bytes as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._left = chunks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._left:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._left = memoryview(chunk)
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+
+STREAMS: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    "none": _plain,
+    "gzip": _gzip,
+    "bz2": _bz2,
+    "zstd": _zstd,
+}
+"""Compression -> its stream decoder; ``zip`` is an archive and needs to jump about."""
+
+
+def as_file(chunks: Iterable[bytes]) -> io.BufferedReader:
+    """A stream as a file object that is read forwards."""
+    return io.BufferedReader(_Pulled(iter(chunks)), CHUNK)
+
+
+def _members(source: Bytes, max_bytes: int) -> Iterator[Plain]:
+    try:
+        archive = zipfile.ZipFile(source.seekable())
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise Unreadable("the zip archive is damaged or ends too early") from error
+    with archive:
+        members = [one for one in archive.infolist() if not one.is_dir() and not _litter(one)]
+        if len(members) > MAX_MEMBERS:
+            raise Unreadable(f"the archive has {len(members)} members, more than {MAX_MEMBERS}")
+        guard = Guard(max_bytes)
+        for member in members:
+            if member.flag_bits & 0x1:
+                raise Unreadable(f"{member.filename!r} in the archive is encrypted")
+            yield Plain(member.filename, guard.bounded(_member(archive, member, guard)))
+
+
+def _litter(member: zipfile.ZipInfo) -> bool:
+    """What macOS and Windows put beside the files that people meant."""
+    name = member.filename.rpartition("/")[2]
+    return member.filename.startswith("__MACOSX/") or name in (".DS_Store", "Thumbs.db")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, guard: Guard) -> Iterator[bytes]:
+    guard.packed += member.compress_size
+    try:
+        with archive.open(member) as stream:
+            while chunk := stream.read(CHUNK * 8):
+                yield chunk
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise Unreadable(f"{member.filename!r} in the archive is damaged") from error

@@ -1,0 +1,72 @@
+"""Files in memory, and what a reader makes of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from weir_contract.rows import RowContract
+from weir_contract.sources import Parsing
+from weir_lambdas.file_processor.output import Reject
+from weir_lambdas.file_processor.source import read_file
+from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.records import dump_line, parse
+
+
+@dataclass
+class Memory:
+    """A file's bytes, handed out in pieces of one size."""
+
+    body: bytes
+    piece: int = 1 << 20
+
+    def chunks(self) -> Iterator[bytes]:
+        for start in range(0, len(self.body), self.piece):
+            yield self.body[start : start + self.piece]
+
+    def seekable(self) -> io.BufferedReader:
+        return io.BufferedReader(io.BytesIO(self.body))  # type: ignore[arg-type]
+
+
+@dataclass
+class Collected:
+    """A sink that keeps everything."""
+
+    rows: list[Any] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    inference: Inference = field(default_factory=lambda: Inference(RowContract()))
+
+    def table(self, table: Any) -> None:
+        from weir_lambdas.file_processor.columns import columns_of
+
+        self.inference.see_columns(columns_of(table, True))
+        self.rows += table.to_pylist()
+
+    def record(self, record: Any) -> None:
+        self.inference.see(record)
+        self.rows.append(parse(dump_line(record)))
+
+    def line(self, line: bytes) -> None:
+        self.rows.append(line)
+
+    def reject(self, line: int, reason: str, record: str) -> None:
+        self.rejects.append(Reject(line, reason, record))
+
+
+@dataclass
+class Reading:
+    """Reads bytes as a parsing says."""
+
+    def __call__(self, body: bytes, parsing: Parsing, piece: int = 1 << 20) -> Collected:
+        sink = Collected()
+        read_file(Memory(body, piece), replace(parsing), sink)  # type: ignore[arg-type]
+        return sink
+
+
+@pytest.fixture(scope="session")
+def reading() -> Reading:
+    return Reading()

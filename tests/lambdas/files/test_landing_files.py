@@ -1,0 +1,349 @@
+"""From objects in a bucket to committed manifests: each file once, whatever happens."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from weir_contract.codec import loads
+from weir_contract.manifest import Manifest, manifest_prefix
+from weir_contract.rows import Field, RowContract
+from weir_contract.sources import CsvDialect, Files, Parsing, SourceConfig
+from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.state import Table, Update, putting
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.file_processor.arrivals import arrive, located_in, sweep
+from weir_lambdas.file_processor.ledger import Ledger
+from weir_lambdas.file_processor.reading import Located
+from weir_lambdas.file_processor.source import FileSource
+from weir_lambdas.landing.land import Lander, Landing
+
+SOURCE = "shop/orders"
+
+
+@dataclass
+class Rig:
+    """One source of files on the local AWS."""
+
+    s3: Any
+    table: Table
+    config: SourceConfig
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.table, SOURCE)
+
+    @property
+    def files(self) -> Files:
+        assert self.config.files is not None
+        return self.config.files
+
+    def upload(self, key: str, body: bytes) -> Located:
+        self.s3.put_object(Bucket=self.files.bucket, Key=key, Body=body)
+        head = self.s3.head_object(Bucket=self.files.bucket, Key=key)
+        return Located(self.files.bucket, key, head["ETag"].strip('"'), len(body))
+
+    def arrive(self, located: Located) -> None:
+        self.ledger.arrive(located, datetime.now(UTC))
+
+    def land(self, run: str, s3: Any = None) -> Landing:
+        storage = Storage(s3 or self.s3)
+        source = FileSource(self.config, s3 or self.s3, storage, self.ledger)
+        return Lander(self.config, source, self.table, storage, SystemClock(), lambda: 600.0).land(
+            run, None, None
+        )
+
+    def manifests(self) -> list[Manifest]:
+        storage = Storage(self.s3)
+        bucket = self.config.raw_bucket
+        keys = storage.keys(bucket, manifest_prefix(SOURCE))
+        return [loads(Manifest, storage.get(bucket, key)) for key in keys]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record of the committed manifests."""
+        found: list[dict[str, Any]] = []
+        for manifest in self.manifests():
+            for part in manifest.parts:
+                body = Storage(self.s3).get(manifest.bucket, part.key)
+                if part.format == "parquet":
+                    rows = pq.read_table(io.BytesIO(body)).to_pylist()
+                else:
+                    text = gzip.decompress(body) if part.key.endswith(".gz") else body
+                    rows = [json.loads(line) for line in text.splitlines()]
+                assert len(rows) == part.rows
+                found += rows
+        return found
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        storage = Storage(self.s3)
+        return [
+            json.loads(line)
+            for key in storage.keys(self.config.quarantine_bucket, "")
+            for line in gzip.decompress(
+                storage.get(self.config.quarantine_bucket, key)
+            ).splitlines()
+        ]
+
+
+@pytest.fixture
+def rig(aws: Callable[[str], Any], new_bucket: Callable[[], str], table: Table) -> Rig:
+    config = SourceConfig(
+        platform="default",
+        namespace="shop",
+        name="orders",
+        raw_bucket=new_bucket(),
+        state_table=table.name,
+        contract=RowContract(),
+        quarantine_bucket=new_bucket(),
+        files=Files(new_bucket(), "in/", "**/*.csv", Parsing("csv")),
+    )
+    return Rig(aws("s3"), table, config)
+
+
+def test_files_are_landed_in_the_order_in_which_they_came(rig: Rig) -> None:
+    for name in ("b", "a"):
+        rig.arrive(rig.upload(f"in/{name}.csv", f"id\n{name}1\n{name}2\n".encode()))
+    landing = rig.land("r1")
+    assert (landing.rows, landing.sequence, landing.complete) == (4, 1, True)
+    assert [row["id"] for row in rig.records()] == ["b1", "b2", "a1", "a2"]
+    (manifest,) = rig.manifests()
+    assert [(file.key, file.rows, file.state) for file in manifest.files] == [
+        ("in/b.csv", 2, "landed"),
+        ("in/a.csv", 2, "landed"),
+    ]
+    assert manifest.inferred == {"id": "string"}
+    assert list(rig.ledger.waiting()) == []
+
+
+def test_nothing_to_land_writes_no_manifest(rig: Rig) -> None:
+    landing = rig.land("r1")
+    assert (landing.sequence, landing.rows, landing.complete) == (0, 0, True)
+    assert rig.manifests() == []
+
+
+def test_an_event_twice_a_file_twice_and_the_same_content_land_once(rig: Rig) -> None:
+    located = rig.upload("in/a.csv", b"id\n1\n")
+    rig.arrive(located)
+    rig.arrive(located)
+    rig.land("r1")
+    rig.arrive(located)
+    rig.arrive(rig.upload("in/copy.csv", b"id\n1\n"))
+    rig.land("r2")
+    assert [row["id"] for row in rig.records()] == ["1"]
+    file = rig.manifests()[1].files[0]
+    assert file.state == "duplicate" and file.reason.endswith("in/a.csv had the same content")
+
+
+def test_an_overwritten_file_is_superseded_and_its_new_content_lands(rig: Rig) -> None:
+    old = rig.upload("in/a.csv", b"id\n1\n")
+    new = rig.upload("in/a.csv", b"id\n2\n")
+    rig.arrive(old)
+    rig.arrive(new)
+    rig.land("r1")
+    assert [row["id"] for row in rig.records()] == ["2"]
+    assert [file.state for file in rig.manifests()[0].files] == ["superseded", "landed"]
+
+
+def test_a_file_that_is_overwritten_while_it_is_read_never_mixes(rig: Rig) -> None:
+    body = b"id\n" + b"1\n" * (5 << 20)
+    located = rig.upload("in/a.csv", body)
+    rig.arrive(located)
+
+    class Overwriting:
+        """Overwrites the object after the first range was read."""
+
+        def __init__(self, s3: Any) -> None:
+            self._s3, self._done = s3, False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._s3, name)
+
+        def get_object(self, **asked: Any) -> Any:
+            answer = self._s3.get_object(**asked)
+            if asked["Key"] == "in/a.csv" and not self._done:
+                self._done = True
+                self._s3.put_object(
+                    Bucket=located.bucket, Key="in/a.csv", Body=b"id\n" + b"2\n" * 9
+                )
+            return answer
+
+    landing = rig.land("r1", Overwriting(rig.s3))
+    states = [file.state for file in rig.manifests()[0].files]
+    assert states in (["superseded"], ["landed"])
+    if states == ["superseded"]:
+        assert landing.rows == 0
+    else:
+        assert {row["id"] for row in rig.records()} == {"1"}
+
+
+def test_broken_rows_go_to_quarantine_with_file_and_line(rig: Rig) -> None:
+    rig.arrive(rig.upload("in/a.csv", b"a,b\n1,2\n3\n5,6\n"))
+    landing = rig.land("r1")
+    assert landing.rows == 2
+    manifest = rig.manifests()[0]
+    assert manifest.quarantined == 1 and manifest.files[0].rejected == 1
+    (row,) = rig.quarantined()
+    assert row["record"] == "3" and row["stage"] == "land" and row["source"] == SOURCE
+    assert row["reason"] == "in/a.csv, line 3: 1 fields instead of 2"
+
+
+def test_an_unreadable_file_is_rejected_whole_and_does_not_hold_up_the_others(rig: Rig) -> None:
+    bad = b"a,b\n1,2\n" + b'"' + b"x" * (9 << 20)
+    rig.arrive(rig.upload("in/bad.csv", bad))
+    rig.arrive(rig.upload("in/good.csv", b"a,b\n3,4\n"))
+    rig.land("r1")
+    assert [row["a"] for row in rig.records()] == ["3"]
+    assert [file.state for file in rig.manifests()[0].files] == ["rejected", "landed"]
+    assert "quote not closed" in rig.quarantined()[0]["reason"]
+
+
+def test_the_sweep_finds_what_no_event_told(rig: Rig) -> None:
+    rig.upload("in/x/a.csv", b"id\n1\n")
+    rig.upload("in/readme.txt", b"no")
+    rig.upload("elsewhere/b.csv", b"id\n2\n")
+    assert sweep(rig.s3, rig.ledger, rig.files) == 1
+    assert sweep(rig.s3, rig.ledger, rig.files) == 0
+    rig.land("r1")
+    assert [row["id"] for row in rig.records()] == ["1"]
+
+
+def test_an_event_enters_a_file_and_starts_the_landing_unless_one_runs(rig: Rig) -> None:
+    located = rig.upload("in/a.csv", b"id\n1\n")
+    rig.table.transact(
+        [
+            putting(
+                f"WATCH#{rig.files.bucket}",
+                SOURCE,
+                {"prefix": "in/", "pattern": "**/*.csv", "stateMachineArn": "arn:m"},
+            )
+        ]
+    )
+    detail = {
+        "bucket": {"name": located.bucket},
+        "object": {"key": "in/a.csv", "etag": located.etag, "size": located.size},
+    }
+    started: list[str] = []
+    clock = SystemClock()
+    for _ in range(2):
+        arrive(rig.table, located_in(detail), clock.now(), clock, started.append)
+    assert started == ["arn:m"]
+    assert [one.located.key for one in rig.ledger.waiting()] == ["in/a.csv"]
+
+
+def test_plain_parquet_is_copied_and_not_written_anew(rig: Rig) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"id": [1, 2], "name": ["a", None]}), file)
+    object.__setattr__(rig.config, "files", Files(rig.files.bucket, parsing=Parsing("parquet")))
+    rig.arrive(rig.upload("p.parquet", file.getvalue()))
+    rig.land("r1")
+    (part,) = rig.manifests()[0].parts
+    assert part.format == "parquet" and part.key.endswith(".copy.parquet")
+    assert Storage(rig.s3).get(rig.config.raw_bucket, part.key) == file.getvalue()
+    assert rig.manifests()[0].inferred == {"id": "integer", "name": "string"}
+
+
+@pytest.mark.parametrize(
+    ("body", "suffix"),
+    [
+        (b'{"id": 1}\n{"id": 2}\n', ".copy.jsonl"),
+        (gzip.compress(b'{"id": 1}\n{"id": 2}'), ".copy.jsonl.gz"),
+        (b'{"id": 1}\n\n{"id": 2}\n', ".file.jsonl.gz"),
+        (b'\xef\xbb\xbf{"id": 1}\n{"id": 2}\n', ".file.jsonl.gz"),
+    ],
+)
+def test_json_lines_are_copied_where_spark_counts_as_we_do(
+    rig: Rig, body: bytes, suffix: str
+) -> None:
+    object.__setattr__(rig.config, "files", Files(rig.files.bucket, parsing=Parsing("jsonLines")))
+    rig.arrive(rig.upload("x", body))
+    rig.land("r1")
+    (part,) = rig.manifests()[0].parts
+    assert part.key.endswith(suffix) and part.rows == 2
+    assert rig.manifests()[0].inferred == {"id": "integer"}
+
+
+def test_stated_columns_are_typed_from_what_they_hold(rig: Rig) -> None:
+    contract = RowContract(fields=(Field("key", "id"), Field("name", "n", "string")))
+    object.__setattr__(rig.config, "contract", contract)
+    rig.arrive(rig.upload("in/a.csv", b"id,n\n1,2\n"))
+    rig.land("r1")
+    assert rig.manifests()[0].inferred == {"key": "integer"}
+
+
+class Died(BaseException):
+    """The worker was killed."""
+
+
+class Dying:
+    """A client that dies at its n-th call, before it or after it took effect."""
+
+    def __init__(self, inner: Any, left: list[int], after: bool) -> None:
+        self._inner, self._left, self._after = inner, left, after
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found) or name.startswith("_"):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._left[0] -= 1
+            if self._left[0] == 0 and not self._after:
+                raise Died
+            answer = found(*args, **kwargs)
+            if self._left[0] == 0:
+                raise Died
+            return answer
+
+        return call
+
+
+def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(rig: Rig) -> None:
+    chance = random.Random(7)
+    expected: set[str] = set()
+    sent: list[Located] = []
+    for round_ in range(20):
+        for number in range(chance.randint(1, 3)):
+            ids = [f"{round_}-{number}-{row}" for row in range(chance.randint(1, 40))]
+            expected |= set(ids)
+            body = "id\n" + "".join(f"{one}\n" for one in ids)
+            sent.append(rig.upload(f"in/{round_}-{number}.csv", body.encode()))
+        events = [*chance.sample(sent, min(3, len(sent))), *sent[-3:]]
+        chance.shuffle(events)
+        for located in events:
+            rig.arrive(located)
+        left = [chance.randint(1, 14)]
+        s3 = Dying(rig.s3, left, chance.random() < 0.5)
+        db = Dying(rig.table._db, left, chance.random() < 0.5)
+        dying = Rig(s3, Table(db, rig.table.name), rig.config)
+        try:
+            dying.land(f"run-{round_}", s3)
+        except Died:
+            rig.table.update(
+                f"SOURCE#{SOURCE}",
+                "CHECKPOINT",
+                Update("SET lease_until = :zero", {"zero": 0}),
+            )
+    for located in sent:
+        rig.arrive(located)
+    rig.land("last")
+    assert list(rig.ledger.waiting()) == []
+    landed = [row["id"] for row in rig.records()]
+    assert len(landed) == len(set(landed)) == len(expected)
+    assert set(landed) == expected
+
+
+def test_a_dialect_travels_with_the_configuration() -> None:
+    from weir_contract.codec import dumps
+
+    files = Files("b", "p/", None, Parsing("csv", csv=CsvDialect(delimiter=";", header=False)))
+    assert loads(Files, dumps(files)) == files
