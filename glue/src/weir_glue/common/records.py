@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import reduce
 from urllib.parse import quote
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, StringType
+from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType
 
-from weir_contract.manifest import Manifest
+from weir_contract.manifest import Manifest, Part
 from weir_contract.rows import Field, RowContract
 from weir_glue.common.casts import Cast, cast_text
 from weir_glue.common.columns import (
@@ -35,6 +36,8 @@ _RAW = (
 _PATH_SAFE = "/_-!.~'()*,;:$&+=@"
 """What ``java.net.URI`` leaves as it is in a path: Spark's file_path is such a URI."""
 _VALUES = "_weir_values"
+_INSTANT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
+_LOCAL = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
 
 
 def read_records(spark: SparkSession, manifests: Sequence[Manifest]) -> DataFrame:
@@ -43,23 +46,22 @@ def read_records(spark: SparkSession, manifests: Sequence[Manifest]) -> DataFram
     Raises
     ------
     PlanInvalid
-        A part is no file of JSON lines.
+        A part has a format that nobody reads.
     """
-    places = []
-    number = 0
+    places: list[tuple[Manifest, Part, int]] = []
     for manifest in manifests:
         for part in manifest.parts:
-            if ".jsonl" not in part.key:
-                raise PlanInvalid(f"{manifest.id}: {part.key} is no file of JSON lines (.jsonl.gz)")
-            places.append((manifest, part, number))
-            number += 1
+            if part.format not in READERS:
+                raise PlanInvalid(f"{manifest.id}: {part.key} is a part of format {part.format!r}")
+            places.append((manifest, part, len(places)))
     if not places:
         return spark.createDataFrame([], _RAW)
-    text = spark.read.option("lineSep", "\n").text(
-        [f"s3://{manifest.bucket}/{part.key}" for manifest, part, _ in places]
-    )
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for manifest, part, _ in places:
+        alike[part.format, part.shape].append(f"s3://{manifest.bucket}/{part.key}")
+    texts = [READERS[kind](spark, uris) for (kind, _), uris in sorted(alike.items())]
     return tag_records(
-        text.select(F.col("value"), F.col("_metadata.file_path").alias("_path")),
+        reduce(DataFrame.unionByName, texts),
         spark.createDataFrame(
             [
                 (
@@ -74,6 +76,40 @@ def read_records(spark: SparkSession, manifests: Sequence[Manifest]) -> DataFram
             f"_place string, {SOURCE} string, {SEQUENCE} long, {PART} int, _landed string",
         ),
     )
+
+
+def _json_lines(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
+    """Each line (``value``) with the file that it is from (``_path``)."""
+    text = spark.read.option("lineSep", "\n").text(list(uris))
+    return text.select(F.col("value"), F.col("_metadata.file_path").alias("_path"))
+
+
+def _parquet(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
+    """Each row of files of one shape as the JSON text that its record would have had.
+
+    Texts, numbers and nested values are as JSON has them, times in ISO 8601 with all their
+    microseconds, bytes in base64.
+    """
+    rows = spark.read.parquet(*uris)
+    fields = [_exact(column(one.name), one.dataType).alias(one.name) for one in rows.schema]
+    return rows.select(
+        F.to_json(
+            F.struct(*fields), {"timestampFormat": _INSTANT, "timestampNTZFormat": _LOCAL}
+        ).alias("value"),
+        F.col("_metadata.file_path").alias("_path"),
+    )
+
+
+def _exact(value: Column, kind: DataType) -> Column:
+    """A decimal as its digits: Spark writes a small or large one with an exponent."""
+    return value.cast("string") if isinstance(kind, DecimalType) else value
+
+
+READERS: dict[str, Callable[[SparkSession, Sequence[str]], DataFrame]] = {
+    "jsonl": _json_lines,
+    "parquet": _parquet,
+}
+"""Format of a part -> who reads it."""
 
 
 def tag_records(text: DataFrame, places: DataFrame) -> DataFrame:
