@@ -17,6 +17,7 @@ from weir.reconcile.apply import Applied, Applier, Entry, NotConverging
 from weir.reconcile.drift import DriftRounds, Round, deep_budget, drift_round
 from weir.reconcile.inventory import CONSISTENCY_GRACE, Inventory
 from weir.reconcile.plan import Verb
+from weir.reconcile.queue import Lane
 from weir.resource import Owner, Resource
 
 
@@ -30,6 +31,7 @@ class Installation:
         self.status: dict[str, list[Entry]] = {f"s{i}": [] for i in range(count)}
         self.rate = dict.fromkeys(self.status, "1")
         self.woken: list[Key] = []
+        self.lanes: list[Lane] = []
         self.restart()
 
     def restart(self) -> None:
@@ -75,8 +77,14 @@ class Installation:
     def round(self) -> Round:
         self.pass_time()
         world: Any = SimpleNamespace(inventory=self.inventory)
-        self.woken = []
-        return drift_round("p", world, lambda key, _lane: self.woken.append(key))
+        self.woken, self.lanes = [], []
+
+        def wake(key: Key, lane: Lane) -> None:
+            self.lanes.append(lane)
+            if key not in self.woken:
+                self.woken.append(key)
+
+        return drift_round("p", world, wake)
 
     def reads(self) -> list[tuple[str, str, str]]:
         return [call for call in self.cloud.calls if call not in self.cloud.writes]
@@ -239,6 +247,7 @@ def test_an_external_resource_that_appears_goes_or_changes_wakes_who_needs_it(
     cloud.things["object", "theirs"] = Thing({"Body": "1"}, {}, 0)
     found.round()
     assert found.woken == [key_of("s0")]
+    assert found.lanes == [Lane.DEPENDENT], "it has failed often: that is forgotten now"
     assert found.applier.apply(owner, [secret], owner.tags).converged
     found.round()
     assert found.woken == []

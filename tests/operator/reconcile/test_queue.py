@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import itertools
+import threading
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
+from weir.kube.keys import Key
+from weir.reconcile.metrics import Metrics
 from weir.reconcile.queue import FAIR_SHARE, Backoff, KeyedQueue, Lane
+from weir.reconcile.services import Result
+from weir.reconcile.workers import Workers, reserved
 
 
 def queue() -> KeyedQueue[str]:
@@ -91,10 +101,111 @@ def test_a_backoff_is_never_more_than_its_cap_and_never_less_than_half_its_base(
     assert 0.5 <= Backoff(1, 300).delay(failures, chance) <= 300
 
 
+def grouped() -> KeyedQueue[str]:
+    return KeyedQueue(seed=1, group=lambda key: key[0])
+
+
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=60),
+    st.sampled_from([Lane.EDIT, Lane.DEPENDENT]),
+)
+def test_inside_a_lane_nobody_waits_for_more_than_one_key_of_each_other_group(groups, lane):
+    one = grouped()
+    for number, group in enumerate(groups):
+        one.add(f"{group}{number}", lane, 0)
+    # One in so many takes goes by age instead, so that it is left out here.
+    taken = [one.take(1, Lane.DEPENDENT) for _ in groups]
+    assert sorted(key for key in taken if key) == sorted(
+        f"{group}{number}" for number, group in enumerate(groups)
+    )
+    for group in set(groups):
+        turns = [at for at, key in enumerate(taken) if key and key[0] == group]
+        others = len(set(groups)) - 1
+        assert turns[0] <= others
+        assert all(
+            after - before <= others + 1 for before, after in itertools.pairwise(turns)
+        )
+
+
+def test_inside_a_group_the_first_to_come_is_the_first_to_go():
+    one = grouped()
+    for number in (3, 1, 2):
+        one.add(f"a{number}", Lane.EDIT, 0)
+    assert drain(one, 1) == ["a3", "a1", "a2"]
+
+
+def test_a_thousand_objects_of_one_team_keep_nobody_waiting():
+    one = grouped()
+    for number in range(1000):
+        one.add(f"a{number}", Lane.EDIT, 0)
+    one.add("b", Lane.EDIT, 1)
+    assert "b" in [one.take(2), one.take(2)]
+
+
+def test_who_takes_edits_alone_takes_nothing_else_and_is_not_woken_for_it():
+    one = queue()
+    one.add("drift", Lane.DRIFT, 0)
+    one.add("retry", Lane.RETRY, 0)
+    assert one.take(1, Lane.EDIT) is None
+    assert one.next_due(Lane.EDIT) is None
+    assert one.next_due() == 0
+    one.add("edit", Lane.EDIT, 1)
+    assert one.take(1, Lane.EDIT) == "edit"
+
+
+@given(st.integers(1, 200))
+def test_some_threads_are_kept_for_edits_but_never_all(count):
+    kept = reserved(count)
+    assert 0 <= kept < count
+    assert count == 1 or kept >= 1
+
+
+def test_edits_go_on_while_every_other_thread_hangs():
+    hangs, edited = threading.Event(), threading.Event()
+
+    def reconcile(key: Key) -> Result:
+        if key.name == "edit":
+            edited.set()
+        else:
+            hangs.wait(10)
+        return Result("converged")
+
+    workers = Workers(reconcile, Metrics(CollectorRegistry()), 4, time.monotonic)
+    for number in range(8):
+        workers.add(Key("DataSource", "team", f"d{number}"), Lane.RETRY)
+    workers.start()
+    try:
+        workers.add(Key("DataSource", "team", "edit"), Lane.EDIT)
+        assert edited.wait(5)
+        assert len(workers.busy) >= 3
+    finally:
+        hangs.set()
+        assert workers.stop(10)
+
+
+@pytest.mark.parametrize("lane", [Lane.EDIT, Lane.DEPENDENT])
+def test_a_changed_spec_secret_or_platform_forgets_how_often_it_failed(lane):
+    one = queue()
+    for _ in range(9):
+        one.retry("a", 0)
+    one.add("a", lane, 0)
+    assert one.take(0) == "a"
+    assert one.retry("a", 0) <= 1
+
+
+def test_a_look_for_drift_forgets_nothing():
+    one = queue()
+    for _ in range(9):
+        one.retry("a", 0)
+    one.add("a", Lane.RETRY, 0)
+    assert one.take(0) == "a"
+    assert one.retry("a", 0) > 100
+
+
 operations = st.lists(
     st.tuples(
         st.sampled_from(["add", "take", "done", "retry", "forget"]),
-        st.sampled_from("abcd"),
+        st.sampled_from(["a1", "a2", "b1", "b2", "c1"]),
         st.sampled_from(list(Lane)),
         st.integers(0, 20),
     ),
@@ -104,7 +215,7 @@ operations = st.lists(
 
 @given(operations)
 def test_no_key_is_with_two_workers_and_no_wish_is_lost(steps):
-    one = queue()
+    one = grouped()
     now = 0.0
     held: set[str] = set()
     wishes: set[str] = set()
@@ -114,7 +225,7 @@ def test_no_key_is_with_two_workers_and_no_wish_is_lost(steps):
             one.add(key, lane, now, float(seconds))
             wishes.add(key)
         elif what == "take":
-            taken = one.take(now)
+            taken = one.take(now, lane)
             if taken is not None:
                 assert taken not in held
                 held.add(taken)

@@ -98,10 +98,12 @@ def drift_round(platform: str, world: World, wake: Callable[[Key, Lane], None]) 
     done.findings += found
     done.faults |= faults
     for finding in done.findings:
+        # What has changed makes earlier failures forgotten; what is not as wanted yet does not.
+        lane = Lane.RETRY if finding.what == "unconfirmed" else Lane.DEPENDENT
         for owner in inventory.owners((finding.kind, finding.name)):
-            if owner not in done.woken:
+            if owner not in done.woken or lane is Lane.DEPENDENT:
                 done.woken.add(owner)
-                wake(owner, Lane.RETRY)
+                wake(owner, lane)
     done.seconds = time.monotonic() - began
     return done
 

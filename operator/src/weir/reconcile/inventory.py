@@ -590,7 +590,7 @@ class Inventory:
             self._put(entry, seen, started)
             entry.doubt = doubt and seen is not None and bool(seen.unseen)
             if before is None:
-                return "appeared" if seen is not None and not first else ""
+                return "appeared" if seen is not None and (doubt or not first) else ""
             return "gone"
         prints = entry.prints or _prints(before)
         new = _prints(seen)

@@ -1,8 +1,10 @@
 """Which object is worked on next.
 
 One queue for all kinds. A key is in it once, whatever number of events named it, and is given to
-one worker at a time; what arrives for it meanwhile waits until that worker is done. Time is an
-argument, so that the queue itself does no I/O and has no clock.
+one worker at a time; what arrives for it meanwhile waits until that worker is done. Lanes go by
+urgency, and inside a lane the groups (a key's namespace) take turns, so that a thousand objects of
+one team make nobody else wait for more than one of them. Time is an argument, so that the queue
+itself does no I/O and has no clock.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -53,6 +55,49 @@ FAIR_SHARE = 8
 stream of edits must not starve drift checks."""
 
 
+class _Lane(Generic[K]):
+    """Keys of one lane that are due: each group in order of arrival, the groups in turn."""
+
+    def __init__(self, group: Callable[[K], Hashable]) -> None:
+        self._group = group
+        self._due: OrderedDict[K, float] = OrderedDict()
+        self._turns: OrderedDict[Hashable, OrderedDict[K, None]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, key: K, due: float) -> None:
+        self._due[key] = due
+        self._turns.setdefault(self._group(key), OrderedDict())[key] = None
+
+    def remove(self, key: K) -> None:
+        del self._due[key]
+        group = self._group(key)
+        del self._turns[group][key]
+        if not self._turns[group]:
+            del self._turns[group]
+
+    def pop(self) -> K:
+        """The next key of the group whose turn it is."""
+        group, keys = next(iter(self._turns.items()))
+        key = next(iter(keys))
+        self.remove(key)
+        if group in self._turns:
+            self._turns.move_to_end(group)
+        return key
+
+    def pop_oldest(self) -> K:
+        """The key that has waited longest, whose turn it may not be."""
+        key = next(iter(self._due))
+        self.remove(key)
+        return key
+
+    @property
+    def oldest(self) -> float | None:
+        """When the key that has waited longest became due; None where nothing waits."""
+        return next(iter(self._due.values()), None)
+
+
 @dataclass
 class _Entry:
     lane: Lane
@@ -69,14 +114,21 @@ class KeyedQueue(Generic[K]):
         Delays of :meth:`retry`.
     seed
         Seeds the jitter; None takes the system's randomness.
+    group
+        What takes turns with others inside a lane: a key's namespace.
     """
 
-    def __init__(self, backoff: Backoff | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        backoff: Backoff | None = None,
+        seed: int | None = None,
+        group: Callable[[K], Hashable] = lambda _key: None,
+    ) -> None:
         self._backoff = backoff or Backoff()
         self._random = random.Random(seed)
         self._entries: dict[K, _Entry] = {}
         self._delayed: list[tuple[float, int, K]] = []
-        self._ready: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
+        self._ready: dict[Lane, _Lane[K]] = {lane: _Lane(group) for lane in Lane}
         self._active: set[K] = set()
         self._held: dict[K, _Entry] = {}
         self._failures: dict[K, int] = {}
@@ -95,7 +147,7 @@ class KeyedQueue(Generic[K]):
         """Seconds for which the key that has waited longest has been due, by lane; 0 for none."""
         self._promote(now)
         return {
-            lane: max(0.0, now - next(iter(keys.values()), now))
+            lane: 0.0 if keys.oldest is None else max(0.0, now - keys.oldest)
             for lane, keys in self._ready.items()
         }
 
@@ -119,18 +171,25 @@ class KeyedQueue(Generic[K]):
         else:
             self._place(key, wanted, now)
 
-    def take(self, now: float) -> K | None:
-        """The key to work on now, or None. It is the caller's until :meth:`done`."""
+    def take(self, now: float, least: Lane = Lane.DRIFT) -> K | None:
+        """The key to work on now, or None. It is the caller's until :meth:`done`.
+
+        Parameters
+        ----------
+        least
+            The least urgent lane that the caller serves.
+        """
         self._promote(now)
-        self._takes += 1
-        lanes = [lane for lane in Lane if self._ready[lane]]
+        lanes = [lane for lane in Lane if lane <= least and self._ready[lane]]
         if not lanes:
             return None
-        if self._takes % FAIR_SHARE == 0:
-            lane = min(lanes, key=lambda one: next(iter(self._ready[one].values())))
+        if least is Lane.DRIFT:
+            self._takes += 1
+        if least is Lane.DRIFT and self._takes % FAIR_SHARE == 0:
+            lane = min(lanes, key=lambda one: self._ready[one].oldest or 0.0)
+            key = self._ready[lane].pop_oldest()
         else:
-            lane = lanes[0]
-        key, _ = self._ready[lane].popitem(last=False)
+            key = self._ready[lanes[0]].pop()
         del self._entries[key]
         self._active.add(key)
         return key
@@ -163,11 +222,19 @@ class KeyedQueue(Generic[K]):
         self._held.pop(key, None)
         entry = self._entries.pop(key, None)
         if entry is not None and entry.ready:
-            del self._ready[entry.lane][key]
+            self._ready[entry.lane].remove(key)
 
-    def next_due(self) -> float | None:
-        """When a key becomes due, or None where the queue is empty. The past means now."""
-        ready = [next(iter(keys.values())) for keys in self._ready.values() if keys]
+    def next_due(self, least: Lane = Lane.DRIFT) -> float | None:
+        """When a key becomes due, or None where the queue is empty. The past means now.
+
+        Keys that are due in lanes less urgent than ``least`` don't count; those that wait for
+        their time do, since they may come in any.
+        """
+        ready = [
+            keys.oldest
+            for lane, keys in self._ready.items()
+            if lane <= least and keys.oldest is not None
+        ]
         while self._delayed and self._stale(self._delayed[0]):
             heapq.heappop(self._delayed)
         if self._delayed:
@@ -181,11 +248,11 @@ class KeyedQueue(Generic[K]):
             if there.ready:
                 if there.lane == wanted.lane:
                     return
-                del self._ready[there.lane][key]
+                self._ready[there.lane].remove(key)
         self._entries[key] = wanted
         if wanted.due <= now:
             wanted.ready = True
-            self._ready[wanted.lane][key] = wanted.due
+            self._ready[wanted.lane].add(key, wanted.due)
         else:
             self._count += 1
             heapq.heappush(self._delayed, (wanted.due, self._count, key))
@@ -197,7 +264,7 @@ class KeyedQueue(Generic[K]):
                 due, _, key = item
                 entry = self._entries[key]
                 entry.ready = True
-                self._ready[entry.lane][key] = due
+                self._ready[entry.lane].add(key, due)
 
     def _stale(self, item: tuple[float, int, K]) -> bool:
         due, _, key = item

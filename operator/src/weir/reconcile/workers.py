@@ -17,6 +17,14 @@ log = structlog.get_logger("weir.workers")
 
 JITTER = 0.1
 """Part of a drift check's delay that is random, so that checks spread out."""
+RESERVED_SHARE = 4
+"""One thread of so many is kept for edits."""
+
+
+def reserved(count: int) -> int:
+    """Threads of so many that take edits alone: however long drift and retries are, and whatever
+    they wait for, somebody who changes an object does not wait for them."""
+    return min(count - 1, max(1, count // RESERVED_SHARE))
 
 
 class Workers:
@@ -46,13 +54,21 @@ class Workers:
         self._serves = serves
         self._metrics = metrics
         self._clock = clock
-        self._queue: KeyedQueue[Key] = KeyedQueue()
-        self._changed = threading.Condition()
+        self._queue: KeyedQueue[Key] = KeyedQueue(group=lambda key: key.namespace)
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._edited = threading.Condition(lock)
+        """What the threads wait for that are kept for edits."""
         self._stopping = False
         self._busy: dict[Key, float] = {}
         self._first: set[Key] = set()
         self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            threading.Thread(
+                target=self._work,
+                args=(Lane.EDIT if number < reserved(count) else Lane.DRIFT,),
+                name=f"worker-{number}",
+                daemon=True,
+            )
             for number in range(count)
         ]
         metrics.follow(self.waiting)
@@ -83,6 +99,7 @@ class Workers:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+            self._edited.notify_all()
 
     def add(self, key: Key, lane: Lane, delay: float = 0.0) -> None:
         """Ask for work on a key, ``delay`` seconds from now. Another process's key is left to it."""
@@ -90,7 +107,7 @@ class Workers:
             return
         with self._changed:
             self._queue.add(key, lane, self._clock(), delay)
-            self._changed.notify()
+            self._tell()
 
     def expect(self, keys: Iterable[Key]) -> None:
         """These make up the first pass."""
@@ -133,8 +150,8 @@ class Workers:
             now = self._clock()
             return max((now - since for since in self._busy.values()), default=0.0)
 
-    def _work(self) -> None:
-        while (key := self._take()) is not None:
+    def _work(self, least: Lane) -> None:
+        while (key := self._take(least)) is not None:
             try:
                 result = self._reconcile(key)
             except Exception:
@@ -143,20 +160,26 @@ class Workers:
                 result = Result("fault", failed=True)
             self._give_back(key, result)
 
-    def _take(self) -> Key | None:
+    def _take(self, least: Lane) -> Key | None:
         with self._changed:
             while not self._stopping:
                 now = self._clock()
-                key = self._queue.take(now)
+                key = self._queue.take(now, least)
                 if key is not None and not self._serves(key):
                     self._drop(key, now)
                     continue
                 if key is not None:
                     self._busy[key] = now
                     return key
-                due = self._queue.next_due()
-                self._changed.wait(None if due is None else max(0.0, due - now))
+                due = self._queue.next_due(least)
+                news = self._changed if least is Lane.DRIFT else self._edited
+                news.wait(None if due is None else max(0.0, due - now))
             return None
+
+    def _tell(self) -> None:
+        """Something is in the queue that one thread of either sort may take."""
+        self._changed.notify()
+        self._edited.notify()
 
     def _give_back(self, key: Key, result: Result) -> None:
         with self._changed:
@@ -177,8 +200,11 @@ class Workers:
                     calm = result.outcome in ("converged", "suspended")
                     spread = 1.0 + JITTER * random.random() if calm else 1.0
                     lane = Lane.DRIFT if calm else Lane.RETRY
-                    self._queue.add(key, lane, now, result.requeue_after * spread)
-            self._changed.notify()
+                    delay = result.requeue_after * spread
+                    if result.at_latest is not None:
+                        delay = min(delay, result.at_latest)
+                    self._queue.add(key, lane, now, delay)
+            self._tell()
 
     def _drop(self, key: Key, now: float) -> None:
         """The key is another process's now."""
