@@ -141,14 +141,15 @@ class Table:
     def query(
         self, pk: str, prefix: str, *, limit: int | None = None, newest_first: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """Items of a partition whose sort key begins with ``prefix``, in order of it."""
+        """Items of a partition whose sort key begins with ``prefix`` (empty: all), in order of it."""
+        asked = {":pk": pk, ":sk": prefix} if prefix else {":pk": pk}
         start: dict[str, Any] = {}
         left = limit
         while left is None or left > 0:
             page = self._db.query(
                 TableName=self.name,
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-                ExpressionAttributeValues=_to_item({":pk": pk, ":sk": prefix}),
+                KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else ""),
+                ExpressionAttributeValues=_to_item(asked),
                 ConsistentRead=True,
                 ScanIndexForward=not newest_first,
                 **({"Limit": left} if left else {}),
