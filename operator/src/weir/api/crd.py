@@ -114,7 +114,12 @@ SERVED = (
         "dataschemas",
         "dsch",
         "Namespaced",
-        (Column("Type", ".spec.type"), Column("Ready", condition("Ready")), AGE),
+        (
+            *READY,
+            Column("Type", ".spec.type"),
+            Column("Users", ".status.users", "integer"),
+            AGE,
+        ),
     ),
     Kind(
         Pipeline,

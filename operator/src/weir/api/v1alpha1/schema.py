@@ -11,6 +11,7 @@ from weir.api.v1alpha1.common import (
     CustomResource,
     Identifier,
     Model,
+    ObjectName,
     Path,
     Status,
     Text,
@@ -124,6 +125,15 @@ class SchemaSpec(Model):
 
 class DataSchemaStatus(Status):
     """Observed state of a DataSchema."""
+
+    users: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="DataSources that refer to it."
+    )
+    used_by: Annotated[list[ObjectName], Field(max_length=20)] = Field(
+        default_factory=list,
+        description="Names of the first of them.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
 
 
 class DataSchema(CustomResource):
