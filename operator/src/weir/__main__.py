@@ -20,17 +20,22 @@ from weir import handlers
 from weir import settings as configuration
 from weir.health import HealthServer, Heartbeat
 from weir.kube.client import Kube, KubeError, load_config
+from weir.kube.election import Elector
 from weir.kube.events import Events
 from weir.kube.keys import PLURALS, VERSION, Key
+from weir.kube.leases import Leases
 from weir.kube.store import Store
 from weir.reconcile.controller import Controller
+from weir.reconcile.drift import SLACK, DriftRounds
 from weir.reconcile.engine import Reconciler
 from weir.reconcile.feed import FeedWatcher, make_books
+from weir.reconcile.holdings import HeldEvents, HeldKube, Holdings
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.oversight import Oversight
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Services
 from weir.reconcile.steps import view_of
+from weir.reconcile.turns import Fences, Turns
 from weir.reconcile.view import recorded
 from weir.reconcile.workers import Workers
 from weir.reconcile.world import Worlds
@@ -39,8 +44,6 @@ log = structlog.get_logger("weir")
 
 CRD_WAIT = 2.0
 """Seconds between two looks for our definitions."""
-STUCK_SECONDS = 600.0
-"""A reconcile that takes longer hangs: every call in it has a time limit."""
 LOOP_SECONDS = 30.0
 """Seconds for which the event loop, and with it every watch, may be silent."""
 STOP_SECONDS = 7.0
@@ -63,6 +66,8 @@ class Operator:
         self._metrics = Metrics(self._registry, settings.per_object_metrics)
         self._kube = Kube(load_config(settings.kubeconfig))
         self._store = Store()
+        self._elector = self._make_elector()
+        self._holdings = Holdings(self._store, self._elector.serves, self._elector.may_tell)
         self._pool = ThreadPoolExecutor(settings.aws_workers, thread_name_prefix="aws")
         self._loop_beat = Heartbeat(LOOP_SECONDS)
         self._stopping = threading.Event()
@@ -80,13 +85,15 @@ class Operator:
             settings.drift_interval,
             observer=self._metrics.called,
             expected=lambda platform: recorded(view_of(self._services), platform),
+            fence_of=Fences(self._elector, lambda: self._services).of,
+            slack=SLACK,
         )
         self._services = Services(
-            kube=self._kube,
+            kube=HeldKube(load_config(settings.kubeconfig), self._holdings.may_tell),
             store=self._store,
             worlds=worlds,
             books=books,
-            events=events,
+            events=HeldEvents(events, self._holdings.may_tell),
             metrics=self._metrics,
             options=Options(
                 settings.cluster,
@@ -101,14 +108,23 @@ class Operator:
         )
         reconciler = Reconciler(self._services)
         self._workers = Workers(
-            reconciler.reconcile, self._metrics, settings.workers, time.monotonic
+            reconciler.reconcile,
+            self._metrics,
+            settings.workers,
+            time.monotonic,
+            self._holdings.serves,
         )
+        self._turns = Turns(self._services, self._workers, self._holdings)
+        self._drift = DriftRounds(worlds, self._wake)
         self._controller = Controller(self._store, self._workers, self._metrics.edited)
         self._oversight = Oversight(
             self._kube, self._store, lambda: self._controller, settings.namespaces
         )
         self._primed = False
-        self._feed = FeedWatcher(self._services, self._wake, settings.feed_interval)
+        self._passed = False
+        self._feed = FeedWatcher(
+            self._services, self._wake, settings.feed_interval, self._elector.serves
+        )
         self._health = HealthServer(
             settings.bind,
             settings.port,
@@ -117,6 +133,12 @@ class Operator:
                 "event loop": lambda: "silent" if self._loop_beat.late() else "",
                 "workers": self._workers_fault,
                 "watches": self._oversight.fault,
+                "election": lambda: (
+                    "" if self._elector.alive or not self._watching.is_set() else "dead"
+                ),
+                "drift rounds": lambda: (
+                    "" if self._drift.alive or not self._watching.is_set() else "dead"
+                ),
                 "run feed": lambda: (
                     "" if self._feed.alive or not self._watching.is_set() else "dead"
                 ),
@@ -124,9 +146,26 @@ class Operator:
             ready={
                 "first listings": lambda: "" if self._primed else "not seen yet",
                 "events": lambda: "" if self._watching.is_set() else "not watched yet",
+                "leases": lambda: self._elector.trouble,
                 "first pass": self._first_pass_fault,
                 "API server": self._oversight.unreachable,
             },
+            role=self._role,
+        )
+
+    def _make_elector(self) -> Elector:
+        """Its own connections: a renewal waits for nobody, and is not repeated behind our back."""
+        configuration = load_config(self._settings.kubeconfig)
+        configuration.retries = False
+        terms = self._settings.terms
+        kube = Kube(configuration, terms.request_timeout)
+        return Elector(
+            Leases(kube, self._settings.lease_namespace, self._settings.cluster),
+            self._settings.identity,
+            terms,
+            lambda: self._turns,
+            self._metrics,
+            self._end_at_once,
         )
 
     def run(self) -> int:
@@ -138,22 +177,30 @@ class Operator:
         if not self._await_definitions() or not self._prime():
             self._health.stop()
             return 0
+        self._elector.start()
         self._workers.start()
         self._feed.start()
+        self._drift.start()
         self._oversight.start()
         # Beside the main thread, which Kopf would take the signals of.
         watches = threading.Thread(target=self._run_watches, name="watches", daemon=True)
         watches.start()
-        watches.join()
-        self._watching.clear()
-        self._feed.stop()
-        self._oversight.stop()
+        while watches.is_alive() and not self._stopping.wait(0.2):
+            pass
         asked = self._stopping.is_set()
         self._bound_the_end(0 if asked else 1)
-        ended = self._workers.stop(WORK_STOP_SECONDS)
+        self._watching.clear()
+        self._workers.halt()
+        self._feed.stop()
+        self._drift.stop()
+        self._oversight.stop()
+        # First of all: another replica waits for what is given back.
+        given_back = self._elector.stop(WORK_STOP_SECONDS)
+        ended = self._workers.stop(0.0)
+        watches.join(WATCH_STOP_SECONDS)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._health.stop()
-        log.info("stopped", clean=ended, asked=asked)
+        log.info("stopped", clean=ended, given_back=given_back, asked=asked)
         return 0 if asked else 1
 
     def _ask_to_stop(self) -> None:
@@ -173,6 +220,12 @@ class Operator:
         timer.daemon = True
         timer.start()
 
+    def _end_at_once(self, why: str) -> None:
+        """Another may begin, and what runs here can't be stopped otherwise."""
+        log.error("ended", why=why)
+        logging.shutdown()
+        os._exit(1)
+
     def _run_watches(self) -> None:
         try:
             asyncio.run(self._watch())
@@ -182,9 +235,7 @@ class Operator:
     async def _watch(self) -> None:
         """Kopf's watches, until it is time to stop."""
         registry = kopf.OperatorRegistry()
-        handlers.register(
-            registry, self._controller, self._settings.kubeconfig, self._oversight.heard
-        )
+        handlers.register(registry, self._controller, self._settings.kubeconfig, self._heard)
         stop = asyncio.Event()
         ready = asyncio.Event()
         namespaces = list(self._settings.namespaces)
@@ -232,7 +283,7 @@ class Operator:
         """List all objects: only who knows all of them looks at the first."""
         while not self._stopping.is_set():
             try:
-                self._workers.expect(self._oversight.prime())
+                self._oversight.prime()
             except KubeError as error:
                 log.warning("listing", error=str(error))
             else:
@@ -242,8 +293,30 @@ class Operator:
         return False
 
     def _first_pass_fault(self) -> str:
+        """Whether what was there at the start is in good hands: looked at here, or held by another.
+
+        What comes later, as the Platforms of a replica that has gone, makes nobody unready.
+        """
+        if self._passed:
+            return ""
+        unheld = self._elector.unheld()
+        if unheld:
+            names = ", ".join(name or "objects without a Platform" for name in unheld)
+            return f"nobody holds the lease of {names} yet"
         left = self._workers.first_pass_left
-        return f"{left} objects have not been looked at yet" if left else ""
+        if left:
+            return f"{left} objects have not been looked at yet"
+        self._passed = not self._elector.opening
+        return "" if self._passed else "a lease has just been gained"
+
+    def _role(self) -> str:
+        held = [name or "(no platform)" for name in self._elector.held]
+        return f"holder of {', '.join(held)}" if held else "standby"
+
+    def _heard(self, kind: str, name: str) -> None:
+        self._oversight.heard(kind)
+        if kind == "Platform":
+            self._elector.nudge(name)
 
     def _wake(self, key: Key, lane: Lane) -> None:
         self._workers.add(key, lane)
@@ -254,7 +327,11 @@ class Operator:
         if not self._workers.alive:
             return "a worker thread has died"
         longest = self._workers.longest()
-        return f"a reconcile hangs for {longest:.0f} s" if longest > STUCK_SECONDS else ""
+        return (
+            f"a reconcile hangs for {longest:.0f} s"
+            if longest > self._settings.stuck_seconds
+            else ""
+        )
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ def register(
     registry: kopf.OperatorRegistry,
     controller: Controller,
     kubeconfig: str | None,
-    heard: Callable[[str], None],
+    heard: Callable[[str, str], None],
 ) -> None:
     """Watch all our kinds, at the API server that the rest of the operator talks to.
 
@@ -26,7 +26,7 @@ def register(
     Parameters
     ----------
     heard
-        Told the kind of each event: its watch is alive.
+        Told the kind and the name of each event's object once it is in the store: its watch is alive.
     """
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -50,9 +50,9 @@ def register(
     for kind, plural in PLURALS.items():
 
         async def seen(event: Any, _kind: str = kind, **_: Any) -> None:
-            heard(_kind)
             obj = dict(event["object"])
             obj.setdefault("kind", _kind)
             controller.seen(obj, gone=event["type"] == "DELETED", listed=event["type"] is None)
+            heard(_kind, obj["metadata"]["name"])
 
         kopf.on.event(GROUP, VERSION, plural, id=f"seen-{plural}", registry=registry)(seen)

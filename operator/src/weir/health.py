@@ -37,6 +37,8 @@ class HealthServer:
     ----------
     live, ready
         Name -> check. All of ``live`` must be fine for /healthz, all of both for /readyz.
+    role
+        What the replica is at the moment, for people: ``standby``, or which Platforms it holds.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class HealthServer:
         registry: CollectorRegistry,
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
+        role: Callable[[], str] = lambda: "holder",
     ) -> None:
         pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)),
-            "/healthz": lambda: _report(live),
-            "/readyz": lambda: _report({**live, **ready}),
+            "/healthz": lambda: _report(live, role()),
+            "/readyz": lambda: _report({**live, **ready}, role()),
         }
 
         class Handler(BaseHTTPRequestHandler):
@@ -89,8 +92,9 @@ class HealthServer:
         self._server.server_close()
 
 
-def _report(checks: Mapping[str, Check]) -> tuple[int, str, bytes]:
+def _report(checks: Mapping[str, Check], role: str) -> tuple[int, str, bytes]:
     faults = {name: fault for name, check in checks.items() if (fault := check())}
-    lines = [f"{name}: {faults.get(name, 'ok')}" for name in checks]
+    lines = [f"role={role}"]
+    lines += [f"{name}: {faults.get(name, 'ok')}" for name in checks]
     text = "\n".join(lines) + "\n"
     return (503 if faults else 200), "text/plain; charset=utf-8", text.encode()

@@ -6,8 +6,10 @@ import argparse
 import logging
 import os
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -15,11 +17,15 @@ import structlog
 
 from weir.blueprint.config import seconds
 from weir.blueprint.naming import CLUSTER_ID
+from weir.kube.election import Terms
 
 SECRET_WORDS = ("secret", "password", "token", "authorization", "credential", "apikey", "api_key")
 """Keys of a log line whose values are not written."""
 HIDDEN = "(hidden)"
 
+
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod finds the namespace that it is in (Kubernetes, "Accessing the API from a Pod")."""
 
 DRIFT_HELP = (
     "the longest time between two looks at what an object has on AWS, as 10m; a Platform's "
@@ -41,6 +47,14 @@ class Settings:
         Namespaces to watch; empty for all.
     bind
         Address of metrics and health: loopback, unless the pod says otherwise.
+    stuck_seconds
+        A reconcile that takes longer hangs: /healthz fails, so that the process is restarted.
+    instance
+        Who reports events: the pod's name.
+    identity
+        Who holds leases: like no other process that may live at the same time.
+    lease_namespace
+        Where the Leases are: the operator's own namespace.
     """
 
     cluster: str
@@ -57,7 +71,11 @@ class Settings:
     log_level: str = "info"
     kubeconfig: str | None = None
     per_object_metrics: bool = True
+    stuck_seconds: float = 600.0
     instance: str = "weir-operator"
+    identity: str = field(default_factory=lambda: f"weir-operator_{uuid.uuid4().hex[:12]}")
+    lease_namespace: str = "default"
+    terms: Terms = field(default_factory=Terms)
     runtime: str = "python3.11"
     architecture: str = "x86_64"
 
@@ -89,6 +107,20 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     add("--log-format", choices=("json", "text"), default=env("LOG_FORMAT", "json"))
     add("--log-level", default=env("LOG_LEVEL", "info"))
     add("--kubeconfig", default=None, help="default: the pod's account, else $KUBECONFIG")
+    add(
+        "--lease-namespace",
+        default=env("LEASE_NAMESPACE", "") or _pod_namespace(),
+        help="namespace of the Leases ($WEIR_LEASE_NAMESPACE); default: the pod's own",
+    )
+    add("--lease-duration", type=float, default=float(env("LEASE_DURATION", "15")), help="seconds")
+    add("--renew-deadline", type=float, default=float(env("RENEW_DEADLINE", "10")), help="seconds")
+    add("--retry-period", type=float, default=float(env("RETRY_PERIOD", "2")), help="seconds")
+    add(
+        "--stuck-after",
+        type=_duration,
+        default=env("STUCK_AFTER", "10m"),
+        help="how long one reconcile may take before /healthz fails, as 10m",
+    )
     add("--function-runtime", default=env("FUNCTION_RUNTIME", "python3.11"))
     add(
         "--function-architecture",
@@ -106,6 +138,11 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
             "--cluster-id (or WEIR_CLUSTER_ID) is needed: 1 to 16 of a-z, 0-9 and -. It is part of "
             "every AWS name, so choose it once and keep it"
         )
+    try:
+        terms = Terms(found.lease_duration, found.renew_deadline, found.retry_period)
+    except ValueError as error:
+        parser.error(str(error))
+    instance = env("POD_NAME", environment.get("HOSTNAME", "weir-operator"))
     return Settings(
         cluster=found.cluster_id,
         artifacts=found.artifacts,
@@ -121,10 +158,19 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         log_level=found.log_level,
         kubeconfig=found.kubeconfig,
         per_object_metrics=found.per_object_metrics,
-        instance=env("POD_NAME", environment.get("HOSTNAME", "weir-operator")),
+        stuck_seconds=found.stuck_after,
+        instance=instance,
+        # A container that starts anew in its pod goes on with what the former one held.
+        identity=f"{instance}_{env('POD_UID', '') or uuid.uuid4().hex[:12]}",
+        lease_namespace=found.lease_namespace,
+        terms=terms,
         runtime=found.function_runtime,
         architecture=found.function_architecture,
     )
+
+
+def _pod_namespace() -> str:
+    return POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.exists() else "default"
 
 
 def _duration(text: str) -> float:

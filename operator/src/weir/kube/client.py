@@ -81,10 +81,17 @@ def load_config(kubeconfig: str | None = None, context: str | None = None) -> cl
 
 
 class Kube:
-    """Typed paths and errors over the client library's connections. Thread-safe."""
+    """Typed paths and errors over the client library's connections. Thread-safe.
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    Parameters
+    ----------
+    timeout
+        Seconds that one request may take.
+    """
+
+    def __init__(self, configuration: client.Configuration, timeout: float = TIMEOUT) -> None:
         self._api = client.ApiClient(configuration)
+        self._timeout = timeout
 
     def request(
         self,
@@ -109,7 +116,7 @@ class Kube:
         if query:
             url += "?" + urlencode(query)
         try:
-            answer = self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
+            answer = self._api.call_api(method, url, headers, body, _request_timeout=self._timeout)
             data = answer.read()
         except HTTPError as error:
             raise KubeError(0, "Unreachable", f"the API server did not answer: {error}") from error

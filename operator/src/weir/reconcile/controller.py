@@ -48,26 +48,27 @@ class Controller:
                 self._workers.add(key, Lane.EDIT)
             self._wake(around)
             return
-        before = self._store.get(key)
+        before, left = self._store.get(key), self._store.targets(key)
         self._store.put(obj)
         if self._store.get(key) is not obj:
             return  # An older sight than the one that is here, or of an object that is gone.
         born = before is None
         if born:
-            self._workers.add(key, Lane.DRIFT if listed and _settled(obj) else Lane.EDIT)
+            self._workers.add(key, Lane.DRIFT if listed and is_settled(obj) else Lane.EDIT)
         elif _asked(before) != _asked(obj):
             self._workers.add(key, Lane.EDIT)
         if not listed and _generation(before) != _generation(obj):
             self._edited(key, _generation(obj))
         if born or _shown(before) != _shown(obj):
             self._wake(self._around(key))
+            self._wake([one for one in left if one not in self._store.targets(key)])
 
     def saved(self, obj: Object) -> None:
         """The server's answer to a write of ours."""
         self.seen(obj, gone=False)
 
     def _around(self, key: Key) -> list[Key]:
-        """Who refers to an object, and who holds claims for it or owns it."""
+        """Who refers to an object, and who holds claims for it, counts it or owns it."""
         around = list(self._store.dependents(key))
         if key.kind not in CLUSTER_SCOPED:
             obj = self._store.get(key)
@@ -76,7 +77,7 @@ class Controller:
             around += [
                 target
                 for target in self._store.targets(key)
-                if target.kind == "Platform" or target.name in names
+                if target.kind in ("Platform", "DataSchema") or target.name in names
             ]
         return around
 
@@ -127,7 +128,7 @@ def _shown(obj: Object | None) -> tuple[Any, ...]:
     )
 
 
-def _settled(obj: Object) -> bool:
+def is_settled(obj: Object) -> bool:
     """Whether an object was as it should be when it was last looked at."""
     found = find(obj.get("status") or {}, READY) or {}
     return (

@@ -9,8 +9,9 @@ import structlog
 
 from weir.aws.errors import AwsError
 from weir.kube.client import Denied, Gone, KubeError, Object, Stale
+from weir.kube.election import NotHeld
 from weir.kube.keys import Key
-from weir.reconcile import datasource, pipeline, pipelinerun, platform
+from weir.reconcile import dataschema, datasource, pipeline, pipelinerun, platform
 from weir.reconcile.graph import GraphError
 from weir.reconcile.look import Halt, Look, halt_of
 from weir.reconcile.services import Result, Services
@@ -18,11 +19,12 @@ from weir.reconcile.view import Unreadable
 
 STEPS: Mapping[str, Callable[[Services, Object], Result]] = {
     "Platform": platform.reconcile,
+    "DataSchema": dataschema.reconcile,
     "DataSource": datasource.reconcile,
     "Pipeline": pipeline.reconcile,
     "PipelineRun": pipelinerun.reconcile,
 }
-"""Kind -> its steps. A DataSchema has nothing on AWS: it only wakes its users."""
+"""Kind -> its steps."""
 
 log = structlog.get_logger("weir.reconcile")
 
@@ -51,8 +53,7 @@ class Reconciler:
     def _reconcile(self, key: Key) -> Result:
         obj = self._services.store.get(key)
         if obj is None:
-            self._services.metrics.forget(key)
-            self._services.wishes.pop(key, None)
+            self._forget(key)
             return Result("gone")
         steps = STEPS.get(key.kind)
         if steps is None:
@@ -66,8 +67,12 @@ class Reconciler:
         except Gone:
             # The watch did not bring its deletion, or not yet.
             self._services.store.remove(obj)
-            self._services.metrics.forget(key)
+            self._forget(key)
             return Result("gone")
+        except NotHeld as error:
+            # Another replica goes on with it, and says what becomes of it.
+            log.info("handed over", kind=key.kind, object=key.id, why=str(error))
+            return Result("handed over", 1.0)
         except (Denied, KubeError) as error:
             log.warning("kubernetes", kind=key.kind, object=key.id, error=str(error))
             return Result("failed", failed=True)
@@ -77,6 +82,13 @@ class Reconciler:
             return self._say(obj, Halt("Invalid", str(error), stalled=True))
         except AwsError as error:
             return self._say(obj, halt_of([error]))
+
+    def _forget(self, key: Key) -> None:
+        """The object is gone, and all that was kept of it."""
+        self._services.metrics.forget(key)
+        self._services.wishes.pop(key, None)
+        self._services.worlds.disown(key)
+        self._services.books.drop(key)
 
     def _refresh(self, key: Key) -> None:
         try:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import structlog
 
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
+from weir.kube.store import Store
 from weir.reconcile.queue import Lane
 from weir.reconcile.runs import HISTORY, OVERLAP, RunBooks, instant
 from weir.reconcile.services import Services
+from weir.reconcile.world import World
 
 log = structlog.get_logger("weir.feed")
 
 TABLE_ID = "state"
 """Logical id of a Platform's state table."""
+AT_A_TIME = 8
+"""Platforms that are asked at a time: one that does not answer holds no other up."""
 
 
 class FeedWatcher:
@@ -27,15 +32,24 @@ class FeedWatcher:
     ----------
     seconds
         Between two questions.
+    serves
+        Whether a Platform is this process's to work for.
     """
 
     def __init__(
-        self, services: Services, wake: Callable[[Key, Lane], None], seconds: float
+        self,
+        services: Services,
+        wake: Callable[[Key, Lane], None],
+        seconds: float,
+        serves: Callable[[str], bool] = lambda _platform: True,
     ) -> None:
         self._services = services
         self._wake = wake
         self._seconds = seconds
+        self._serves = serves
         self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="run-feed")
+        self._asking: dict[str, Future[None]] = {}
         self._thread = threading.Thread(target=self._run, name="run-feed", daemon=True)
 
     def start(self) -> None:
@@ -45,6 +59,7 @@ class FeedWatcher:
     def stop(self) -> None:
         """Ask no more."""
         self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:
@@ -53,24 +68,36 @@ class FeedWatcher:
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
+            self._asking = {name: one for name, one in self._asking.items() if not one.done()}
             for platform, world in self._services.worlds.known().items():
-                table = self._table(platform)
-                if table is None:
+                if platform in self._asking or not self._serves(platform):
                     continue
                 try:
-                    news = self._services.books.look(platform, world.ledger, table)
-                except AwsError as error:
-                    log.warning("feed", platform=platform, error=str(error))
-                    continue
-                except Exception:
-                    log.exception("fault", platform=platform)
-                    continue
-                for key in dict.fromkeys(key for key, _ in news):
-                    self._tell(key)
+                    self._asking[platform] = self._pool.submit(self._ask, platform, world)
+                except RuntimeError:
+                    return  # It was told to stop meanwhile: the pool takes nothing any more.
+
+    def _ask(self, platform: str, world: World) -> None:
+        """One look at one Platform's feed. Raises nothing."""
+        table = state_table(self._services.store, platform)
+        if table is None:
+            return
+        try:
+            news = self._services.books.look(platform, world.ledger, table)
+        except AwsError as error:
+            log.warning("feed", platform=platform, error=str(error))
+            return
+        except Exception:
+            log.exception("fault", platform=platform)
+            return
+        for key in dict.fromkeys(key for key, _ in news):
+            self._tell(key)
 
     def _tell(self, key: Key) -> None:
         store = self._services.store
-        if store.get(key) is not None:
+        if store.get(key) is None:
+            self._services.books.drop(key)
+        else:
             self._wake(key, Lane.DEPENDENT)
         for dependent in store.dependents(key):
             runs = [dependent] if dependent.kind == "PipelineRun" else store.dependents(dependent)
@@ -78,14 +105,15 @@ class FeedWatcher:
                 if run.kind == "PipelineRun":
                     self._wake(run, Lane.DEPENDENT)
 
-    def _table(self, platform: str) -> str | None:
-        """The state table, once it is there."""
-        obj = self._services.store.get(Key("Platform", "", platform))
-        lines = ((obj or {}).get("status") or {}).get("resources") or []
-        for line in lines:
-            if line["id"] == TABLE_ID and line.get("state") == "Ready":
-                return str(line["name"])
-        return None
+
+def state_table(store: Store, platform: str) -> str | None:
+    """The name of a Platform's state table, once it is there."""
+    obj = store.get(Key("Platform", "", platform))
+    lines = ((obj or {}).get("status") or {}).get("resources") or []
+    for line in lines:
+        if line["id"] == TABLE_ID and line.get("state") == "Ready":
+            return str(line["name"])
+    return None
 
 
 def make_books(store_of: Callable[[], Services]) -> RunBooks:

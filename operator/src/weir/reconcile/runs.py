@@ -77,6 +77,11 @@ class RunBook:
             self._runs[key] = deque([*kept, record], maxlen=REMEMBERED)
             return key
 
+    def drop(self, key: Key) -> None:
+        """An object is gone, and its runs with it."""
+        with self._lock:
+            self._runs.pop(key, None)
+
     def runs(self, key: Key) -> list[RunRecord]:
         """What is known of an object, the oldest entry first."""
         with self._lock:
@@ -99,6 +104,15 @@ class RunBooks:
     def of(self, platform: str) -> RunBook:
         """A Platform's book."""
         return self._books[platform]
+
+    def forget(self, platform: str) -> None:
+        """The Platform is gone, or another process's: its book begins anew if it comes back."""
+        self._books.pop(platform, None)
+
+    def drop(self, key: Key) -> None:
+        """An object is gone."""
+        for book in list(self._books.values()):
+            book.drop(key)
 
     def look(self, platform: str, ledger: Ledger, table: str) -> list[tuple[Key, RunRecord]]:
         """One look at a Platform's feed: what is new, in order of time.
