@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from weir.aws.errors import AwsError, Conflict, Invalid, NotYet
+from weir.aws.errors import AwsError, Conflict, Invalid, NotYet, Throttled
 from weir.reconcile.diff import changes, hides, mark_of, tag_changes, wanted_tags
 from weir.reconcile.graph import dependencies, waves
 from weir.reconcile.inventory import THEIRS, Inventory, Sight
@@ -35,6 +35,8 @@ CREATING = "Creating"
 """Written down before the creation: whoever restarts looks whether it happened."""
 WAITING = "Waiting"
 FAILED = "Failed"
+THROTTLED = "Throttled"
+"""AWS had too many calls: it is as it was, and is changed as soon as AWS lets us."""
 CONFLICTING = "Conflict"
 EXTERNAL = "External"
 MISSING = "Missing"
@@ -633,7 +635,8 @@ class Applier:
             return self._line(resource, EXTERNAL, arn)
         if done.error is not None:
             # What may have been created in spite of the error is on the list, and so is deleted.
-            return self._line(resource, FAILED if seen else CREATING, arn)
+            failed = THROTTLED if isinstance(done.error, Throttled) else FAILED
+            return self._line(resource, failed if seen else CREATING, arn)
         mark = step.mark if done.confirmed else ""
         return self._line(resource, READY if seen and seen.settled else SETTLING, arn, mark)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,7 +27,7 @@ from weir.kube.conditions import (
 from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation, is_deleting
 from weir.reconcile.apply import Applied, Entry, NotConverging
 from weir.reconcile.plan import Action, PhysicalKey, Verb
-from weir.reconcile.runs import iso
+from weir.reconcile.runs import instant, iso
 from weir.reconcile.services import Result, Services
 from weir.reconcile.world import drift_seconds
 
@@ -34,6 +35,8 @@ SOON = 2.0
 """Seconds until the next look at what AWS is still working on."""
 BACKSTOP = 10.0
 """Drift intervals after which an object is looked at though nobody asked and nothing changed."""
+THROTTLE_PAUSE = 5.0
+"""Seconds after a call that was throttled, at least, where the error names none."""
 DUE_SLACK = 1.0
 """Seconds after which what was due at a time is certainly past."""
 TOLD_FIELDS = 8
@@ -213,6 +216,8 @@ class Look:
         reason
             The reason of Ready.
         """
+        if halt is not None and halt.reason == Throttled.__name__ and self._stays_synced():
+            return self._wait(halt)
         conditions = self._conditions(halt, ready, reason)
         was_ready = is_true(self.obj, READY)
         self.status["conditions"] = merged(
@@ -222,7 +227,10 @@ class Look:
             iso(self.services.now()),
         )
         self.status["observedGeneration"] = self.generation
-        self.services.metrics.says(self.key, self.status["conditions"])
+        deleted = instant(self.obj["metadata"].get("deletionTimestamp"))
+        self.services.metrics.says(
+            self.key, self.status["conditions"], deleted.timestamp() if deleted else None
+        )
         asked = annotation(self.obj, RECONCILE_AT)
         if asked is not None:
             self.status["reconcileAt"] = asked
@@ -236,13 +244,34 @@ class Look:
                 self.services.events.say(self.obj, "Ready", ready or ALL_WELL)
             outcome = "suspended" if self.suspended else "converged"
             return Result(outcome, self.rest(), at_latest=self._until_due())
-        if halt.stalled or (was_ready and not halt.synced) or is_deleting(self.obj):
+        throttled = halt.reason == Throttled.__name__
+        fell = was_ready and not halt.synced
+        if not throttled and (halt.stalled or fell or is_deleting(self.obj)):
             self.services.events.warn(self.obj, halt.reason, halt.message)
+        if throttled:
+            return self._wait(halt)
         outcome = halt.reason.lower() if halt.stalled else "progressing"
         waits = halt.after is None and not halt.stalled
         if halt.stalled or halt.reason in RETRIED:
             return Result(outcome, halt.after, failed=True)
         return Result(outcome, self.drift() if waits else halt.after)
+
+    def _stays_synced(self) -> bool:
+        """Whether AWS was as this spec says at the last look: that nobody can look now is no news."""
+        synced = find(self.obj.get("status") or {}, SYNCED) or {}
+        return (
+            synced.get("status") == "True"
+            and synced.get("observedGeneration") == self.generation
+            and not is_deleting(self.obj)
+        )
+
+    def _wait(self, halt: Halt) -> Result:
+        """AWS has too many calls. That is nobody's failure: it is tried again, each at its time."""
+        status = {name: value for name, value in self.status.items() if value is not None}
+        if status != (self.obj.get("status") or {}):
+            self._send(status)
+        pause = THROTTLE_PAUSE if halt.after is None else halt.after
+        return Result("throttled", pause * (1.0 + random.random()))
 
     def _until_due(self) -> float | None:
         """Seconds until a condition changes by itself; None where none does."""

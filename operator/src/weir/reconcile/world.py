@@ -13,6 +13,7 @@ from weir.aws.session import Assume, AwsSession, Observer, Target
 from weir.blueprint.config import seconds
 from weir.kube.keys import Key
 from weir.reconcile.apply import Applier
+from weir.reconcile.brake import Brake, Braked
 from weir.reconcile.inventory import Inventory, InventoryObserver
 from weir.reconcile.ledger import Ledger
 from weir.reconcile.view import Recorded
@@ -162,7 +163,10 @@ class Worlds:
 
     def _make(self, target: Target, fence: Fence | None) -> World:
         session = AwsSession(target, observer=self._observer, dry_run=self._dry_run, fence=fence)
-        kinds = self._make_adapters(session)
+        brake = Brake(self._clock)
+        kinds = {
+            kind: Braked(adapter, brake) for kind, adapter in self._make_adapters(session).items()
+        }
         inventory = Inventory(kinds, self._ttl, self._clock, self._watched)
         applier = Applier(kinds, inventory, self._pool)
         return World(target, session, inventory, applier, Ledger(session))
