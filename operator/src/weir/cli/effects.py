@@ -102,10 +102,10 @@ def disturbance(action: Action) -> Disturbance | None:
 
 
 STANDING: Mapping[str, str] = {
-    "kms.Key": "a key is billed by the month",
-    "secretsmanager.Secret": "a secret is billed by the month",
-    "cloudwatch.Alarm": "an alarm is billed by the month",
-    "cloudwatch.Dashboard": "a dashboard is billed by the month",
+    "kms.Key": "a key, billed by the month",
+    "secretsmanager.Secret": "a secret, billed by the month",
+    "cloudwatch.Alarm": "an alarm, billed by the month",
+    "cloudwatch.Dashboard": "a dashboard, billed by the month",
 }
 """Kinds that cost by being there; what else Weir makes costs by use."""
 
@@ -127,7 +127,7 @@ PRICED: Mapping[str, frozenset[str]] = {
 def cost(action: Action) -> tuple[str, ...]:
     """What bears on the bill, for people; amounts are AWS's to tell."""
     if action.verb in (CREATE, DELETE) and action.kind in STANDING:
-        return (f"{'+' if action.verb is CREATE else '-'} {STANDING[action.kind]}",)
+        return (f"{'adds' if action.verb is CREATE else 'ends'} {STANDING[action.kind]}",)
     if action.verb not in (UPDATE, REPLACE):
         return ()
     priced = PRICED.get(action.kind, frozenset())

@@ -284,14 +284,16 @@ class Planner:
             key,
             key in self._asked,
             plan,
-            notes=tuple(self._notes(key, obj)),
+            notes=tuple(self._notes(key, obj, running)),
             goes=goes,
             running=running,
         )
 
-    def _notes(self, key: Key, obj: Object) -> Iterator[str]:
+    def _notes(self, key: Key, obj: Object, running: int | None) -> Iterator[str]:
         if is_paused(obj) and key not in self._removed:
             yield "paused: the operator does nothing of this until weir.dev/paused goes"
+        if key in self._removed and running:
+            yield "executions under way are waited for first, for a while"
         if key in self._removed and key not in self._asked:
             source = Key("DataSource", key.namespace, key.name)
             yield "its source goes" if source in self._removed else CHILD_GOES

@@ -88,7 +88,7 @@ def _row(one: Reported) -> str:
 def _marked(name: str, line: Told) -> bool:
     return {
         "data": line.action.loses_data,
-        "runs": line.disturbs is not None and line.disturbs.stops,
+        "runs": line.stops,
         "iam": bool(line.permissions),
     }[name]
 

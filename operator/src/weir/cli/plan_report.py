@@ -54,6 +54,11 @@ class Told:
     costs: tuple[str, ...]
 
     @property
+    def stops(self) -> bool:
+        """Whether runs may end by it: unless it is known that none is under way."""
+        return self.disturbs is not None and self.disturbs.stops and self.running != 0
+
+    @property
     def interrupts(self) -> str:
         """What it does to runs, with how many run now; empty for nothing."""
         if self.disturbs is None:
@@ -142,7 +147,7 @@ def summary(reports: Sequence[Reported]) -> Summary:
     return Summary(
         verbs=Counter(line.action.verb for line in told),
         loses_data=sum(line.action.loses_data for line in told),
-        interrupts=sum(line.disturbs is not None and line.disturbs.stops for line in told),
+        interrupts=sum(line.stops for line in told),
         permissions=sum(len(line.permissions) for line in told),
         standing=standing,
         failed=sum(one.planned.plan is None for one in reports),

@@ -39,6 +39,9 @@ THREADS = 8
 """Kinds of AWS resources that are looked at side by side."""
 PRESENT = frozenset({Verb.CREATE, Verb.UPDATE, Verb.REPLACE, Verb.ADOPT, Verb.NONE})
 """What a Platform has after its plan was applied."""
+DEEP = 400
+"""AWS resources that are each looked at as a whole. Of more, what a listing can't tell is judged by
+the marks of the operator's last apply."""
 TIMELESS = 86_400.0
 """Seconds for which one look counts: a plan is of one moment."""
 
@@ -79,6 +82,7 @@ class Planning:
         self._pool = pool
         self._services: Services | None = None
         self._departing = Store()
+        self._deeply = True
         self._unborn: frozenset[Key] = frozenset()
 
     @property
@@ -128,7 +132,9 @@ class Planning:
             now=lambda: datetime.now(UTC),
             saved=lambda _obj: None,
         )
-        self._look(entry.key for one in (*touched, *gone) for entry in entries_of(one))
+        known = [entry.key for one in (*touched, *gone) for entry in entries_of(one)]
+        self._deeply = len(known) <= DEEP
+        self._look(known)
 
     def applied(self, obj: Object) -> Plan:
         """What the reconcile of an object would do.
@@ -221,6 +227,8 @@ class Planning:
                 self.world.inventory.wrote(kind, name, None)
             elif kind in known:
                 by_kind[kind].append((kind, name))
+        wanted = [key for of in by_kind.values() for key in of]
+        self.world.inventory.expect(wanted, deeply=self._deeply)
         looks = [self._pool.submit(self.world.inventory.see, of) for of in by_kind.values()]
         for one in looks:
             one.result()
