@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from rig import Rig
 
 from weir.kube.keys import SQL_DONE, Key
+from weir.reconcile.headroom import Headroom, near_note
 from weir_local.stack import CLUSTER_ID, REGION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
@@ -107,3 +109,27 @@ def test_a_key_of_ones_own_is_taken_once_its_policy_lets_everybody_in(rig: Rig) 
     rig.annotate(key, **{"weir.dev/reconcile-at": "now"})
     rig.settle(key)
     rig.delete(key)
+
+
+def test_quotas_are_measured_once_a_day_and_a_near_one_is_told(rig: Rig) -> None:
+    key = Key("Platform", "", rig.platform_name)
+    rig.settle(key)
+    status = rig.get(key)["status"]
+    quotas = {one["name"]: one for one in status["quotas"]}
+    assert quotas["iam-roles"]["counts"] == "account"
+    assert quotas["iam-roles"]["used"] > 0 < quotas["iam-roles"]["limit"]
+    assert quotas["cloudwatch-alarms"]["counts"] == "weir"
+    assert status["quotasChecked"]
+    rig.silence()
+    rig.look(key)
+    assert not [call for call in rig.calls if call.operation == "GetAccountSummary"]
+    rig.clock[0] += timedelta(days=2)
+    rig.look(key)
+    assert len([call for call in rig.calls if call.operation == "GetAccountSummary"]) == 1
+
+
+def test_what_is_told_of_quotas_says_which_and_what_to_do() -> None:
+    roles = Headroom("iam-roles", 800, 1000, whole=True)
+    assert roles.near and not Headroom("glue-jobs", 799, 1000, whole=False).near
+    assert "iam-roles (800 of 1000)" in near_note([roles])
+    assert Headroom.from_status(roles.to_status()) == roles

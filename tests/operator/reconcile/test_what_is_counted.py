@@ -180,3 +180,24 @@ def test_what_waits_grows_older_between_two_takes(registry: CollectorRegistry) -
     assert samples(registry, "weir_queue_depth")[("drift",)] == 2
     queue.take(75.0)
     assert samples(registry, "weir_queue_oldest_seconds")[("edit",)] == 0.0
+
+
+def test_a_deletion_tells_for_how_long_it_has_been_going(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry, wall_clock=lambda: 1000.0)
+    going = [{"type": "Ready", "status": "False", "reason": "Draining"}]
+    metrics.says(ORDERS, going, deleted=900.0)
+    metrics.says(OTHERS, going, deleted=400.0)
+    assert samples(registry, "weir_deletion_oldest_seconds") == {("DataSource",): 600.0}
+    metrics.forget(OTHERS)
+    assert samples(registry, "weir_deletion_oldest_seconds") == {("DataSource",): 100.0}
+    metrics.says(ORDERS, going)
+    assert samples(registry, "weir_deletion_oldest_seconds") == {}
+
+
+def test_quotas_go_with_their_platform(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.quota("default", "iam-roles", 900, 1000)
+    metrics.quota("other", "iam-roles", 1, 1000)
+    metrics.forget(Key("Platform", "", "default"))
+    assert samples(registry, "weir_quota_used") == {("other", "iam-roles"): 1}
+    assert samples(registry, "weir_quota_limit") == {("other", "iam-roles"): 1000}

@@ -123,7 +123,11 @@ def documents(
                 }
             },
         ),
-        _allow("ListRoles", ("iam:GetAccountAuthorizationDetails", "iam:ListRoles"), ["*"]),
+        _allow(
+            "ListRoles",
+            ("iam:GetAccountAuthorizationDetails", "iam:GetAccountSummary", "iam:ListRoles"),
+            ["*"],
+        ),
         _allow(
             "CreateKey",
             ("kms:CreateKey", "kms:TagResource"),

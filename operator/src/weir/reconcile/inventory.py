@@ -264,6 +264,20 @@ class Inventory:
         with self._guard:
             return [kind for kind, entries in self._entries.items() if entries]
 
+    def counts(self) -> dict[str, int]:
+        """By kind: resources that are known to exist."""
+        with self._guard:
+            return {
+                kind: sum(entry.observed is not None for entry in entries.values())
+                for kind, entries in self._entries.items()
+            }
+
+    def peek(self, key: PhysicalKey) -> Observed | None:
+        """What was seen of a resource last, however long ago; nobody looks."""
+        with self._guard:
+            entry = self._entries[key[0]].get(key[1])
+            return None if entry is None else entry.observed
+
     def size(self) -> int:
         """Resources that are known or asked for."""
         with self._guard:

@@ -72,6 +72,38 @@ class _Queue(Collector):
         return (depth, oldest)
 
 
+class _Deletions(Collector):
+    """Says at each scrape for how long the oldest deletion has been going on."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: dict[Key, float] = {}
+        self._lock = threading.Lock()
+
+    def put(self, key: Key, since: float | None) -> None:
+        """An object is being deleted since then; None: it is not, or it is gone."""
+        with self._lock:
+            if since is None:
+                self._since.pop(key, None)
+            else:
+                self._since[key] = since
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The oldest by kind."""
+        oldest = GaugeMetricFamily(
+            "weir_deletion_oldest_seconds",
+            "For how long the object has been going that was deleted first, by kind.",
+            labels=["kind"],
+        )
+        with self._lock:
+            starts: dict[str, float] = {}
+            for key, since in self._since.items():
+                starts[key.kind] = min(since, starts.get(key.kind, since))
+        for kind, since in sorted(starts.items()):
+            oldest.add_metric([kind], max(0.0, self._clock() - since))
+        return (oldest,)
+
+
 class Metrics:
     """All metrics of one operator process.
 
@@ -83,6 +115,8 @@ class Metrics:
         Whether metrics that carry an object's name are kept.
     clock
         Seconds that only grow.
+    wall_clock
+        Seconds since 1970.
     """
 
     def __init__(
@@ -90,13 +124,17 @@ class Metrics:
         registry: CollectorRegistry,
         per_object: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = _Queue()
-        registry.register(self._queue)
+        self.deletions = _Deletions(wall_clock)
+        for collector in (self._queue, self.deletions):
+            registry.register(collector)
         self._per_object = per_object
         self._clock = clock
         self._lock = threading.Lock()
         self._edits: dict[Key, tuple[int, float]] = {}
+        self._quotas: set[tuple[str, str]] = set()
         self.reconciles = Counter(
             "weir_reconcile", "Reconciles.", ["kind", "outcome"], registry=registry
         )
@@ -209,6 +247,13 @@ class Metrics:
                 registry=registry,
             )
         )
+        quota = ["platform", "quota"]
+        self.quota_used = Gauge(
+            "weir_quota_used", "What is used of a quota of AWS.", quota, registry=registry
+        )
+        self.quota_limit = Gauge(
+            "weir_quota_limit", "How much a quota of AWS allows.", quota, registry=registry
+        )
         self.lease_held = Gauge(
             "weir_lease_held",
             "1 where this replica works for the Platform; none for objects without one.",
@@ -302,8 +347,24 @@ class Metrics:
             seconds = self._clock() - known[1]
         self.edit_seconds.labels(key.kind).observe(seconds)
 
-    def says(self, key: Key, conditions: Iterable[Mapping[str, str]]) -> None:
-        """An object's conditions are these now."""
+    def quota(self, platform: str, name: str, used: int, limit: int) -> None:
+        """A quota of a Platform's account, as it was measured last."""
+        with self._lock:
+            self._quotas.add((platform, name))
+            self.quota_used.labels(platform, name).set(used)
+            self.quota_limit.labels(platform, name).set(limit)
+
+    def says(
+        self, key: Key, conditions: Iterable[Mapping[str, str]], deleted: float | None = None
+    ) -> None:
+        """An object's conditions are these now.
+
+        Parameters
+        ----------
+        deleted
+            When somebody deleted it, in seconds since 1970; None where nobody did.
+        """
+        self.deletions.put(key, deleted)
         self.objects.put(
             key,
             Tally(
@@ -369,8 +430,14 @@ class Metrics:
         """The object is gone, or another's, and all that was said of it."""
         for tallied in (self.resources, self.objects, self.last_runs, self.last_run_rows):
             tallied.put(key, {})
+        self.deletions.put(key, None)
         with self._lock:
             self._edits.pop(key, None)
+            gone = {one for one in self._quotas if (key.kind, key.name) == ("Platform", one[0])}
+            self._quotas -= gone
+            for labels in gone:
+                self.quota_used.remove(*labels)
+                self.quota_limit.remove(*labels)
         for name, gauge in self._gauges.get(key.kind, {}).items():
             if name == "rows":
                 for outcome in ("total", *ROW_OUTCOMES):

@@ -11,6 +11,7 @@ from weir.kube.keys import SQL_DONE, Key, annotation, is_deleting
 from weir.reconcile import keypolicy
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.guards import check_account
+from weir.reconcile.headroom import follow_quotas
 from weir.reconcile.look import Halt, Look, halt_of
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
@@ -75,6 +76,7 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
         return shut_out
     halt = converge(look, world, wanted, lambda _resource: True)
     look.status["links"] = blueprints.links(context, wanted.resources)
+    follow_quotas(look, world)
     return halt or _sql_by_hand(look, context)
 
 

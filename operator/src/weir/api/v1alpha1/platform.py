@@ -262,6 +262,17 @@ class PlatformSpec(Model):
     )
 
 
+class QuotaStatus(Model):
+    """How far one quota of the account is used up."""
+
+    name: Annotated[str, StringConstraints(max_length=64)]
+    used: Annotated[int, Field(ge=0)]
+    limit: Annotated[int, Field(ge=0)]
+    counts: Literal["account", "weir"] = Field(
+        description="Whether used is of the whole account, or of what the operator has there."
+    )
+
+
 class PlatformStatus(Status):
     """Observed state of a Platform."""
 
@@ -269,6 +280,12 @@ class PlatformStatus(Status):
     users: Annotated[int, Field(ge=0)] | None = Field(
         None, description="DataSources and Pipelines that use this Platform."
     )
+    quotas: Annotated[list[QuotaStatus], Field(max_length=32)] = Field(
+        default_factory=list,
+        description="How far AWS's quotas are used up, measured once a day.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    quotas_checked: Annotated[str, StringConstraints(max_length=40)] | None = None
 
 
 class Platform(CustomResource):
