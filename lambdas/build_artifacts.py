@@ -1,6 +1,6 @@
 """Builds the artifacts that run on AWS: reproducibly, so that equal code has an equal name.
 
-``python lambdas/build_artifacts.py --out dist/artifacts`` writes ``functions.zip``, ``glue.zip``,
+``python lambdas/build_artifacts.py --out dist/artifacts`` writes ``functions.zip``, ``files.zip``, ``glue.zip``,
 ``process.py`` and their index ``artifacts.json``.
 """
 
@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -27,13 +28,43 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 MODE = 0o644 << 16
 SKIPPED_DIRECTORIES = {"__pycache__", "bin"}
+SKIPPED_SUFFIXES = {".pyc", ".pyi", ".pyx", ".pxd", ".pxi", ".h", ".cc", ".lib"}
 SKIPPED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", ".lock", "uv_cache.json"}
 """What an installer writes of itself, which differs from machine to machine."""
 
 PLATFORMS = ("host", "x86_64-manylinux2014", "aarch64-manylinux2014")
 
-FUNCTION_DEPENDENCIES = ("urllib3",)
+FUNCTION_DEPENDENCIES = ("urllib3", "msgspec", "defusedxml", "backports-zstd", "cryptography", "cffi")
 """Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
+
+FILE_DEPENDENCIES = (
+    "backports-zstd",
+    "defusedxml",
+    "fastavro",
+    "ijson",
+    "pyarrow",
+    "python-calamine",
+    "urllib3",
+)
+"""What reads files, beside what every function has."""
+
+UNUSED = (
+    "pyarrow/include/",
+    "pyarrow/includes/",
+    "pyarrow/src/",
+    "pyarrow/tests/",
+    "pyarrow/interchange/",
+    "pyarrow/libarrow_flight",
+    "pyarrow/libarrow_s3",
+    "pyarrow/_acero",
+    "pyarrow/_azurefs",
+    "pyarrow/_dataset",
+    "pyarrow/_flight",
+    "pyarrow/_gcsfs",
+    "pyarrow/_s3fs",
+    "pyarrow/_substrait",
+)
+"""Beginnings of names that no function needs, and that would take most of the archive's room."""
 
 GLUE_DEPENDENCIES = ("sqlglot",)
 OWN_UV = Path(__file__).resolve().parents[1] / ".local" / "uv" / "bin" / "uv"
@@ -75,14 +106,16 @@ def files_under(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
         inside = path.relative_to(folder)
         if not path.is_file() or SKIPPED_DIRECTORIES & set(inside.parts):
             continue
-        if path.name in SKIPPED_FILES or path.suffix in (".pyc", ".pyi"):
+        if path.name in SKIPPED_FILES or path.suffix in SKIPPED_SUFFIXES:
             continue
-        yield f"{prefix}{inside.as_posix()}", path
+        name = f"{prefix}{inside.as_posix()}"
+        if not name.startswith(UNUSED):
+            yield name, path
 
 
 def write_zip(target: Path, files: Sequence[tuple[str, Path]]) -> None:
     """Write an archive whose bytes depend on names and contents alone."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, path in sorted(files):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type, entry.external_attr, entry.create_system = (
@@ -90,7 +123,7 @@ def write_zip(target: Path, files: Sequence[tuple[str, Path]]) -> None:
                 MODE,
                 3,
             )
-            archive.writestr(entry, path.read_bytes(), compresslevel=9)
+            archive.writestr(entry, path.read_bytes(), compresslevel=6)
 
 
 def install(packages: Sequence[str], target: Target, into: Path) -> None:
@@ -137,10 +170,19 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
     }
     archives = {
         "functions": (("weir_contract", "weir_lambdas"), FUNCTION_DEPENDENCIES, "functions.zip"),
+        "files": (("weir_contract", "weir_lambdas"), FILE_DEPENDENCIES, "files.zip"),
         "glue": (("weir_contract", "weir_glue"), GLUE_DEPENDENCIES, "glue.zip"),
     }
     index = {}
+    known = _known(out)
+    made = {}
     for artifact, (packages, dependencies, name) in archives.items():
+        made[name] = inputs_of(
+            [item for package in packages for item in own[package]], dependencies, target
+        )
+        if known.get(name) == made[name] and (out / name).exists():
+            index[artifact] = describe(out / name)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             install(dependencies, target, Path(folder))
             files = [item for package in packages for item in own[package]]
@@ -150,8 +192,34 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
     script = package_root("weir_glue") / "jobs" / "process.py"
     shutil.copyfile(script, out / "process.py")
     index["glueScript"] = describe(out / "process.py")
+    (out / INPUTS).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n")
     (out / "artifacts.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     return index
+
+
+INPUTS = "inputs.json"
+"""Archive -> hash of all that it is made from: one whose inputs are the same is not made again."""
+
+
+def _known(out: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((out / INPUTS).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def inputs_of(
+    files: Sequence[tuple[str, Path]], dependencies: Sequence[str], target: Target
+) -> str:
+    """Hash of what an archive is made from, this script included."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for name in dependencies:
+        digest.update(f"{pinned(name)}\0".encode())
+    digest.update(f"{target}{sys.version_info[:2]}{platform.machine()}\0".encode())
+    for name, path in sorted(files):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def describe(path: Path) -> dict[str, str]:

@@ -375,6 +375,9 @@ def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
 
 
 def _schedule(source: DataSource, _: Known) -> Problems:
+    files = source.spec.source.files
+    if files and (fault := schedule_fault(files.sweep)):
+        yield Problem("InvalidSchedule", "spec.source.files.sweep", fault)
     api = source.spec.source.rest_api
     if api is None:
         return

@@ -18,13 +18,14 @@ class NamespaceUse:
     """What a namespace uses of a Platform: the claims of its objects.
 
     ``sources`` and ``pipelines`` are names; ``schemas`` are those of the warehouse that they load,
-    folded to lower case.
+    folded to lower case; ``watched`` the buckets from which files are taken.
     """
 
     namespace: str
     sources: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()
     schemas: tuple[str, ...] = field(default=())
+    watched: tuple[str, ...] = ()
 
 
 def dashboard_body(facts: PlatformFacts, use: NamespaceUse) -> dict[str, Any]:

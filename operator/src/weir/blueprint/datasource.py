@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from weir.api.v1alpha1.common import API_VERSION
@@ -12,8 +13,41 @@ from weir.blueprint import config, machines, naming, pieces, policies
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
+from weir_contract.state import watch_pk
 
-INGEST_MEMORY_MB = 512
+
+@dataclass(frozen=True)
+class Ingestion:
+    """How one kind of source is landed.
+
+    Parameters
+    ----------
+    handler
+        Module below ``weir_lambdas``.
+    artifact
+        The built archive that has it.
+    memory
+        MiB; Lambda gives processors by it (1,769 MB is one, Lambda Developer Guide, *Memory*).
+    schedule, timezone
+        When the source is asked, or looked through.
+    """
+
+    handler: str
+    artifact: str
+    memory: int
+    schedule: str
+    timezone: str = "UTC"
+
+
+def ingestion_of(source: DataSource) -> Ingestion | None:
+    """How a source is landed; None for a kind of source that is not served."""
+    found = source.spec.source
+    if found.rest_api:
+        api = found.rest_api
+        return Ingestion("api_ingestion", "functions", 512, api.schedule, api.timezone)
+    if found.files:
+        return Ingestion("file_processor", "files", 2048, found.files.sweep)
+    return None
 
 
 def names_of(source: DataSource, facts: PlatformFacts) -> pieces.Naming:
@@ -42,15 +76,15 @@ def datasource_resources(
     Returns
     -------
     tuple of Resource
-        Empty for the members of ``source`` that are not served yet (email, files, stream).
+        Empty for the members of ``source`` that are not served yet.
 
     Raises
     ------
     KeyError
         ``schemaRef`` names no DataSchema; the check says so in words.
     """
-    api = source.spec.source.rest_api
-    if api is None:
+    ingestion = ingestion_of(source)
+    if ingestion is None:
         return ()
     names = names_of(source, facts)
     message = config.source_config(source, facts, grant, schemas)
@@ -77,6 +111,7 @@ def datasource_resources(
             function=function,
             config_key=pieces.object_key(stored),
             secrets=[secret.name for secret in secrets],
+            files=message.files,
         ),
         description=f"Weir: lands {source.id}",
     )
@@ -92,13 +127,14 @@ def datasource_resources(
         facts,
         "ingest",
         function,
-        handler="api_ingestion",
+        handler=ingestion.handler,
         role_name=function_role.name,
         role_id=function_role.logical_id,
         environment={"WEIR_CONFIG": stored.name},
         timeout=machines.FUNCTION_TIMEOUT_SECONDS,
-        memory=INGEST_MEMORY_MB,
+        memory=ingestion.memory,
         depends_on=(stored.logical_id,),
+        artifact=ingestion.artifact,
     )
     states = Resource(
         "states.StateMachine",
@@ -117,8 +153,8 @@ def datasource_resources(
         facts,
         "schedule",
         names("schedule", "ingest"),
-        expression=api.schedule,
-        timezone=api.timezone,
+        expression=ingestion.schedule,
+        timezone=ingestion.timezone,
         target=facts.machine_arn(machine),
         message={"scheduledTime": pieces.SCHEDULED_TIME},
         enabled=not source.spec.suspend,
@@ -134,8 +170,38 @@ def datasource_resources(
         machine_role,
         states,
         timer,
+        *_watch(source, facts, machine),
         *alarms,
     )
+
+
+def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Resource, ...]:
+    """The bucket that a source of files watches, and the entry by which the trigger finds the
+    source when an object arrives there. A suspended source has none: the sweep finds its files
+    later."""
+    files = source.spec.source.files
+    if files is None:
+        return ()
+    bucket = Resource("s3.Bucket", "watched", files.bucket, external=True)
+    if source.spec.suspend:
+        return (bucket,)
+    pk, sk = watch_pk(files.bucket), source.id
+    item = {
+        "pk": pk,
+        "sk": sk,
+        "prefix": files.prefix,
+        "pattern": files.pattern or "",
+        "stateMachineArn": facts.machine_arn(machine),
+    }
+    entry = Resource(
+        "dynamodb.Item",
+        "watch",
+        f"{facts.state_table}|{pk}|{sk}",
+        {"Item": item},
+        ("machine", "watched"),
+        tagged=False,
+    )
+    return bucket, entry
 
 
 def managed_pipeline(source: DataSource) -> dict[str, Any] | None:

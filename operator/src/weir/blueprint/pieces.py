@@ -72,6 +72,7 @@ def function(
     timeout: int,
     memory: int,
     depends_on: Sequence[str] = (),
+    artifact: str = "functions",
 ) -> tuple[Resource, Resource]:
     """A Lambda function and its log group.
 
@@ -81,8 +82,10 @@ def function(
         Module below ``weir_lambdas``: ``api_ingestion``.
     timeout, memory
         Seconds and MiB.
+    artifact
+        Which of the built archives has the code.
     """
-    code = facts.artifacts["functions"]
+    code = facts.artifacts[artifact]
     logs = Resource(
         "logs.LogGroup",
         f"{logical_id}-logs",

@@ -12,7 +12,8 @@ from typing import Any
 from weir.blueprint import naming
 from weir.blueprint.facts import Arn, PlatformFacts
 from weir_contract.manifest import manifest_prefix
-from weir_contract.state import FEED, pipeline_pk, source_pk
+from weir_contract.sources import Files
+from weir_contract.state import FEED, files_pk, pipeline_pk, source_pk, watch_pk
 
 Document = dict[str, Any]
 Statement = dict[str, Any]
@@ -149,8 +150,9 @@ def ingestion(
     function: str,
     config_key: str,
     secrets: Sequence[str],
+    files: Files | None = None,
 ) -> Document:
-    """The role of a source's ``api_ingestion``.
+    """The role of a source's ingestion function.
 
     Parameters
     ----------
@@ -162,17 +164,22 @@ def ingestion(
         Key of its configuration in the artifacts bucket.
     secrets
         Secrets Manager names or ARNs that the source's references resolve to.
+    files
+        What it watches, where it is a source of files.
     """
     return document(
         writes_logs(facts, function),
         allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        *(reads_files(facts, source, files) if files else ()),
         allow(
             "LandRecords",
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
             [facts.bucket_arn("raw", f"{source}/*")],
         ),
         lists_bucket(facts, "FindManifests", "raw"),
-        table_access(facts, "KeepState", [source_pk(source), FEED]),
+        table_access(
+            facts, "KeepState", [source_pk(source), FEED, *([files_pk(source)] if files else [])]
+        ),
         allow(
             "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
         )
@@ -180,6 +187,28 @@ def ingestion(
         else None,
         uses_key(facts, "s3", "dynamodb", "secretsmanager", "lambda"),
     )
+
+
+def reads_files(facts: PlatformFacts, source: str, files: Files) -> tuple[Statement, ...]:
+    """Read what is below a watched prefix, and put what is broken into quarantine."""
+    bucket = f"arn:{facts.partition}:s3:::{files.bucket}"
+    prefix = literal(files.prefix)
+    return (
+        allow("ReadFiles", ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket}/{prefix}*"]),
+        allow(
+            "FindFiles",
+            ["s3:ListBucket"],
+            [bucket],
+            {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
+        ),
+        allow("KeepRejects", ["s3:PutObject"], [facts.bucket_arn("quarantine", f"{source}/*")]),
+    )
+
+
+def literal(text: str) -> str:
+    """A text within a resource pattern or a StringLike condition, its own ``*``, ``?`` and ``$``
+    meaning themselves (IAM User Guide, *Policy variables*, "Where you can use policy variables")."""
+    return "".join({"*": "${*}", "?": "${?}", "$": "${$}"}.get(one, one) for one in text)
 
 
 def trigger(facts: PlatformFacts) -> Document:
@@ -203,7 +232,9 @@ def trigger(facts: PlatformFacts) -> Document:
             [facts.bucket_arn("raw", manifest_prefix("*/*") + "*")],
         ),
         lists_bucket(facts, "FindManifests", "raw"),
-        table_access(facts, "KeepFlights", ["SOURCE#*", "PIPELINE#*", FEED]),
+        table_access(
+            facts, "KeepFlights", ["SOURCE#*", "PIPELINE#*", files_pk("*"), watch_pk("*"), FEED]
+        ),
         allow("FindSubscribers", ["dynamodb:Scan"], [facts.state_table_arn]),
         allow("StartRuns", ["states:StartExecution"], [facts.machine_arn(machines)]),
         allow("WatchRuns", ["states:DescribeExecution"], [facts.execution_arn(machines)]),
@@ -551,8 +582,9 @@ def bucket_policy(facts: PlatformFacts, zone: str) -> Document:
     }
 
 
-def queue_policy(facts: PlatformFacts, queue: str, rule: str) -> Document:
-    """One EventBridge rule may send to the queue."""
+def queue_policy(facts: PlatformFacts, queue: str, rules: Sequence[str]) -> Document:
+    """These EventBridge rules may send to the queue."""
+    arns = [facts.arn("events", f"rule/{rule}") for rule in rules]
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -562,7 +594,7 @@ def queue_policy(facts: PlatformFacts, queue: str, rule: str) -> Document:
                 "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
                 "Resource": facts.queue_arn(queue),
-                "Condition": {"ArnEquals": {"aws:SourceArn": facts.arn("events", f"rule/{rule}")}},
+                "Condition": {"ArnEquals": {"aws:SourceArn": arns}},
             }
         ],
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.blueprint import config
+from weir.blueprint.datasource import ingestion_of
 from weir.kube.client import Object
 from weir.kube.conditions import find
 from weir.kube.keys import ABANDON, Key, is_abandoned, is_deleting
@@ -31,9 +32,6 @@ from weir.reconcile.steps import (
 from weir.reconcile.view import is_ready, parse
 from weir.reconcile.world import World
 
-SERVED = "rest_api"
-"""The source member whose ingestion exists."""
-
 
 def reconcile(services: Services, obj: Object) -> Result:
     """One look at a DataSource."""
@@ -57,7 +55,7 @@ def reconcile(services: Services, obj: Object) -> Result:
 
 def check_served(source: DataSource) -> None:
     """Refuse a kind of source that this version does not ingest."""
-    if getattr(source.spec.source, SERVED) is None:
+    if ingestion_of(source) is None:
         member = next(iter(source.spec.source.model_dump(by_alias=True, exclude_none=True)))
         raise Halt(
             "NotImplemented",
@@ -76,12 +74,12 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     wanted = blueprints.source_wanted(context, source, look.obj)
     halt = converge(look, world, wanted, lambda one: context.grant.may_adopt(one.name))
     _freeze_schema(look, source, context, world)
-    api = source.spec.source.rest_api
+    ingestion = ingestion_of(source)
     follow_runs(
         look,
         services.books.of(platform.name).last(look.key),
-        api.schedule if api else None,
-        api.timezone if api else "UTC",
+        ingestion.schedule if ingestion else None,
+        ingestion.timezone if ingestion else "UTC",
         source.spec.suspend,
     )
     look.status["links"] = blueprints.links(context, wanted.resources)

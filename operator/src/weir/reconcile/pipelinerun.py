@@ -9,6 +9,7 @@ from typing import Any
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import PipelineRun
 from weir.aws.errors import AwsError
+from weir.blueprint.datasource import ingestion_of
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
@@ -150,7 +151,7 @@ def _start(
             {"scheduledTime": iso(look.services.now()), "requestedBy": requested_by},
         )
         for source in sources.values()
-        if source.spec.source.rest_api is not None
+        if ingestion_of(source) is not None
     ]
 
 
