@@ -4,135 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from adapters_world import (
+    ACCOUNT,
+    OWNER,
+    World,
+    key_policy,
+    settled,
+    steady,
+    trust,
+    zipped,
+)
 from installation import as_listed
 
-from weir.aws.calls import Calls
 from weir.aws.registry import adapters
 from weir.aws.session import AwsSession
 from weir.reconcile.diff import changes
-from weir.resource import Adapter, Change, Observed, Owner, Resource
+from weir.resource import Adapter, Change, Observed, Resource
 
 pytestmark = pytest.mark.aws
-
-ACCOUNT = "000000000000"
-EVERYTHING = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
-
-
-def zipped(text: str) -> bytes:
-    """A zip of one Python file."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("handler.py"), text)
-    return buffer.getvalue()
-
-
-def trust(*services: str) -> dict[str, Any]:
-    """A trust policy as the blueprint writes them."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": list(services)},
-                "Action": "sts:AssumeRole",
-                "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-            }
-        ],
-    }
-
-
-@dataclass(frozen=True)
-class World:
-    """What must be there before: shared by all cases, never changed by them."""
-
-    session: AwsSession
-    role: str
-    bucket: str
-    code: bytes
-    queue: str
-    dead: str
-    key: str
-
-    def calls(self, service: str) -> Calls:
-        """Calls of a service, to meddle."""
-        return Calls(self.session, service)
-
-    @classmethod
-    def build(cls, session: AwsSession) -> World:
-        """Make it."""
-        iam, s3, sqs = (Calls(session, name) for name in ("iam", "s3", "sqs"))
-        for name in ("world-boundary", "world-managed"):
-            iam("CreatePolicy", PolicyName=name, PolicyDocument=json.dumps(EVERYTHING))
-        role = iam(
-            "CreateRole",
-            RoleName="world-role",
-            AssumeRolePolicyDocument=json.dumps(
-                trust(
-                    "lambda.amazonaws.com",
-                    "states.amazonaws.com",
-                    "scheduler.amazonaws.com",
-                    "glue.amazonaws.com",
-                )
-            ),
-        )["Role"]["Arn"]
-        iam(
-            "PutRolePolicy",
-            RoleName="world-role",
-            PolicyName="all",
-            PolicyDocument=json.dumps(EVERYTHING),
-        )
-        place = {"LocationConstraint": session.region}
-        s3("CreateBucket", Bucket="world-bucket", CreateBucketConfiguration=place)
-        code = zipped("def handler(event, context):\n    return event\n")
-        s3("PutObject", Bucket="world-bucket", Key="code.zip", Body=code)
-        queues = {}
-        for name in ("world-queue", "world-dead"):
-            url = sqs("CreateQueue", QueueName=name)["QueueUrl"]
-            queues[name] = sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])[
-                "Attributes"
-            ]["QueueArn"]
-        Calls(session, "glue")("CreateDatabase", DatabaseInput={"Name": "world_db"})
-        Calls(session, "dynamodb")(
-            "CreateTable",
-            TableName="world-table",
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        Calls(session, "lambda")(
-            "CreateFunction",
-            FunctionName="world-function",
-            Runtime="python3.11",
-            Handler="handler.handler",
-            Role=role,
-            Code={"ZipFile": code},
-        )
-        users = {"Service": [f"logs.{session.region}.amazonaws.com"]}
-        policy = key_policy()
-        policy["Statement"].append(
-            {"Effect": "Allow", "Principal": users, "Action": "kms:*", "Resource": "*"}
-        )
-        key = Calls(session, "kms")("CreateKey", Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
-        return cls(
-            session, role, "world-bucket", code, queues["world-queue"], queues["world-dead"], key
-        )
 
 
 @dataclass(frozen=True)
@@ -154,22 +49,6 @@ class Case:
     def other_name(self, index: int) -> str:
         """The name of one that does not exist."""
         return f"{self.name}{index}".replace("QUEUE", f"arn:aws:sqs:eu-central-1:{ACCOUNT}:none")
-
-
-def key_policy() -> dict[str, Any]:
-    """A key policy."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "root",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            }
-        ],
-    }
 
 
 def queue_policy() -> dict[str, Any]:
@@ -600,9 +479,6 @@ CASES = (
 )
 
 
-OWNER = Owner("tests", "DataSource", "team", "orders", "8b6e1c0a")
-
-
 @pytest.fixture(scope="session")
 def world(session: AwsSession) -> World:
     """What the cases lean on: a role, a bucket with code, a queue."""
@@ -643,10 +519,10 @@ def test_a_resource_lives_from_create_to_delete(
     assert adapter.observe([resource.name]) == {}
 
     made = adapter.create(resource, tags)
-    assert made.settled, made.detail
     assert difference(adapter, comparable, made) == ()
 
-    seen = adapter.observe([resource.name])[resource.name]
+    seen = settled(adapter, resource.name)
+    assert steady(as_listed(seen, made)) == steady(made)
     assert difference(adapter, comparable, seen) == ()
     assert {key: seen.tags.get(key) for key in tags} == tags
     if resource.tagged:
@@ -659,6 +535,8 @@ def test_a_resource_lives_from_create_to_delete(
 
     mended = adapter.update(resource, drifted, drift, tags)
     assert difference(adapter, comparable, mended) == ()
+    there = settled(adapter, resource.name)
+    assert steady(as_listed(there, mended)) == steady(mended)
 
     retagged = {**tags, "team": "blue"} if tags else {}
     more = adapter.update(resource, mended, (), retagged)

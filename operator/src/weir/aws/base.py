@@ -6,11 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from weir.aws import tags as tagging
 from weir.aws.calls import Calls
-from weir.aws.errors import AccessDenied
+from weir.aws.errors import AccessDenied, Conflict, NotYet
 from weir.aws.session import AwsSession
 from weir.aws.tagindex import TagIndex
-from weir.resource import TAGS, Adapter, Change, Observed, Traits, Unknown
+from weir.resource import (
+    OWNER_TAGS,
+    TAGS,
+    Adapter,
+    Change,
+    Observed,
+    Resource,
+    Traits,
+    Unknown,
+)
 
 FEW = 3
 """Up to so many names are asked for one by one; more are worth a listing."""
@@ -84,13 +94,76 @@ class ServiceAdapter(Adapter):
         raise NotImplementedError(f"{self.kind} observes in bulk only")
 
     def must_see(self, name: str) -> Observed:
-        """What is there right after it was written.
+        """What is there right after it was written, where the answer does not tell.
 
         A read that does not show it yet gives an unsettled nothing: the engine looks again.
         """
         found = self.observe([name])
         return found.get(name) or Observed(
             name, {}, settled=False, detail="written, not yet readable"
+        )
+
+    def tagged(self, names: Iterable[str], listed: Iterable[Observed]) -> dict[str, Observed]:
+        """Those of a listing that have one of these names, with their tags from the index."""
+        chosen = set(names)
+        seen = [one for one in listed if one.name in chosen]
+        tags = self.tag_index.read() if seen else {}
+        return {one.name: with_tags(one, tags.get(one.attributes["arn"])) for one in seen}
+
+    def taken_back(self, resource: Resource, tags: Mapping[str, str], taken: Conflict) -> Observed:
+        """What has the name that a creation found taken, if it is its owner's.
+
+        So it is when a creation happened whose answer was lost, or the operator ended before it
+        wrote down what it had made. It is not settled: the engine compares it before it counts.
+
+        Parameters
+        ----------
+        tags
+            Those that it was to be created with.
+        taken
+            Why it could not be; raised again where it is somebody else's.
+
+        Raises
+        ------
+        NotYet
+            A read does not show it yet.
+        """
+        seen = self.observe([resource.name]).get(resource.name)
+        if seen is None:
+            raise NotYet(
+                f"{taken}: but a read does not show it",
+                service=self.service,
+                resource=resource.name,
+                retry_after=3.0,
+            ) from taken
+        if resource.tagged and any(seen.tags.get(key) != tags.get(key) for key in OWNER_TAGS):
+            raise taken
+        return replace(seen, settled=False, detail="was there already: it is compared next")
+
+    def rewritten(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        """What is there after an update that AWS took: what was seen, with what was written."""
+        wanted = self.traits.canonical(resource.properties)
+        written = {
+            name: wanted[name]
+            for name in changed(changes)
+            if name in wanted and name not in self.traits.write_only
+        }
+        if tagging.missing(observed.tags, tags) and "arn" in observed.attributes:
+            self.tag_index.touched(observed.attributes["arn"])
+        return replace(
+            observed,
+            properties={**observed.properties, **written},
+            tags={**observed.tags, **tags},
+            unseen=observed.unseen.difference(written),
+            settled=True,
+            detail="",
+            version="",
         )
 
 

@@ -14,6 +14,9 @@ from weir.resource import Change, Observed, Resource, Traits
 BATCH = 100
 """Alarm names that one DescribeAlarms takes, and alarms that it gives (CloudWatch API reference)."""
 
+NO_DATA = "INSUFFICIENT_DATA"
+"""The state that an alarm is born in (CloudWatch API reference, "PutMetricAlarm")."""
+
 DEFAULTS: Mapping[str, Any] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
@@ -77,15 +80,21 @@ class Alarm(ServiceAdapter):
         return found
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        tags = self.tag_index.read()
-        return {
-            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
-            for seen in self._described(names)
-        }
+        return self.tagged(names, self._described(names))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self._put(resource, Tags=tagging.pairs(tags))
-        return self.must_see(resource.name)
+        name = resource.name
+        return Observed(
+            name,
+            self.canonical(resource.properties),
+            attributes={
+                "arn": self.session.arn("cloudwatch", f"alarm:{name}"),
+                "name": name,
+                "state": NO_DATA,
+            },
+            tags=dict(tags),
+        )
 
     def update(
         self,
@@ -101,7 +110,7 @@ class Alarm(ServiceAdapter):
         if new:
             arn = observed.attributes["arn"]
             self.calls("TagResource", resource.name, ResourceARN=arn, Tags=tagging.pairs(new))
-        return self.must_see(resource.name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteAlarms", observed.name, AlarmNames=[observed.name])
@@ -183,7 +192,11 @@ class Dashboard(ServiceAdapter):
                 operation="PutDashboard",
                 resource=resource.name,
             )
-        return self.must_see(resource.name)
+        return Observed(
+            resource.name,
+            self.canonical(resource.properties),
+            attributes={"arn": self._arn(resource.name), "name": resource.name},
+        )
 
     def update(
         self,
@@ -193,6 +206,12 @@ class Dashboard(ServiceAdapter):
         tags: Mapping[str, str],
     ) -> Observed:
         return self.create(resource, tags) if changes else observed
+
+    def _arn(self, name: str) -> str:
+        # A dashboard is of no region.
+        return (
+            f"arn:{self.session.partition}:cloudwatch::{self.session.account_id}:dashboard/{name}"
+        )
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteDashboards", observed.name, DashboardNames=[observed.name])

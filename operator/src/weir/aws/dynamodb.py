@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, chunks, with_tags
+from weir.aws.base import ServiceAdapter, changed, chunks
 from weir.aws.calls import wait_for
 from weir.aws.documents import ordered
-from weir.aws.errors import Invalid, Throttled
+from weir.aws.errors import Conflict, Invalid, Throttled
 from weir.resource import Change, Observed, Resource, Traits
 
 BATCH = 100
@@ -34,6 +35,15 @@ TABLE = frozenset(
 )
 """What the list of tables does not tell: all but their names."""
 
+BORN: Mapping[str, Any] = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "SSEKmsKeyArn": None,
+    "TtlAttribute": None,
+    "PointInTimeRecovery": False,
+    "DeletionProtection": False,
+}
+"""What a table is born with, where nothing else is asked for."""
+
 
 class Table(ServiceAdapter):
     """A table.
@@ -54,13 +64,14 @@ class Table(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags, found = set(names), self.tag_index.read(), {}
-        for name in self.calls.pages("ListTables", "TableNames", Limit=TABLES_PAGE):
-            if name in chosen:
-                arn = self.session.arn("dynamodb", f"table/{name}")
-                seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=TABLE)
-                found[name] = with_tags(seen, tags.get(arn))
-        return found
+        tables = self.calls.pages("ListTables", "TableNames", Limit=TABLES_PAGE)
+        return self.tagged(
+            names,
+            (Observed(name, {}, attributes=self._named(name), unseen=TABLE) for name in tables),
+        )
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"arn": self.session.arn("dynamodb", f"table/{name}"), "name": name}
 
     def look(self, name: str) -> Observed | None:
         described = self.calls.find("DescribeTable", name, TableName=name)
@@ -92,7 +103,7 @@ class Table(ServiceAdapter):
                 "PointInTimeRecovery": recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
                 "DeletionProtection": bool(table.get("DeletionProtectionEnabled")),
             },
-            attributes={"arn": arn, "name": name},
+            attributes=self._named(name),
             tags={} if status == "DELETING" else tagging.mapping(tags),
             settled=status == "ACTIVE",
             detail="" if status == "ACTIVE" else f"TableStatus: {status}",
@@ -109,14 +120,33 @@ class Table(ServiceAdapter):
         }
         if wanted.get("SSEKmsKeyArn"):
             parameters["SSESpecification"] = _encryption(wanted["SSEKmsKeyArn"])
-        self.calls("CreateTable", resource.name, TableName=resource.name, **parameters)
-        seen = wait_for(lambda: self.must_see(resource.name), lambda table: table.settled)
+        name = resource.name
+        try:
+            self.calls("CreateTable", name, TableName=name, **parameters)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        later = [name for name in ("TtlAttribute", "PointInTimeRecovery") if wanted.get(name)]
+        active = wait_for(lambda: self._status(name), lambda status: status == "ACTIVE")
+        seen = Observed(
+            name,
+            {**BORN, **self.canonical(wanted)},
+            attributes=self._named(name),
+            tags=dict(tags),
+            settled=active == "ACTIVE",
+            detail="" if active == "ACTIVE" else f"TableStatus: {active}",
+        )
         if not seen.settled:
-            return seen
-        for field in ("TtlAttribute", "PointInTimeRecovery"):
-            if wanted.get(field):
-                self._put(resource.name, field, wanted[field], seen)
-        return self.must_see(resource.name)
+            # What can be set on an active table only is not there yet.
+            return replace(
+                seen, properties={**seen.properties, **{name: BORN[name] for name in later}}
+            )
+        for field in later:
+            self._put(name, field, wanted[field], seen)
+        return seen
+
+    def _status(self, name: str) -> str:
+        described = self.calls.find("DescribeTable", name, TableName=name) or {}
+        return str(described.get("Table", {}).get("TableStatus", "CREATING"))
 
     def update(
         self,
@@ -142,7 +172,7 @@ class Table(ServiceAdapter):
         if new:
             arn = observed.attributes["arn"]
             self.calls("TagResource", name, ResourceArn=arn, Tags=tagging.pairs(new))
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         name = observed.name
@@ -260,7 +290,7 @@ class Item(ServiceAdapter):
             for key, value in self.canonical(resource.properties)["Item"].items()
         }
         self.calls("PutItem", resource.name, TableName=table, Item={**item, **_key(pk, sk)})
-        return self.must_see(resource.name)
+        return Observed(resource.name, self.canonical(resource.properties))
 
     def update(
         self,

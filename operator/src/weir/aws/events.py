@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, blind, changed, common_prefix, with_tags
+from weir.aws.base import ServiceAdapter, blind, changed, common_prefix
 from weir.aws.documents import decode, encode, ordered
 from weir.aws.errors import Transient
 from weir.resource import Change, Observed, Resource, Traits
@@ -39,14 +39,10 @@ class Rule(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags, found = set(names), self.tag_index.read(), {}
-        prefix = common_prefix(sorted(chosen))[:64]
+        prefix = common_prefix(sorted(names))[:64]
         only = {"NamePrefix": prefix} if prefix else {}
-        for rule in self.calls.pages("ListRules", "Rules", prefix, Limit=PAGE, **only):
-            if rule["Name"] in chosen:
-                seen = blind(_observed(rule), "Targets")
-                found[seen.name] = with_tags(seen, tags.get(rule["Arn"]))
-        return found
+        rules = self.calls.pages("ListRules", "Rules", prefix, Limit=PAGE, **only)
+        return self.tagged(names, (blind(_observed(rule), "Targets") for rule in rules))
 
     def look(self, name: str) -> Observed | None:
         rule = self.calls.find("DescribeRule", name, Name=name)
@@ -59,9 +55,11 @@ class Rule(ServiceAdapter):
         return replace(seen, properties=whole, tags=tagging.mapping(tags.get("Tags")))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        self._put_rule(resource, Tags=tagging.pairs(tags))
+        arn = self._put_rule(resource, Tags=tagging.pairs(tags))
         self._put_targets(resource, [])
-        return self.must_see(resource.name)
+        seen = _observed({"Name": resource.name, "Arn": arn})
+        given = self.canonical({"Targets": [], **resource.properties})
+        return replace(seen, properties={**seen.properties, **given}, tags=dict(tags))
 
     def update(
         self,
@@ -84,7 +82,7 @@ class Rule(ServiceAdapter):
                 ResourceARN=observed.attributes["arn"],
                 Tags=tagging.pairs(new),
             )
-        return self.must_see(resource.name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         name = observed.name
@@ -96,12 +94,13 @@ class Rule(ServiceAdapter):
             self.calls.find("RemoveTargets", name, Rule=name, Ids=ids)
         self.calls.find("DeleteRule", name, Name=name)
 
-    def _put_rule(self, resource: Resource, **more: Any) -> None:
+    def _put_rule(self, resource: Resource, **more: Any) -> str:
         wanted = resource.properties
         parameters = {key: wanted[key] for key in RULE if wanted.get(key)}
         if "EventPattern" in parameters:
             parameters["EventPattern"] = encode(decode(parameters["EventPattern"]))
-        self.calls("PutRule", resource.name, Name=resource.name, **parameters, **more)
+        answer = self.calls("PutRule", resource.name, Name=resource.name, **parameters, **more)
+        return str(answer["RuleArn"])
 
     def _put_targets(self, resource: Resource, seen: Sequence[Mapping[str, Any]]) -> None:
         name, wanted = resource.name, resource.properties.get("Targets") or []

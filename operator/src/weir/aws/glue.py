@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, picked, with_tags
+from weir.aws.base import FEW, ServiceAdapter, blind, changed, picked, with_tags
 from weir.aws.documents import without_defaults
 from weir.aws.errors import Conflict, Invalid, NotFound
 from weir.resource import Change, Observed, Resource, Traits
@@ -40,13 +40,8 @@ class Database(ServiceAdapter):
         return {key: _given(value) for key, value in properties.items()}
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        found: dict[str, Observed] = {}
-        for database in self.calls.pages("GetDatabases", "DatabaseList", MaxResults=CATALOG_PAGE):
-            if database["Name"] in chosen:
-                seen = self._observed(database)
-                found[seen.name] = with_tags(seen, tags.get(seen.attributes["arn"]))
-        return found
+        databases = self.calls.pages("GetDatabases", "DatabaseList", MaxResults=CATALOG_PAGE)
+        return self.tagged(names, map(self._observed, databases))
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetDatabase", name, Name=name)
@@ -58,8 +53,11 @@ class Database(ServiceAdapter):
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name = resource.name
         given = _input(name, resource.properties, ("Description", "LocationUri", "Parameters"))
-        self.calls("CreateDatabase", name, DatabaseInput=given, Tags=dict(tags))
-        return self.must_see(name)
+        try:
+            self.calls("CreateDatabase", name, DatabaseInput=given, Tags=dict(tags))
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return with_tags(self._observed(given), tags)
 
     def update(
         self,
@@ -75,7 +73,7 @@ class Database(ServiceAdapter):
             given = _input(name, whole, ("Description", "LocationUri", "Parameters"))
             self.calls("UpdateDatabase", name, Name=name, DatabaseInput=given)
         _tag(self, observed, tags)
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         name = observed.name
@@ -193,8 +191,11 @@ class Table(ServiceAdapter):
         return self._observed(name, found["Table"]) if found else None
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        self._put("CreateTable", resource, resource.properties, tags)
-        return self.must_see(resource.name)
+        try:
+            made = self._put("CreateTable", resource, resource.properties, tags)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return self._observed(resource.name, made)
 
     def update(
         self,
@@ -203,10 +204,11 @@ class Table(ServiceAdapter):
         changes: Sequence[Change],
         tags: Mapping[str, str],
     ) -> Observed:
-        if changes or tagging.missing(observed.tags, tags):
-            whole = {**observed.properties, **resource.properties}
-            self._put("UpdateTable", resource, whole, {**observed.tags, **tags})
-        return self.must_see(resource.name)
+        if not changes and not tagging.missing(observed.tags, tags):
+            return observed
+        whole = {**observed.properties, **resource.properties}
+        made = self._put("UpdateTable", resource, whole, {**observed.tags, **tags})
+        return self._observed(resource.name, made)
 
     def delete(self, observed: Observed) -> None:
         database, table = split_table(observed.name)
@@ -218,7 +220,7 @@ class Table(ServiceAdapter):
         resource: Resource,
         properties: Mapping[str, Any],
         tags: Mapping[str, str],
-    ) -> None:
+    ) -> dict[str, Any]:
         database, table = split_table(resource.name)
         whole = self.canonical(properties)
         given = _input(
@@ -227,6 +229,7 @@ class Table(ServiceAdapter):
         kept = {TAG + key: text for key, text in tags.items()}
         given["Parameters"] = {**(whole.get("Parameters") or {}), **kept}
         self.calls(operation, resource.name, DatabaseName=database, TableInput=given)
+        return given
 
     def _observed(self, name: str, table: Mapping[str, Any]) -> Observed:
         parameters = table.get("Parameters") or {}
@@ -312,13 +315,8 @@ class Job(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        found: dict[str, Observed] = {}
-        for job in self.calls.pages("GetJobs", "Jobs", MaxResults=JOBS_PAGE):
-            if job["Name"] in chosen:
-                seen = self._observed(job)
-                found[seen.name] = with_tags(seen, tags.get(seen.attributes["arn"]))
-        return found
+        jobs = self.calls.pages("GetJobs", "Jobs", MaxResults=JOBS_PAGE)
+        return self.tagged(names, map(self._observed, jobs))
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetJob", name, JobName=name)
@@ -329,8 +327,14 @@ class Job(ServiceAdapter):
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         given = picked(resource.properties, JOB_FIELDS)
-        self.calls("CreateJob", resource.name, Name=resource.name, Tags=dict(tags), **given)
-        return self.must_see(resource.name)
+        name = resource.name
+        try:
+            self.calls("CreateJob", name, Name=name, Tags=dict(tags), **given)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        # AWS fills in more than is asked for, by version and type of the job.
+        unknown = set(JOB_FIELDS) - set(given) - set(JOB_DEFAULTS)
+        return blind(with_tags(self._observed({"Name": name, **given}), tags), *unknown)
 
     def update(
         self,
@@ -349,7 +353,7 @@ class Job(ServiceAdapter):
                 JobUpdate=picked(whole, JOB_FIELDS),
             )
         _tag(self, observed, tags)
-        return self.must_see(resource.name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteJob", observed.name, JobName=observed.name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, changed, picked
 from weir.aws.documents import encode, policy
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 PATH_PREFIX = "/weir/"
@@ -93,19 +95,26 @@ class Role(ServiceAdapter):
         parameters = picked(
             wanted, ("Path", "Description", "MaxSessionDuration", "PermissionsBoundary")
         )
-        self.calls(
-            "CreateRole",
-            name,
-            RoleName=name,
-            AssumeRolePolicyDocument=encode(wanted["AssumeRolePolicyDocument"]),
-            Tags=tagging.pairs({**tags, **(wanted.get("Tags") or {})}),
-            **{key: value for key, value in parameters.items() if value != ""},
-        )
+        labels = {**tags, **(wanted.get("Tags") or {})}
+        try:
+            made = self.calls(
+                "CreateRole",
+                name,
+                RoleName=name,
+                AssumeRolePolicyDocument=encode(wanted["AssumeRolePolicyDocument"]),
+                Tags=tagging.pairs(labels),
+                **{key: value for key, value in parameters.items() if value != ""},
+            )["Role"]
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
         for policy_name, document in (wanted.get("Policies") or {}).items():
             self._put_policy(name, policy_name, document)
         for arn in wanted.get("ManagedPolicyArns") or ():
             self.calls("AttachRolePolicy", name, RoleName=name, PolicyArn=arn)
-        return self.must_see(name)
+        seen = self._from_details({"RoleName": name, "Arn": made["Arn"], "RoleId": made["RoleId"]})
+        given = {key: value for key, value in self.canonical(wanted).items() if value is not None}
+        own = {TAG + key: text for key, text in labels.items()}
+        return replace(seen, properties={**seen.properties, **given, **own}, tags=labels)
 
     def update(
         self,
@@ -148,7 +157,9 @@ class Role(ServiceAdapter):
         new = tagging.missing(observed.tags, {**tags, **(resource.properties.get("Tags") or {})})
         if new:
             self.calls("TagRole", name, RoleName=name, Tags=tagging.pairs(new))
-        return self.must_see(name)
+        seen = self.rewritten(resource, observed, changes, {**tags, **new})
+        own = {TAG + key: text for key, text in new.items()}
+        return replace(seen, properties={**seen.properties, **own})
 
     def delete(self, observed: Observed) -> None:
         name = observed.name

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, with_tags
+from weir.aws.base import ServiceAdapter, changed
 from weir.aws.documents import encode, policy
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 DELETION_DAYS = 7
@@ -43,20 +45,28 @@ class Key(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen = {name for name in names if name.startswith("alias/")}
-        tags, found = self.tag_index.read(), {}
-        for alias in self.calls.pages("ListAliases", "Aliases", Limit=PAGE):
-            name, key_id = alias["AliasName"], alias.get("TargetKeyId")
-            if name in chosen and key_id:
-                arn = self.session.arn("kms", f"key/{key_id}")
-                seen = Observed(
-                    name,
+        found = self.tagged(
+            (name for name in names if name.startswith("alias/")),
+            (
+                Observed(
+                    alias["AliasName"],
                     {},
-                    attributes={"arn": arn, "keyId": key_id, "aliasArn": alias["AliasArn"]},
+                    attributes=self._named(alias["AliasName"], alias["TargetKeyId"]),
                     unseen=KEY,
                 )
-                found[name] = with_tags(seen, tags.get(arn))
-        return {**found, **self.observe([name for name in names if name not in chosen])}
+                for alias in self.calls.pages("ListAliases", "Aliases", Limit=PAGE)
+                if alias.get("TargetKeyId")
+            ),
+        )
+        others = [name for name in names if not name.startswith("alias/")]
+        return {**found, **self.observe(others)}
+
+    def _named(self, name: str, key_id: str) -> dict[str, str]:
+        return {
+            "arn": self.session.arn("kms", f"key/{key_id}"),
+            "keyId": key_id,
+            "aliasArn": self.session.arn("kms", name) if name.startswith("alias/") else "",
+        }
 
     def look(self, name: str) -> Observed | None:
         described = self.calls.find("DescribeKey", name, KeyId=name)
@@ -77,11 +87,7 @@ class Key(ServiceAdapter):
                 "EnableKeyRotation": bool(rotation.get("KeyRotationEnabled")),
                 "Enabled": bool(key.get("Enabled")),
             },
-            attributes={
-                "arn": key["Arn"],
-                "keyId": key_id,
-                "aliasArn": self.session.arn("kms", name) if name.startswith("alias/") else "",
-            },
+            attributes={**self._named(name, key_id), "arn": key["Arn"]},
             tags=tags,
             detail="scheduled for deletion" if leaving else "",
         )
@@ -89,6 +95,7 @@ class Key(ServiceAdapter):
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         wanted = resource.properties
         key_id = self._unaliased(resource.name)
+        again = key_id is not None
         if key_id is None:
             parameters: dict[str, Any] = {
                 "Description": wanted.get("Description", ""),
@@ -97,10 +104,32 @@ class Key(ServiceAdapter):
             if wanted.get("KeyPolicy"):
                 parameters["Policy"] = encode(wanted["KeyPolicy"])
             key_id = self.calls("CreateKey", resource.name, **parameters)["KeyMetadata"]["KeyId"]
-        self.calls("CreateAlias", resource.name, AliasName=resource.name, TargetKeyId=key_id)
+        try:
+            self.calls("CreateAlias", resource.name, AliasName=resource.name, TargetKeyId=key_id)
+        except Conflict as taken:
+            if not again:
+                # Nobody has used the key that was made a moment ago.
+                self.calls.find(
+                    "ScheduleKeyDeletion",
+                    resource.name,
+                    KeyId=key_id,
+                    PendingWindowInDays=DELETION_DAYS,
+                )
+            return self.taken_back(resource, tags, taken)
         if wanted.get("EnableKeyRotation"):
             self.calls("EnableKeyRotation", resource.name, KeyId=key_id)
-        return self.must_see(resource.name)
+        if again:
+            return self.must_see(resource.name)
+        given = self.canonical({"Description": "", "EnableKeyRotation": False, **wanted})
+        # KMS gives a key that is born without a policy one of its own.
+        unknown = frozenset() if wanted.get("KeyPolicy") else frozenset({"KeyPolicy"})
+        return Observed(
+            resource.name,
+            given,
+            attributes=self._named(resource.name, key_id),
+            tags={**tags, TAG_ALIAS: resource.name},
+            unseen=unknown,
+        )
 
     def update(
         self,
@@ -138,7 +167,8 @@ class Key(ServiceAdapter):
             self.calls(
                 "TagResource", about, KeyId=key_id, Tags=tagging.pairs(new, "TagKey", "TagValue")
             )
-        return self.must_see(about)
+        seen = self.rewritten(resource, observed, changes, tags)
+        return replace(seen, properties={**seen.properties, "Enabled": True})
 
     def delete(self, observed: Observed) -> None:
         described = self.calls.find("DescribeKey", observed.name, KeyId=observed.name)

@@ -9,7 +9,7 @@ from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.documents import without_defaults
-from weir.aws.errors import Invalid
+from weir.aws.errors import Conflict, Invalid
 from weir.resource import Change, Observed, Resource, Traits
 
 CODE = frozenset({"Code", "CodeSha256", "Architectures"})
@@ -28,7 +28,7 @@ CONFIGURATION = (
     "TracingConfig",
 )
 SETTLE_SECONDS = 8.0
-"""How long a call waits for a function to settle; most do within two seconds, VPC ones in minutes."""
+"""How long an update waits for a function to settle; most do within two seconds, VPC ones in minutes."""
 
 
 FUNCTIONS_PAGE = 50
@@ -64,14 +64,15 @@ class Function(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        found: dict[str, Observed] = {}
-        for function in self.calls.pages("ListFunctions", "Functions", MaxItems=FUNCTIONS_PAGE):
-            name = function["FunctionName"]
-            if name in chosen:
-                seen = blind(_observed(function, {}, None), "ReservedConcurrentExecutions")
-                found[name] = with_tags(seen, tags.get(function["FunctionArn"]))
-        return found
+        return self.tagged(
+            names,
+            (
+                blind(_observed(function, {}, None), "ReservedConcurrentExecutions")
+                for function in self.calls.pages(
+                    "ListFunctions", "Functions", MaxItems=FUNCTIONS_PAGE
+                )
+            ),
+        )
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetFunction", name, FunctionName=name)
@@ -82,16 +83,22 @@ class Function(ServiceAdapter):
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         wanted, name = resource.properties, resource.name
-        self.calls(
-            "CreateFunction",
-            name,
-            FunctionName=name,
-            Tags=dict(tags),
-            **picked(wanted, (*CONFIGURATION, "Code", "Architectures")),
-        )
-        if wanted.get("ReservedConcurrentExecutions") is not None:
-            self._reserve(name, wanted["ReservedConcurrentExecutions"])
-        return self._settled(name)
+        try:
+            made = self.calls(
+                "CreateFunction",
+                name,
+                FunctionName=name,
+                Tags=dict(tags),
+                **picked(wanted, (*CONFIGURATION, "Code", "Architectures")),
+            )
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        reserved = wanted.get("ReservedConcurrentExecutions")
+        if reserved is not None:
+            self._reserve(name, reserved)
+        # It is pending for some seconds: nothing that is made of it waits, and the engine looks
+        # again.
+        return _observed(made, tags, reserved)
 
     def update(
         self,
@@ -132,14 +139,19 @@ class Function(ServiceAdapter):
         # they are written before they are.
         if new:
             self.calls("TagResource", name, Resource=observed.attributes["arn"], Tags=new)
-        return self._settled(name)
+        if fields & CODE or configuration:
+            return self._settled(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteFunction", observed.name, FunctionName=observed.name)
 
     def _settled(self, name: str) -> Observed:
         return wait_for(
-            lambda: self.must_see(name), lambda seen: seen.settled, seconds=SETTLE_SECONDS
+            lambda: self.must_see(name),
+            lambda seen: seen.settled,
+            seconds=SETTLE_SECONDS,
+            first=0.25,
         )
 
     def _reserve(self, name: str, executions: int | None) -> None:
@@ -258,21 +270,15 @@ class EventSourceMapping(ServiceAdapter):
         return found
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        return {
-            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
-            for seen in self._listed()
-            if seen.name in chosen
-        }
+        return self.tagged(names, self._listed())
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        self.calls(
-            "CreateEventSourceMapping",
-            resource.name,
-            Tags=dict(tags),
-            **{key: value for key, value in resource.properties.items() if value is not None},
-        )
-        return self._settled(resource.name)
+        given = {key: value for key, value in resource.properties.items() if value is not None}
+        try:
+            made = self.calls("CreateEventSourceMapping", resource.name, Tags=dict(tags), **given)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return with_tags(self._observed(made), tags)
 
     def update(
         self,
@@ -282,17 +288,19 @@ class EventSourceMapping(ServiceAdapter):
         tags: Mapping[str, str],
     ) -> Observed:
         fields = changed(changes) & set(resource.properties) - self.traits.immutable
+        seen = observed
         if fields:
-            self.calls(
+            answer = self.calls(
                 "UpdateEventSourceMapping",
                 resource.name,
                 UUID=observed.attributes["uuid"],
                 **{field: resource.properties[field] for field in fields},
             )
+            seen = with_tags(self._observed(answer), observed.tags)
         new = tagging.missing(observed.tags, tags)
         if new:
             self.calls("TagResource", resource.name, Resource=observed.attributes["arn"], Tags=new)
-        return self._settled(resource.name)
+        return with_tags(seen, {**observed.tags, **new})
 
     def delete(self, observed: Observed) -> None:
         if observed.properties.get("State") != "Deleting":
@@ -300,35 +308,33 @@ class EventSourceMapping(ServiceAdapter):
                 "DeleteEventSourceMapping", observed.name, UUID=observed.attributes["uuid"]
             )
 
-    def _settled(self, name: str) -> Observed:
-        return wait_for(
-            lambda: self.must_see(name), lambda seen: seen.settled, seconds=SETTLE_SECONDS
-        )
-
     def _listed(self, **filters: str) -> Iterator[Observed]:
         for mapping in self.calls.pages(
             "ListEventSourceMappings", "EventSourceMappings", MaxItems=MAPPINGS_PAGE, **filters
         ):
-            source = mapping.get("EventSourceArn", "")
-            name = f"{_function_name(mapping['FunctionArn'])}|{source}"
-            state = mapping.get("State", "Enabled")
-            arn = mapping.get("EventSourceMappingArn") or self.session.arn(
-                "lambda", f"event-source-mapping:{mapping['UUID']}"
-            )
-            yield Observed(
-                name=name,
-                properties={
-                    "FunctionResponseTypes": [],
-                    "MaximumBatchingWindowInSeconds": 0,
-                    **{key: value for key, value in mapping.items() if key not in _MAPPING_STATE},
-                    "FunctionName": _function_name(mapping["FunctionArn"]),
-                    "Enabled": state not in ("Disabled", "Disabling"),
-                    "State": state,
-                },
-                attributes={"uuid": mapping["UUID"], "arn": arn},
-                settled=state in ("Enabled", "Disabled"),
-                detail="" if state == "Enabled" else f"State: {state}",
-            )
+            yield self._observed(mapping)
+
+    def _observed(self, mapping: Mapping[str, Any]) -> Observed:
+        source = mapping.get("EventSourceArn", "")
+        name = f"{_function_name(mapping['FunctionArn'])}|{source}"
+        state = mapping.get("State", "Enabled")
+        arn = mapping.get("EventSourceMappingArn") or self.session.arn(
+            "lambda", f"event-source-mapping:{mapping['UUID']}"
+        )
+        return Observed(
+            name=name,
+            properties={
+                "FunctionResponseTypes": [],
+                "MaximumBatchingWindowInSeconds": 0,
+                **{key: value for key, value in mapping.items() if key not in _MAPPING_STATE},
+                "FunctionName": _function_name(mapping["FunctionArn"]),
+                "Enabled": state not in ("Disabled", "Disabling"),
+                "State": state,
+            },
+            attributes={"uuid": mapping["UUID"], "arn": arn},
+            settled=state in ("Enabled", "Disabled"),
+            detail="" if state == "Enabled" else f"State: {state}",
+        )
 
 
 _MAPPING_STATE = {
@@ -338,6 +344,7 @@ _MAPPING_STATE = {
     "LastProcessingResult",
     "StateTransitionReason",
     "EventSourceMappingArn",
+    "ResponseMetadata",
 }
 
 

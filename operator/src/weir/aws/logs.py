@@ -7,6 +7,7 @@ from typing import Any
 
 from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, changed, common_prefix, with_tags
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 PAGE = 50
@@ -34,19 +35,26 @@ class LogGroup(ServiceAdapter):
         return found
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        tags = self.tag_index.read()
-        return {
-            seen.name: with_tags(seen, tags.get(seen.attributes["arn"]))
-            for seen in self._listed(set(names))
-        }
+        return self.tagged(names, self._listed(set(names)))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name, wanted = resource.name, resource.properties
         key = {"kmsKeyId": wanted["KmsKeyId"]} if wanted.get("KmsKeyId") else {}
-        self.calls("CreateLogGroup", name, logGroupName=name, tags=dict(tags), **key)
+        try:
+            self.calls("CreateLogGroup", name, logGroupName=name, tags=dict(tags), **key)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
         if wanted.get("RetentionInDays"):
             self._retain(name, wanted["RetentionInDays"])
-        return self.must_see(name)
+        arn = self.session.arn("logs", f"log-group:{name}")
+        return with_tags(
+            Observed(
+                name,
+                {"RetentionInDays": None, "KmsKeyId": None, **self.canonical(wanted)},
+                attributes={"arn": arn, "name": name},
+            ),
+            tags,
+        )
 
     def update(
         self,
@@ -66,7 +74,7 @@ class LogGroup(ServiceAdapter):
         new = tagging.missing(observed.tags, tags)
         if new:
             self.calls("TagResource", name, resourceArn=observed.attributes["arn"], tags=new)
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteLogGroup", observed.name, logGroupName=observed.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix, with_tags
+from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix
 from weir.aws.documents import encode, policy
 from weir.aws.errors import Conflict, Invalid, NotFound
 from weir.resource import Change, Observed, Resource, Traits
@@ -80,14 +80,18 @@ class Bucket(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        tags, found = self.tag_index.read(), {}
-        owned = {bucket["Name"] for bucket in self.calls.pages("ListBuckets", "Buckets")}
-        for name in owned.intersection(names):
-            arn = f"arn:{self.session.partition}:s3:::{name}"
-            seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=BUCKET)
-            found[name] = with_tags(seen, tags.get(arn))
+        found = self.tagged(
+            names,
+            (
+                Observed(bucket["Name"], {}, attributes=self._named(bucket["Name"]), unseen=BUCKET)
+                for bucket in self.calls.pages("ListBuckets", "Buckets")
+            ),
+        )
         # An adopted bucket may be of another account, which the listing never has.
-        return {**found, **self.observe([name for name in names if name not in owned])}
+        return {**found, **self.observe([name for name in names if name not in found])}
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"arn": f"arn:{self.session.partition}:s3:::{name}", "name": name}
 
     def look(self, name: str) -> Observed | None:
         if self.calls.find("HeadBucket", name, Bucket=name) is None:
@@ -106,7 +110,7 @@ class Bucket(ServiceAdapter):
                 "Policy": _policy(_ours(self._statements(name), "Sid")),
                 "LifecycleRules": _rules(_ours(self._lifecycle(name), "ID")),
             },
-            attributes={"arn": f"arn:{self.session.partition}:s3:::{name}", "name": name},
+            attributes=self._named(name),
             tags=tagging.mapping(tags.get("TagSet")),
         )
 
@@ -116,8 +120,12 @@ class Bucket(ServiceAdapter):
         place = {} if region == "us-east-1" else {"LocationConstraint": region}
         configuration = {**place, "Tags": tagging.pairs(tags)} if tags else place
         parameters = {"CreateBucketConfiguration": configuration} if configuration else {}
-        self.calls("CreateBucket", name, Bucket=name, **parameters)
-        born = Observed(name, {})
+        try:
+            self.calls("CreateBucket", name, Bucket=name, **parameters)
+        except Conflict as taken:
+            if taken.code != "BucketAlreadyOwnedByYou":
+                raise
+            return self.taken_back(resource, tags, taken)
         wanted = self.canonical(resource.properties)
         # What keeps the public out comes first.
         order = (
@@ -128,11 +136,20 @@ class Bucket(ServiceAdapter):
             "LifecycleRules",
             "EventBridge",
         )
-        self._tag(name, born, tags)
         for field in order:
             if wanted.get(field):
                 self._put(name, field, wanted[field])
-        return self.must_see(name)
+        # AWS blocks what is public, and encrypts with its own key, unasked.
+        born = {
+            "Encryption": {},
+            "Versioning": False,
+            "PublicAccessBlock": True,
+            "EventBridge": False,
+            "Policy": {},
+            "LifecycleRules": [],
+        }
+        given = {field: wanted[field] for field in order if wanted.get(field)}
+        return Observed(name, {**born, **given}, attributes=self._named(name), tags=dict(tags))
 
     def update(
         self,
@@ -145,7 +162,7 @@ class Bucket(ServiceAdapter):
         for field in sorted(changed(changes) & set(wanted)):
             self._put(resource.name, field, wanted[field])
         self._tag(resource.name, observed, tags)
-        return self.must_see(resource.name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         try:
@@ -381,7 +398,7 @@ class Object(ServiceAdapter):
                 "SSEKMSKeyId": wanted["KmsKeyArn"],
                 "BucketKeyEnabled": True,
             }
-        self.calls(
+        answer = self.calls(
             "PutObject",
             resource.name,
             Bucket=bucket,
@@ -390,7 +407,12 @@ class Object(ServiceAdapter):
             ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
             **parameters,
         )
-        return self.must_see(resource.name)
+        properties = {
+            "Sha256": digest.hexdigest(),
+            "ContentType": wanted.get("ContentType") or "binary/octet-stream",
+            "KmsKeyArn": answer.get("SSEKMSKeyId") or wanted.get("KmsKeyArn"),
+        }
+        return self._observed(bucket, key, properties, answer["ETag"])
 
     def update(
         self,

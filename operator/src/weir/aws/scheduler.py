@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws.base import ServiceAdapter, common_prefix
+from weir.aws.calls import Answer
 from weir.aws.documents import encode
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 GROUP = "default"
@@ -79,7 +81,13 @@ class Schedule(ServiceAdapter):
         )
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
-        return self._put("CreateSchedule", resource)
+        try:
+            arn = self._put("CreateSchedule", resource)["ScheduleArn"]
+        except Conflict as taken:
+            return self.taken_back(resource, {}, taken)
+        name = resource.name
+        wanted = {**self.canonical(resource.properties)}
+        return Observed(name, wanted, attributes={"arn": arn, "name": name})
 
     def update(
         self,
@@ -88,18 +96,22 @@ class Schedule(ServiceAdapter):
         changes: Sequence[Change],
         tags: Mapping[str, str],  # noqa: ARG002
     ) -> Observed:
-        return self._put("UpdateSchedule", resource) if changes else observed
+        if not changes:
+            return observed
+        self._put("UpdateSchedule", resource)
+        return self.rewritten(resource, observed, changes, {})
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteSchedule", observed.name, Name=observed.name, GroupName=GROUP)
 
-    def _put(self, operation: str, resource: Resource) -> Observed:
+    def _put(self, operation: str, resource: Resource) -> Answer:
         wanted = self.canonical(resource.properties)
         parameters = {
             field: wanted[field] for field in FIELDS if wanted.get(field) not in (None, "")
         }
-        self.calls(operation, resource.name, Name=resource.name, GroupName=GROUP, **parameters)
-        return self.must_see(resource.name)
+        return self.calls(
+            operation, resource.name, Name=resource.name, GroupName=GROUP, **parameters
+        )
 
 
 def _modified(schedule: Mapping[str, Any]) -> str:

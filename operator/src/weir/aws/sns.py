@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, with_tags
+from weir.aws.base import ServiceAdapter, changed
 from weir.aws.documents import encode, ordered, policy
 from weir.resource import Change, Observed, Resource, Traits
 
@@ -38,15 +38,11 @@ class Topic(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        found: dict[str, Observed] = {}
-        for topic in self.calls.pages("ListTopics", "Topics"):
-            arn = topic["TopicArn"]
-            name = arn.rpartition(":")[2]
-            if name in chosen:
-                seen = Observed(name, {}, attributes={"arn": arn, "name": name}, unseen=TOPIC)
-                found[name] = with_tags(seen, tags.get(arn))
-        return found
+        arns = (topic["TopicArn"] for topic in self.calls.pages("ListTopics", "Topics"))
+        return self.tagged(
+            names,
+            (Observed(_name(arn), {}, attributes=_named(arn), unseen=TOPIC) for arn in arns),
+        )
 
     def look(self, name: str) -> Observed | None:
         arn = self.session.arn("sns", name)
@@ -66,7 +62,7 @@ class Topic(ServiceAdapter):
                 "Policy": policy(attributes.get("Policy", "")),
                 "Subscriptions": ordered(subscriptions, "Protocol", "Endpoint"),
             },
-            attributes={"arn": arn, "name": name},
+            attributes=_named(arn),
             tags=tagging.mapping(tags.get("Tags")),
         )
 
@@ -80,8 +76,13 @@ class Topic(ServiceAdapter):
         arn = self.calls(
             "CreateTopic", name, Name=name, Attributes=attributes, Tags=tagging.pairs(tags)
         )["TopicArn"]
-        self._subscribe(name, arn, wanted.get("Subscriptions") or [])
-        return self.must_see(name)
+        subscriptions = wanted.get("Subscriptions") or []
+        for item in subscriptions:
+            self._add(name, arn, item["Protocol"], item["Endpoint"])
+        given = self.canonical({"KmsMasterKeyId": None, "Subscriptions": [], **wanted})
+        # AWS gives a topic that is born without a policy one of its own.
+        unknown = frozenset() if given.get("Policy") else frozenset({"Policy"})
+        return Observed(name, given, attributes=_named(arn), tags=dict(tags), unseen=unknown)
 
     def update(
         self,
@@ -106,7 +107,7 @@ class Topic(ServiceAdapter):
         new = tagging.missing(observed.tags, tags)
         if new:
             self.calls("TagResource", name, ResourceArn=arn, Tags=tagging.pairs(new))
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteTopic", observed.name, TopicArn=observed.attributes["arn"])
@@ -114,16 +115,27 @@ class Topic(ServiceAdapter):
     def _subscriptions(self, arn: str) -> Iterator[Any]:
         return self.calls.pages("ListSubscriptionsByTopic", "Subscriptions", arn, TopicArn=arn)
 
+    def _add(self, name: str, arn: str, protocol: str, endpoint: str) -> None:
+        self.calls("Subscribe", name, TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
+
     def _subscribe(self, name: str, arn: str, wanted: Sequence[Mapping[str, str]]) -> None:
         there = {(item["Protocol"], item["Endpoint"]): item for item in self._subscriptions(arn)}
         meant = {(item["Protocol"], item["Endpoint"]) for item in wanted}
         for protocol, endpoint in sorted(meant - set(there)):
-            self.calls("Subscribe", name, TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
+            self._add(name, arn, protocol, endpoint)
         for key in sorted(set(there) - meant):
             subscription = there[key]["SubscriptionArn"]
             # One that nobody confirmed has no ARN yet and goes by itself after two days.
             if subscription.startswith("arn:"):
                 self.calls.find("Unsubscribe", name, SubscriptionArn=subscription)
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
+
+
+def _named(arn: str) -> dict[str, str]:
+    return {"arn": arn, "name": _name(arn)}
 
 
 ADAPTERS = (Topic,)

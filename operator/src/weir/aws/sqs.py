@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, common_prefix, with_tags
+from weir.aws.base import ServiceAdapter, changed, common_prefix
 from weir.aws.documents import decode, encode, policy
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 NUMBERS = (
@@ -19,6 +20,17 @@ NUMBERS = (
 TEXTS = ("KmsMasterKeyId",)
 DOCUMENTS = ("RedrivePolicy", "Policy")
 FIELDS = (*NUMBERS, *TEXTS, *DOCUMENTS)
+DEFAULTS: Mapping[str, Any] = {
+    "VisibilityTimeout": 30,
+    "MessageRetentionPeriod": 345_600,
+    "DelaySeconds": 0,
+    "ReceiveMessageWaitTimeSeconds": 0,
+    "KmsMasterKeyId": None,
+    "RedrivePolicy": {},
+    "Policy": {},
+}
+"""SQS API reference, "CreateQueue"."""
+
 
 PAGE = 1000
 """``MaxResults`` at most (SQS API, "ListQueues")."""
@@ -47,21 +59,20 @@ class Queue(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags, found = set(names), self.tag_index.read(), {}
-        prefix = common_prefix(sorted(chosen))
+        prefix = common_prefix(sorted(names))
         only = {"QueueNamePrefix": prefix} if prefix else {}
-        for url in self.calls.pages("ListQueues", "QueueUrls", prefix, MaxResults=PAGE, **only):
-            name = url.rpartition("/")[2]
-            if name in chosen:
-                arn = self.session.arn("sqs", name)
-                seen = Observed(
-                    name,
-                    {},
-                    attributes={"arn": arn, "url": url, "name": name},
-                    unseen=frozenset(FIELDS),
-                )
-                found[name] = with_tags(seen, tags.get(arn))
-        return found
+        urls = self.calls.pages("ListQueues", "QueueUrls", prefix, MaxResults=PAGE, **only)
+        return self.tagged(
+            names,
+            (
+                Observed(_name(url), {}, attributes=self._named(url), unseen=frozenset(FIELDS))
+                for url in urls
+            ),
+        )
+
+    def _named(self, url: str) -> dict[str, str]:
+        name = _name(url)
+        return {"arn": self.session.arn("sqs", name), "url": url, "name": name}
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetQueueUrl", name, QueueName=name)
@@ -82,7 +93,7 @@ class Queue(ServiceAdapter):
                 "RedrivePolicy": _redrive(attributes.get("RedrivePolicy")),
                 "Policy": policy(attributes.get("Policy", "")),
             },
-            attributes={"arn": attributes["QueueArn"], "url": url, "name": name},
+            attributes=self._named(url),
             tags=tags.get("Tags", {}),
         )
 
@@ -91,14 +102,18 @@ class Queue(ServiceAdapter):
         attributes = {
             key: _text(key, wanted[key]) for key in FIELDS if wanted.get(key) not in (None, {})
         }
-        self.calls(
-            "CreateQueue",
-            resource.name,
-            QueueName=resource.name,
-            Attributes=attributes,
-            tags=dict(tags),
-        )
-        return self.must_see(resource.name)
+        try:
+            url = self.calls(
+                "CreateQueue",
+                resource.name,
+                QueueName=resource.name,
+                Attributes=attributes,
+                tags=dict(tags),
+            )["QueueUrl"]
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        given = self.canonical({**DEFAULTS, **wanted})
+        return Observed(resource.name, given, attributes=self._named(url), tags=dict(tags))
 
     def update(
         self,
@@ -119,10 +134,14 @@ class Queue(ServiceAdapter):
         new = tagging.missing(observed.tags, tags)
         if new:
             self.calls("TagQueue", name, QueueUrl=url, Tags=new)
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         self.calls.find("DeleteQueue", observed.name, QueueUrl=observed.attributes["url"])
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _redrive(value: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, with_tags
+from weir.aws.base import ServiceAdapter, changed
 from weir.aws.documents import decode, encode
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 SETTINGS = frozenset({"definition", "roleArn", "loggingConfiguration", "tracingConfiguration"})
@@ -39,30 +40,45 @@ class StateMachine(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        chosen, tags = set(names), self.tag_index.read()
-        found: dict[str, Observed] = {}
-        for machine in self.calls.pages("ListStateMachines", "stateMachines", maxResults=PAGE):
-            name, arn = machine["name"], machine["stateMachineArn"]
-            if name in chosen:
-                seen = Observed(
-                    name,
+        return self.tagged(
+            names,
+            (
+                Observed(
+                    machine["name"],
                     {"type": machine.get("type", "STANDARD")},
-                    attributes={"arn": arn, "name": name},
+                    attributes={"arn": machine["stateMachineArn"], "name": machine["name"]},
                     unseen=SETTINGS,
                 )
-                found[name] = with_tags(seen, tags.get(arn))
-        return found
+                for machine in self.calls.pages(
+                    "ListStateMachines", "stateMachines", maxResults=PAGE
+                )
+            ),
+        )
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        self.calls(
-            "CreateStateMachine",
-            resource.name,
-            name=resource.name,
-            type=resource.properties.get("type", "STANDARD"),
-            tags=tagging.pairs(tags, "key", "value"),
-            **self._settings(resource, SETTINGS),
+        name, kind = resource.name, resource.properties.get("type", "STANDARD")
+        try:
+            arn = self.calls(
+                "CreateStateMachine",
+                name,
+                name=name,
+                type=kind,
+                tags=tagging.pairs(tags, "key", "value"),
+                **self._settings(resource, SETTINGS),
+            )["stateMachineArn"]
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return Observed(
+            name,
+            {
+                "type": kind,
+                "loggingConfiguration": _logging(None),
+                "tracingConfiguration": _tracing(None),
+                **self.canonical(resource.properties),
+            },
+            attributes={"arn": arn, "name": name},
+            tags=dict(tags),
         )
-        return self.must_see(resource.name)
 
     def update(
         self,
@@ -80,7 +96,7 @@ class StateMachine(ServiceAdapter):
             self.calls(
                 "TagResource", name, resourceArn=arn, tags=tagging.pairs(new, "key", "value")
             )
-        return self.must_see(name)
+        return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
         arn = observed.attributes["arn"]
