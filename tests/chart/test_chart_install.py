@@ -180,7 +180,9 @@ OPERATOR = (
     ("create", "serviceaccounts", "token", False),
     ("create", "clusterrolebindings.rbac.authorization.k8s.io", "", False),
     ("update", "leases.coordination.k8s.io", "", True),
-    ("delete", "leases.coordination.k8s.io", "", False),
+    ("list", "leases.coordination.k8s.io", "", True),
+    ("delete", "leases.coordination.k8s.io", "", True),
+    ("deletecollection", "leases.coordination.k8s.io", "", False),
 )  # fmt: skip
 
 

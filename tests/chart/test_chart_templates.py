@@ -98,6 +98,7 @@ def test_values_reach_the_operators_environment(render: Render) -> None:
 
 def test_the_operator_understands_every_setting_that_the_chart_gives(render: Render) -> None:
     from weir import settings
+    from weir.kube.election import Terms
 
     found = environment(
         render(
@@ -106,6 +107,8 @@ def test_the_operator_understands_every_setting_that_the_chart_gives(render: Ren
             awsWorkers=5,
             logFormat="text",
             driftInterval="2h",
+            stuckAfter="5m",
+            election={"leaseDuration": 30, "renewDeadline": 20, "retryPeriod": 4},
             functions={"runtime": "python3.12", "architecture": "arm64"},
             metrics={"perObject": False, "port": 9000},
         )
@@ -114,6 +117,9 @@ def test_the_operator_understands_every_setting_that_the_chart_gives(render: Ren
     assert read == settings.Settings(
         cluster="demo",
         artifacts=read.artifacts,
+        identity=read.identity,
+        stuck_seconds=300.0,
+        terms=Terms(30.0, 20.0, 4.0),
         namespaces=("a", "b"),
         workers=3,
         aws_workers=5,
@@ -205,7 +211,7 @@ def test_metrics_budget_and_monitor_have_switches(render: Render) -> None:
     assert not kinds & {"ServiceMonitor", "PodDisruptionBudget"}
     objects = render(
         metrics={"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
-        podDisruptionBudget={"enabled": True},
+        replicas=2,
     )
     monitor = only(objects, "ServiceMonitor")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
@@ -216,6 +222,40 @@ def test_metrics_budget_and_monitor_have_switches(render: Render) -> None:
     assert service["spec"]["selector"].items() <= labels.items()
     assert only(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     assert not [item for item in render(metrics={"enabled": False}) if item["kind"] == "Service"]
+
+
+def test_replicas_are_spread_and_one_goes_at_a_time(render: Render) -> None:
+    one = only(render(), "Deployment")["spec"]
+    assert "topologySpreadConstraints" not in one["template"]["spec"]
+    assert one["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    objects = render(replicas=3)
+    spec = only(objects, "Deployment")["spec"]
+    assert spec["replicas"] == 3
+    spread = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    labels = spec["template"]["metadata"]["labels"]
+    for chosen in (
+        *spread,
+        {"labelSelector": only(objects, "PodDisruptionBudget")["spec"]["selector"]},
+    ):
+        assert chosen["labelSelector"]["matchLabels"].items() <= labels.items()
+    off = render(replicas=3, podDisruptionBudget={"enabled": False})
+    assert not [item for item in off if item["kind"] == "PodDisruptionBudget"]
+    own = [{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]
+    given = render(replicas=3, topologySpreadConstraints=own)
+    assert only(given, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"] == own
+
+
+def test_the_operator_is_told_who_it_is(render: Render) -> None:
+    env = {each["name"]: each for each in operator(render())["env"]}
+    fields = {
+        name: env[name]["valueFrom"]["fieldRef"]["fieldPath"]
+        for name in ("WEIR_POD_NAME", "WEIR_POD_UID", "WEIR_LEASE_NAMESPACE")
+    }
+    assert list(fields.values()) == ["metadata.name", "metadata.uid", "metadata.namespace"]
 
 
 def test_hooks_pods_are_not_behind_the_metrics_service(render: Render) -> None:
@@ -256,7 +296,9 @@ def test_scheduling_values_reach_the_pod(render: Render) -> None:
         ({"clusterId": "a" * 17}, "/clusterId"),
         ({"clusterId": "-a"}, "/clusterId"),
         ({"replicas": -1}, "/replicas"),
-        ({"replicas": 2}, "/replicas"),
+        ({"replicas": 17}, "/replicas"),
+        ({"election": {"leaseDuration": 0}}, "/election/leaseDuration"),
+        ({"stuckAfter": "never"}, "/stuckAfter"),
         ({"driftInterval": "often"}, "/driftInterval"),
         ({"driftInterval": 600}, "/driftInterval"),
         ({"logLevel": "chatty"}, "/logLevel"),

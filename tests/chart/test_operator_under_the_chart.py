@@ -24,17 +24,22 @@ Kubectl = Callable[..., str]
 NO_AWS = "http://127.0.0.1:9"
 
 
-@pytest.fixture
+@pytest.fixture(params=[1])
 def operator(
-    chart_cluster: ControlPlane, restricted_namespace: str, kubectl: Kubectl, tmp_path: Path
+    request: pytest.FixtureRequest,
+    chart_cluster: ControlPlane,
+    restricted_namespace: str,
+    kubectl: Kubectl,
+    tmp_path: Path,
 ) -> Iterator[str]:
+    """The namespace of a release with as many replicas as the test asks for."""
     space = restricted_namespace
     kubectl("-n", space, "create", "secret", "generic", "aws",
             "--from-literal=AWS_ACCESS_KEY_ID=none",
             "--from-literal=AWS_SECRET_ACCESS_KEY=none")  # fmt: skip
     file = tmp_path / "values.json"
     aws = {"endpointUrl": NO_AWS, "region": "us-east-1", "credentialsSecret": "aws"}
-    file.write_text(json.dumps({"clusterId": "demo", "aws": aws}))
+    file.write_text(json.dumps({"clusterId": "demo", "aws": aws, "replicas": request.param}))
     run(chart_cluster, "helm", "install", "weir", str(CHART), "--namespace", space, "--wait",
         "--timeout=90s", "--take-ownership", "-f", str(file))  # fmt: skip
     yield space
@@ -94,3 +99,43 @@ def test_it_looks_after_objects_with_no_right_missing_and_comes_back_when_killed
     )
     assert '"event": "started"' in log
     assert "forbidden" not in log.lower()
+
+
+def leases(kubectl: Kubectl, space: str) -> dict[str, str]:
+    """Lease -> holder, of those that replicas share."""
+    items = json.loads(kubectl("-n", space, "get", "leases", "-o", "json"))["items"]
+    return {
+        item["metadata"]["name"]: item["spec"].get("holderIdentity", "")
+        for item in items
+        if ".replica." not in item["metadata"]["name"]
+    }
+
+
+@pytest.mark.parametrize("operator", [2], indirect=True)
+def test_a_rolling_update_of_two_replicas_ends_and_leaves_each_lease_with_one_of_the_new(
+    operator: str, chart_cluster: ControlPlane, kubectl: Kubectl
+) -> None:
+    pods = json.loads(kubectl("-n", operator, "get", "pods", "-o", "json"))["items"]
+    assert len(pods) == 2
+    holders = set(leases(kubectl, operator).values())
+    assert len(holders) == 1, "one Lease for objects without a Platform"
+    run(chart_cluster, "helm", "upgrade", "weir", str(CHART), "--namespace", operator, "--wait",
+        "--timeout=90s", "--reuse-values", "--set", "logLevel=debug")  # fmt: skip
+
+    def handed_over() -> bool:
+        pods = json.loads(kubectl("-n", operator, "get", "pods", "-o", "json"))["items"]
+        living = {
+            each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"]
+        }
+        now = {holder.partition("_")[0] for holder in leases(kubectl, operator).values()}
+        return (
+            len(living) == 2
+            and now <= living
+            and not holders & set(leases(kubectl, operator).values())
+        )
+
+    until(handed_over)
+    left = json.loads(kubectl("-n", operator, "get", "leases", "-o", "json"))["items"]
+    replicas = [item for item in left if ".replica." in item["metadata"]["name"]]
+    assert len(replicas) == 2, "those that have gone took their Leases along"
+    assert "forbidden" not in kubectl("-n", operator, "logs", "deploy/weir").lower()
