@@ -348,6 +348,7 @@ def platform(found: Mapping[str, Any]) -> dict[str, Any]:
                 {
                     "namespaces": {"names": ["default"]},
                     "egress": {"allowLoopback": True},
+                    "externalArns": ["arn:aws:s3:::weir-example-*"],
                     "allow": ["adopt", "scripts", "delete"],
                 }
             ],

@@ -10,14 +10,13 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from weir.api.v1alpha1.common import ADOPT, Notifications
-from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
+from weir.api.v1alpha1.datasource import DataSource, Destination, Files, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config
+from weir.blueprint import config, rest
 from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -77,6 +76,7 @@ def datasource_problems(source: DataSource, known: Known) -> tuple[Problem, ...]
     checks: tuple[Callable[[DataSource, Known], Problems], ...] = (
         _schema,
         _references,
+        _rest,
         _egress,
         _schedule,
         _source_load,
@@ -189,14 +189,14 @@ def _references(source: DataSource, known: Known) -> Problems:
     api = source.spec.source.rest_api
     if api is None:
         return
-    path = "spec.source.restApi"
-    if "${" in api.endpoint:
-        yield Problem(
-            "MalformedReference",
-            f"{path}.endpoint",
-            "references stand in headers, params and body only; write the URL out",
-        )
-    for where, text in _texts(api.headers, api.params, api.body, path):
+    for where, url in rest.urls(api):
+        if "${" in url:
+            yield Problem(
+                "MalformedReference",
+                where,
+                "references stand in auth, headers, params and bodies only; write the URL out",
+            )
+    for where, text in rest.texts(api):
         for found in malformed_refs(text):
             yield Problem(
                 "MalformedReference",
@@ -207,25 +207,33 @@ def _references(source: DataSource, known: Known) -> Problems:
             yield Problem("MalformedReference", where, "a bucket has no place in a request")
         for ref in secret_refs(text):
             yield from _secret(ref.name, where, known)
+    refresh = api.auth.oauth2_refresh_token if api.auth else None
+    if refresh:
+        where = "spec.source.restApi.auth.oauth2RefreshToken.secret"
+        yield from _secret(refresh.secret, where, known)
+        if refresh.rotate and known.facts and not _own_secret(refresh.secret, known):
+            yield Problem(
+                "SecretNotGranted",
+                where,
+                f"with rotate the function writes {refresh.secret!r}, so it must be below "
+                f"{known.facts.secrets_prefix}{known.namespace}/",
+            )
 
 
-def _texts(
-    headers: Mapping[str, str], params: Mapping[str, str], body: Any, path: str
-) -> Iterator[tuple[str, str]]:
-    yield from ((f"{path}.headers.{key}", value) for key, value in headers.items())
-    yield from ((f"{path}.params.{key}", value) for key, value in params.items())
-    yield from _leaves(body, f"{path}.body")
+def _own_secret(name: str, known: Known) -> bool:
+    if known.facts is None:
+        return True
+    own = f"{known.facts.secrets_prefix}{known.namespace}/"
+    return config.secret_id(name, known.namespace, known.facts.secrets_prefix).startswith(own)
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]")
+def _rest(source: DataSource, _known: Known) -> Problems:
+    """Paths and placeholders of a REST source."""
+    api = source.spec.source.rest_api
+    if api is None:
+        return
+    for fault in rest.faults(api):
+        yield Problem(fault.reason, fault.path, fault.message)
 
 
 def _externals(source: DataSource, known: Known) -> Problems:
@@ -236,8 +244,7 @@ def _externals(source: DataSource, known: Known) -> Problems:
         yield from _secret(name, f"{path}.email.attachments.passwordSecret", known)
     partition = known.facts.partition if known.facts else "aws"
     if found.files:
-        arn = f"arn:{partition}:s3:::{found.files.bucket}"
-        yield from _external(arn, f"{path}.files.bucket", known)
+        yield from _watched(found.files, f"{path}.files.bucket", partition, known)
     kinesis = found.stream.kinesis if found.stream else None
     if kinesis:
         yield from _external(kinesis.stream_arn, f"{path}.stream.kinesis.streamArn", known)
@@ -252,6 +259,25 @@ def _externals(source: DataSource, known: Known) -> Problems:
     for server in kafka.bootstrap_servers or ():
         host = server.rpartition(":")[0] or server
         yield from _host(host.strip("[]"), f"{path}.stream.kafka.bootstrapServers", known)
+
+
+def _watched(files: Files, where: str, partition: str, known: Known) -> Problems:
+    """A bucket, or the part of it that is watched, must be granted; a zone of the Platform holds the
+    rows of every namespace and is never a source."""
+    zones = known.facts.buckets if known.facts else {}
+    zone = next((name for name, bucket in zones.items() if bucket == files.bucket), None)
+    if zone is not None:
+        yield Problem(
+            "ExternalNotGranted",
+            where,
+            f"{files.bucket} is the Platform's {zone} zone, where every namespace's rows are; watch a "
+            "bucket of your own",
+        )
+        return
+    arn = f"arn:{partition}:s3:::{files.bucket}"
+    below = f"{arn}/{files.prefix}"
+    if known.grant is None or not known.grant.may_use(below):
+        yield from _external(arn, where, known)
 
 
 def _external(arn: str, where: str, known: Known) -> Problems:
@@ -298,21 +324,21 @@ def _egress(source: DataSource, known: Known) -> Problems:
     api = source.spec.source.rest_api
     if api is None:
         return
-    host = urlsplit(api.endpoint).hostname
     path = "spec.source.restApi.endpoint"
-    if not host:
+    if not urlsplit(api.endpoint).hostname:
         yield Problem("InvalidEndpoint", path, "the URL has no host")
         return
     if known.grant is None:
         return
-    texts = _texts(api.headers, api.params, api.body, path)
-    if urlsplit(api.endpoint).scheme == "http" and any(SECRET.search(text) for _, text in texts):
-        yield from _plain_secret(host, path, known.grant)
-    for name, where in [
-        (host, path),
-        *((name, "spec.source.restApi.allowedHosts") for name in api.allowed_hosts),
-    ]:
-        yield from _host(name, where, known)
+    secret = any(SECRET.search(text) for _, text in rest.texts(api)) or rest.secrets(api)
+    for where, url in rest.urls(api):
+        parts = urlsplit(url)
+        if parts.hostname and parts.scheme == "http" and secret:
+            yield from _plain_secret(parts.hostname, where, known.grant)
+        if parts.hostname:
+            yield from _host(parts.hostname, where, known)
+    for name in api.allowed_hosts:
+        yield from _host(name, "spec.source.restApi.allowedHosts", known)
 
 
 def _host(host: str, where: str, known: Known) -> Problems:

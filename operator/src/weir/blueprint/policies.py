@@ -151,6 +151,7 @@ def ingestion(
     config_key: str,
     secrets: Sequence[str],
     files: Files | None = None,
+    rotated: str | None = None,
 ) -> Document:
     """The role of a source's ingestion function.
 
@@ -166,6 +167,8 @@ def ingestion(
         Secrets Manager names or ARNs that the source's references resolve to.
     files
         What it watches, where it is a source of files.
+    rotated
+        The secret that a new refresh token is written back into.
     """
     return document(
         writes_logs(facts, function),
@@ -184,6 +187,13 @@ def ingestion(
             "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
         )
         if secrets
+        else None,
+        allow(
+            "RotateRefreshToken",
+            ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"],
+            [facts.secret_arn(rotated)],
+        )
+        if rotated
         else None,
         uses_key(facts, "s3", "dynamodb", "secretsmanager", "lambda"),
     )
