@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ PutPart = Callable[[str, bytes, str], str | None]
 
 class TooManyRejects(Exception):
     """More records of a file are broken than anybody would look at."""
+
+    def __str__(self) -> str:
+        return f"more than {MAX_REJECTS} of its records are broken: is the format right?"
 
 
 @dataclass
@@ -215,17 +218,17 @@ def shape_of(schema: pa.Schema) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def quarantine_body(
-    rejects: list[Reject], run: str, source: str, sequence: int, file: str
-) -> bytes:
+def quarantine_body(rejects: Sequence[Reject], run: str, source: str, file: str) -> bytes:
     """Rejected records as gzip JSON lines, with the columns that a pipeline's quarantine has."""
     lines = [
         {
             "run": run,
             "stage": "land",
             "source": source,
-            "sequence": sequence,
-            "reason": f"{file}, line {one.line}: {one.reason}",
+            "sequence": None,
+            "reason": f"{file}, line {one.line}: {one.reason}"
+            if one.line
+            else f"{file}: {one.reason}",
             "record": one.record,
         }
         for one in rejects

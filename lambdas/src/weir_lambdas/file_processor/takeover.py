@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from weir_contract.manifest import Part
-from weir_contract.sources import Parsing, SourceConfig
+from weir_contract.sources import Parsing
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.output import FileOutput, Numbers, shape_of
 from weir_lambdas.file_processor.reading import S3File, Superseded
@@ -33,10 +33,10 @@ def take_over(
     parsing: Parsing,
     key: Key,
     numbers: Numbers,
-    config: SourceConfig,
+    bucket: str,
     output: FileOutput,
 ) -> tuple[Part, ...] | None:
-    """Copy a file that the pipeline can read as it is.
+    """Copy a file that the pipeline can read as it is into the raw zone's bucket.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def take_over(
             (located.bucket, located.key, located.version_id),
             located.etag,
             located.size,
-            config.raw_bucket,
+            bucket,
             number,
         )
     except FileNotFoundError as error:
