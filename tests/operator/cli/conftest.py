@@ -10,7 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from click.testing import Result
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
+from weir.aws.registry import adapters
+from weir.aws.session import AwsSession
 from weir.cli import app
 from weir.kube.client import Kube, load_config
 from weir.kube.events import Events
@@ -30,6 +32,7 @@ from weir.reconcile.metrics import Metrics
 from weir.reconcile.runs import RunBooks
 from weir.reconcile.services import Options, Services
 from weir.reconcile.world import Worlds
+from weir.resource import Adapter
 from weir_local.aws.bootstrap import warehouse
 from weir_local.aws.server import ACCOUNT, REGION, LocalAws
 from weir_local.cluster import ControlPlane, run
@@ -76,6 +79,29 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
+class Writes:
+    """What an operator does to AWS: ``(create | update | delete, kind, name)``, in order."""
+
+    done: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def adapters(self, session: AwsSession) -> dict[str, Adapter]:
+        """The real adapters, noting each change that came to pass."""
+        found = adapters(session)
+        for kind, adapter in found.items():
+            for verb in ("create", "update", "delete"):
+                setattr(adapter, verb, self._noting(verb, kind, getattr(adapter, verb)))
+        return found
+
+    def _noting(self, verb: str, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(subject: Any, *more: Any) -> Any:
+            answer = call(subject, *more)
+            self.done.append((verb, kind, subject.name))
+            return answer
+
+        return noted
+
+
+@dataclass
 class Desk:
     """Someone with a terminal, kubectl and ``weir``, beside an operator."""
 
@@ -84,10 +110,11 @@ class Desk:
     kube: Kube
     services: Services
     folder: Path
+    writes: Writes
 
-    def weir(self, *arguments: str) -> Result:
+    def weir(self, *arguments: str, stdin: str | None = None) -> Result:
         """``weir`` as a person calls it."""
-        return CliRunner().invoke(app, list(arguments))
+        return CliRunner().invoke(app, list(arguments), input=stdin)
 
     def file(self, *objects: dict[str, Any]) -> str:
         """A file with these objects."""
@@ -107,6 +134,28 @@ class Desk:
         """``kubectl apply``, and the operator looks until all is at rest."""
         run(self.plane, "kubectl", "apply", "-n", self.namespace, "-f", self.file(*objects))
         self.settle()
+
+    def delete(self, *objects: dict[str, Any]) -> None:
+        """``kubectl delete``, and the operator looks until all is gone."""
+        run(
+            self.plane, "kubectl", "delete", "--wait=false", "-n", self.namespace, "-f",
+            self.file(*objects),
+        )  # fmt: skip
+        reconciler = Reconciler(self.services)
+        deadline = time.monotonic() + 90
+        while True:
+            self.refresh()
+            going = [
+                one
+                for kind in KINDS
+                for one in self.services.store.of_kind(kind)
+                if one["metadata"].get("deletionTimestamp")
+            ]
+            if not going:
+                return
+            assert time.monotonic() < deadline, going
+            for obj in going:
+                reconciler.reconcile(Key.of(obj))
 
     def settle(self, seconds: float = 90) -> None:
         """Reconcile everything until every object is Ready."""
@@ -157,13 +206,14 @@ def desk(
     kube = Kube(load_config(str(cluster.kubeconfig)))
     store = Store()
     metrics = Metrics(CollectorRegistry(), per_object=False)
+    writes = Writes()
     with ThreadPoolExecutor(8) as pool, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
         services = Services(
             kube=kube,
             store=store,
             # A look counts for no time: whatever a test changes behind its back is seen.
-            worlds=Worlds(pool, time.monotonic, 0.0),
+            worlds=Worlds(pool, time.monotonic, 0.0, make_adapters=writes.adapters),
             books=RunBooks(lambda _platform: datetime.now(UTC)),
             events=Events(kube, "desk", time.time, print),
             metrics=metrics,
@@ -172,7 +222,7 @@ def desk(
             saved=lambda obj: store.put(obj) and None,
         )
         folder = tmp_path_factory.mktemp("desk")
-        yield Desk(cluster, kube_namespace, kube, services, folder)
+        yield Desk(cluster, kube_namespace, kube, services, folder, writes)
         for kind in reversed(KINDS):
             for obj in kube.all_of(kind):
                 kube.set_finalizers(obj, [])

@@ -215,7 +215,7 @@ def test_a_revision_that_is_none_says_how_to_get_it(
     repository: Callable[..., str], tmp_path: Path
 ) -> None:
     for ref in ("origin/main", "--output=/tmp/x", "main:sources/a.yaml"):
-        with pytest.raises(RevisionError, match="is no branch, tag or commit.*fetch"):
+        with pytest.raises(RevisionError, match=r"is no branch, tag or commit.*fetch"):
             compare(ref, [tmp_path])
 
 

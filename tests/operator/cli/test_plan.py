@@ -141,8 +141,9 @@ def test_a_permission_that_was_taken_away_shows_as_gained(
     iam.put_role_policy(RoleName=role, PolicyName="weir", PolicyDocument=json.dumps(less))
     planned = desk.plan(source())
     found = next(one for one in planned["objects"] if one["kind"] == "DataSource")
-    gained = [text for line in found["actions"] for text in line["permissions"]]
-    assert gained and all(text.startswith("lambda:InvokeFunction on ") for text in gained)
+    gained = [one for line in found["actions"] for one in line["permissions"]]
+    assert gained and all(one["text"].startswith("lambda:InvokeFunction on ") for one in gained)
+    assert {tuple(one["actions"]) for one in gained} == {("lambda:InvokeFunction",)}
     iam.put_role_policy(RoleName=role, PolicyName="weir", PolicyDocument=json.dumps(document))
 
 
@@ -198,6 +199,8 @@ def test_markdown_has_a_table_and_a_diff(desk, source: Source) -> None:
     assert result.exit_code == 2
     assert "| | Resource | Name | Why |" in result.stdout
     assert "```diff" in result.stdout
+    assert "<details><summary>Pipeline" in result.stdout
+    assert len(result.stdout.encode()) < 65_536
 
 
 def test_without_a_cluster_the_files_must_hold_everything(
