@@ -1,0 +1,1 @@
+"""Kill the operator wherever it speaks to AWS, restart it, and compare the worlds."""

@@ -1,0 +1,195 @@
+"""The lives of a sample: create, change, replace, delete, undisturbed or killed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crashing import samples
+from crashing.samples import BY_KIND, Ground, Sample
+from crashing.workers import AFTER, BEFORE, Workers, numbered
+from crashing.world import Masked, Records, Verdict, WorldAws, judge, masked, since
+from weir_local.proxy import Rule
+
+DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a kind, as it runs undisturbed: its calls, and the world that it leaves."""
+
+    kind: str
+    operation: str
+    calls: tuple[str, ...]
+    world: Masked
+    entries: str
+
+
+@dataclass
+class Tally:
+    """What a run over many points came to."""
+
+    points: int = 0
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
+
+    @property
+    def orphans(self) -> int:
+        """Things that nobody's status lists."""
+        return sum(len(verdict.orphans) for _, verdict in self.verdicts)
+
+    @property
+    def duplicates(self) -> int:
+        """Things that are there twice."""
+        return sum(len(verdict.duplicates) for _, verdict in self.verdicts)
+
+    @property
+    def differences(self) -> int:
+        """Things that are not as in the undisturbed world."""
+        return sum(len(verdict.differences) for _, verdict in self.verdicts)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{point}:\n{verdict}" for point, verdict in self.verdicts)
+
+
+@dataclass
+class Outcome:
+    """How one operation of a disturbed life ended.
+
+    :param verdict: its world against the undisturbed one's
+    :param killed: whether a worker was killed
+    :param met: failures that the engine met on the way to its end
+    """
+
+    step: Step
+    verdict: Verdict
+    killed: bool
+    met: list[str]
+
+
+Disturb = Callable[[Step], Rule | None]
+"""Gives the rule for the worker of a step; None leaves it alone."""
+
+
+class Lives:
+    """Lives samples on one local AWS.
+
+    A life is create, change, replace where there is such a thing, and delete, one after the other;
+    each operation may be disturbed, and is then finished by a worker that knows only the status.
+
+    :param aws: the AWS
+    :param workers: run the engine
+    :param ground: what :func:`crashing.samples.lay` made
+    :param folder: for status files
+    """
+
+    def __init__(self, aws: WorldAws, workers: Workers, ground: Ground, folder: Path) -> None:
+        self.aws, self.workers, self.ground, self.folder = aws, workers, ground, folder
+        self._steps: dict[str, list[Step]] = {}
+        self._number = 0
+
+    def steps(self, kind: str) -> list[Step]:
+        """How a life runs undisturbed."""
+        if kind not in self._steps:
+            sample = BY_KIND[kind]
+            life = self.begin(sample)
+            found = []
+            for operation in ("create", *sample.stages(), DELETE):
+                answer = life.do(operation)
+                calls = numbered(self.workers.seen)
+                entries = life.mask(str(answer["entries"]))
+                found.append(Step(kind, operation, calls, life.changed(), entries))
+            life.end()
+            self._steps[kind] = found
+        return self._steps[kind]
+
+    def begin(self, sample: Sample) -> Life:
+        """A life under a name of its own."""
+        self._number += 1
+        return Life(self, sample, f"run{self._number:05d}x")
+
+    def live(self, kind: str, disturb: Disturb, uid: str = "") -> list[Outcome]:
+        """One life, disturbed.
+
+        :param disturb: says how, step by step
+        :param uid: with which the owner comes back after it was disturbed, if it is another
+        """
+        life = self.begin(BY_KIND[kind])
+        outcomes = []
+        for step in self.steps(kind):
+            answer = life.do(step.operation, disturb(step))
+            killed = answer is None
+            if answer is None:
+                answer = life.do(step.operation, uid=uid)
+            verdict = judge(step.world, life.changed())
+            entries = life.mask(str(answer["entries"]))
+            if entries != step.entries:
+                verdict.differences.append(f"status should be {step.entries}, is {entries}")
+            outcomes.append(Outcome(step, verdict, killed, list(answer["met"])))
+        life.end()
+        return outcomes
+
+    def kill_everywhere(self, kind: str) -> Tally:
+        """Every call of every operation of a kind, both moments."""
+        tally = Tally()
+        steps = self.steps(kind)
+        for number in range(1, max(len(step.calls) for step in steps) + 1):
+            for moment in (BEFORE, AFTER):
+                outcomes = self.live(
+                    kind,
+                    lambda step, n=number, m=moment: (
+                        self.workers.killing(n, m) if n <= len(step.calls) else None
+                    ),
+                )
+                for outcome in outcomes:
+                    step = outcome.step
+                    if number > len(step.calls):
+                        continue
+                    tally.points += 1
+                    if not outcome.killed:
+                        outcome.verdict.differences.append("nobody was killed")
+                    if outcome.verdict:
+                        call = step.calls[number - 1]
+                        point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
+                        tally.verdicts.append((point, outcome.verdict))
+        return tally
+
+
+class Life:
+    """One sample under a name of its own."""
+
+    def __init__(self, lives: Lives, sample: Sample, suffix: str) -> None:
+        self.lives, self.sample, self.suffix = lives, sample, suffix
+        self.status = lives.folder / f"{self.suffix}.json"
+        samples.before(sample, lives.aws, self.suffix)
+        self._before: Records = lives.aws.world()
+
+    def do(self, operation: str, rule: Rule | None = None, uid: str = "") -> Any:
+        """One operation in a worker of its own; None where it was killed."""
+        job = {
+            "do": DELETE if operation == DELETE else "apply",
+            "kind": self.sample.kind,
+            "stage": operation,
+            "suffix": self.suffix,
+            "ground": self.lives.ground,
+            "endpoint": self.lives.workers.proxy.endpoint,
+            "status": str(self.status),
+            **({"uid": uid} if uid else {}),
+        }
+        return self.lives.workers.run(job, rule)
+
+    def mask(self, text: str) -> str:
+        """A text without what is this run's own."""
+        found = masked({"": {"": text.replace(self.suffix, "SUFFIX")}}, {})
+        return next(iter(found[""]))[1]
+
+    def changed(self) -> Masked:
+        """What this life has made, masked."""
+        now = since(self._before, self.lives.aws.world())
+        return masked(now, {self.suffix: "SUFFIX"})
+
+    def end(self) -> None:
+        """Leave nothing behind for the next."""
+        samples.after(self.sample, self.lives.aws, self.suffix)
+        self.status.unlink(missing_ok=True)

@@ -1,0 +1,629 @@
+"""One resource of every kind: as it is created, as it is changed, and as it is replaced."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crashing.world import WorldAws
+from weir.resource import Resource
+from weir_local.aws.server import ACCOUNT, EndpointSession, LocalAws
+
+Ground = dict[str, str]
+"""What must be there before, as names and ARNs."""
+Properties = dict[str, Any]
+
+OPEN = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+SERVICES = ("lambda", "states", "scheduler", "glue", "logs", "redshift")
+WAREHOUSE = "faults"
+DATABASE = "dev"
+
+
+def trust(*services: str) -> Properties:
+    """A trust policy for services."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": [f"{name}.amazonaws.com" for name in services]},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+
+
+def allow(*actions: str) -> Properties:
+    """A policy that allows actions."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}],
+    }
+
+
+def key_policy(region: str, *more: str) -> Properties:
+    """A key policy for the account and for services."""
+    users = [f"logs.{region}.amazonaws.com", "sns.amazonaws.com", *more]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "root",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            {
+                "Sid": "services",
+                "Effect": "Allow",
+                "Principal": {"Service": users},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+        ],
+    }
+
+
+def zipped(text: str) -> bytes:
+    """A zip of one Python file, the same each time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("handler.py"), text)
+    return buffer.getvalue()
+
+
+CODE = {
+    "one": zipped("def handler(event, context):\n    return 1\n"),
+    "two": zipped("def handler(event, context):\n    return 2\n"),
+}
+
+
+def code_hash(name: str) -> str:
+    """``CodeSha256`` of a zip."""
+    return base64.b64encode(hashlib.sha256(CODE[name]).digest()).decode()
+
+
+def lay(aws: WorldAws) -> Ground:
+    """Make what all samples lean on."""
+    admin = aws.admin_session()
+    ground: Ground = {"region": aws.region}
+    iam, s3, sqs = (admin.client(name) for name in ("iam", "s3", "sqs"))
+    for name in ("boundary", "managed", "managed-two"):
+        policy = iam.create_policy(PolicyName=f"ground-{name}", PolicyDocument=json.dumps(OPEN))
+        ground[name] = policy["Policy"]["Arn"]
+    for name in ("role", "role-two"):
+        document = json.dumps(trust(*SERVICES))
+        made = iam.create_role(RoleName=f"ground-{name}", AssumeRolePolicyDocument=document)
+        ground[name] = made["Role"]["Arn"]
+        iam.put_role_policy(
+            RoleName=f"ground-{name}", PolicyName="all", PolicyDocument=json.dumps(OPEN)
+        )
+    s3.create_bucket(
+        Bucket="ground-bucket", CreateBucketConfiguration={"LocationConstraint": aws.region}
+    )
+    for name, body in CODE.items():
+        s3.put_object(Bucket="ground-bucket", Key=f"{name}.zip", Body=body)
+    for name in ("queue", "queue-two"):
+        url = sqs.create_queue(QueueName=f"ground-{name}")["QueueUrl"]
+        ground[name] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"]
+    admin.client("glue").create_database(DatabaseInput={"Name": "ground_db"})
+    admin.client("dynamodb").create_table(
+        TableName="ground-table",
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for name in ("key", "key-two"):
+        made = admin.client("kms").create_key(Policy=json.dumps(key_policy(aws.region)))
+        ground[name] = made["KeyMetadata"]["Arn"]
+    for name in ("function", "function-two"):
+        made = admin.client("lambda").create_function(
+            FunctionName=f"ground-{name}",
+            Runtime="python3.11",
+            Handler="handler.handler",
+            Role=ground["role"],
+            Code={"S3Bucket": "ground-bucket", "S3Key": "one.zip"},
+        )
+        ground[name] = made["FunctionArn"]
+    ground |= _warehouse(admin)
+    # What AWS has from the start, and the local AWS makes at its first use.
+    admin.client("events").list_rules()
+    admin.client("scheduler").list_schedules()
+    while f"{WAREHOUSE}.{DATABASE}.schemas" not in aws.world():
+        time.sleep(0.02)
+    return ground
+
+
+def _warehouse(admin: EndpointSession) -> Ground:
+    login = {"username": "admin", "password": "Weir-tests-1"}
+    secrets = admin.client("secretsmanager")
+    secret = secrets.create_secret(Name="ground-admin", SecretString=json.dumps(login))["ARN"]
+    serverless = admin.client("redshift-serverless")
+    serverless.create_namespace(
+        namespaceName=WAREHOUSE,
+        adminUsername=login["username"],
+        adminUserPassword=login["password"],
+        dbName=DATABASE,
+    )
+    serverless.create_workgroup(workgroupName=WAREHOUSE, namespaceName=WAREHOUSE)
+    place = f"serverless:{WAREHOUSE}|{DATABASE}|{secret}|"
+    data = admin.client("redshift-data")
+    for sql in ('CREATE SCHEMA "ground"',):
+        data.execute_statement(
+            WorkgroupName=WAREHOUSE, Database=DATABASE, SecretArn=secret, Sql=sql
+        )
+    return {"secret": secret, "warehouse": place}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A kind's resource.
+
+    :param kind: the adapter's
+    :param name: its physical name, with ``{s}`` for what is this run's own
+    :param create: its properties at first
+    :param change: its properties after an edit; None for what is never changed
+    :param replace: properties that AWS can't change to, so that it is replaced; None where it is not
+    :param tagged: whether AWS keeps tags for it
+    :param external: looked at, never made
+    """
+
+    kind: str
+    name: str
+    create: Callable[[Ground, str], Properties]
+    change: Callable[[Ground, str], Properties] | None = None
+    replace: Callable[[Ground, str], Properties] | None = None
+    tagged: bool = True
+    external: bool = False
+
+    def stages(self) -> list[str]:
+        """Which edits there are."""
+        found = {"change": self.change, "replace": self.replace}
+        return [name for name, properties in found.items() if properties is not None]
+
+    def resource(self, ground: Ground, suffix: str, stage: str) -> Resource:
+        """The resource that is wanted in a stage: ``create``, ``change`` or ``replace``."""
+        properties = {"create": self.create, "change": self.change, "replace": self.replace}[stage]
+        assert properties is not None
+        name = self.name.format(s=suffix, **{k.replace("-", "_"): v for k, v in ground.items()})
+        return Resource(
+            self.kind,
+            "sample",
+            name,
+            properties(ground, suffix),
+            tagged=self.tagged,
+            external=self.external,
+        )
+
+
+def _bucket(g: Ground, s: str, key: str, days: int, versioning: bool, note: str) -> Properties:
+    return {
+        "Encryption": {"KmsKeyArn": g[key]},
+        "Versioning": versioning,
+        "PublicAccessBlock": True,
+        "EventBridge": versioning,
+        "Policy": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": f"weir-{note}",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:PutObject",
+                    "Resource": f"arn:aws:s3:::weir-{s}/{note}/*",
+                }
+            ],
+        },
+        "LifecycleRules": [
+            {
+                "ID": "weir-uploads",
+                "Status": "Enabled",
+                "Filter": {},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
+            }
+        ],
+    }
+
+
+def _object(g: Ground, body: str) -> Properties:
+    return {
+        "Body": body,
+        "ContentType": "application/json",
+        "Sha256": hashlib.sha256(body.encode()).hexdigest(),
+        "KmsKeyArn": g["key"],
+    }
+
+
+def _table(g: Ground, key: str, changed: bool) -> Properties:
+    return {
+        "KeySchema": [
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+        "SSEKmsKeyArn": g[key],
+        "TtlAttribute": "expires",
+        "PointInTimeRecovery": not changed,
+        "DeletionProtection": not changed,
+    }
+
+
+def _role(g: Ground, s: str, changed: bool) -> Properties:
+    policies = {"logs": allow("logs:PutLogEvents"), "data": allow("s3:GetObject")}
+    if changed:
+        policies = {"logs": allow("logs:CreateLogStream"), "more": allow("sqs:SendMessage")}
+    return {
+        "Path": "/weir/faults/",
+        "Description": "changed" if changed else "runs the case",
+        "AssumeRolePolicyDocument": trust("states" if changed else "lambda"),
+        "Policies": policies,
+        "PermissionsBoundary": g["managed" if changed else "boundary"],
+        "ManagedPolicyArns": [g["managed-two" if changed else "managed"]],
+        "Tags": {"RedshiftDbRoles": f"weir_{s}"},
+    }
+
+
+def _function(g: Ground, s: str, code: str, changed: bool) -> Properties:
+    return {
+        "Runtime": "python3.11",
+        "Handler": "handler.handler",
+        "Role": g["role-two" if changed else "role"],
+        "Code": {"S3Bucket": "ground-bucket", "S3Key": f"{code}.zip"},
+        "CodeSha256": code_hash(code),
+        "Timeout": 90 if changed else 60,
+        "MemorySize": 512 if changed else 256,
+        "Architectures": ["x86_64"],
+        "Environment": {"Variables": {"WEIR_CONFIG": f"s3://a/{code}"}},
+        "KMSKeyArn": g["key"],
+        "LoggingConfig": {"LogGroup": f"/aws/lambda/weir-{s}"},
+        "ReservedConcurrentExecutions": 3 if changed else 2,
+    }
+
+
+def _mapping(g: Ground, s: str, batch: int) -> Properties:
+    return {
+        "FunctionName": "ground-function",
+        "EventSourceArn": f"arn:aws:sqs:{g['region']}:{ACCOUNT}:ground-mapped-{s}",
+        "BatchSize": batch,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "MaximumBatchingWindowInSeconds": 5,
+        "Enabled": batch != 1,
+    }
+
+
+def _queue(g: Ground, s: str, dead: str, changed: bool) -> Properties:
+    return {
+        "VisibilityTimeout": 240 if changed else 120,
+        "MessageRetentionPeriod": 1_209_600,
+        "KmsMasterKeyId": g["key-two" if changed else "key"],
+        "RedrivePolicy": {"deadLetterTargetArn": g[dead], "maxReceiveCount": 5},
+        "Policy": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "changed" if changed else "events",
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": ["sqs:SendMessage"],
+                    "Resource": f"arn:aws:sqs:{g['region']}:{ACCOUNT}:weir-{s}",
+                }
+            ],
+        },
+    }
+
+
+def _rule(g: Ground, bucket: str, targets: list[tuple[str, str]]) -> Properties:
+    return {
+        "EventPattern": {
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created"],
+            "detail": {"bucket": {"name": [bucket]}},
+        },
+        "State": "ENABLED" if len(targets) == 1 else "DISABLED",
+        "Targets": [{"Id": name, "Arn": g[arn]} for name, arn in targets],
+    }
+
+
+def _schedule(g: Ground, rate: str, role: str) -> Properties:
+    return {
+        "ScheduleExpression": rate,
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {
+            "Arn": g["function"],
+            "RoleArn": g[role],
+            "Input": {"sweep": rate},
+            "RetryPolicy": {"MaximumRetryAttempts": 0},
+        },
+        "State": "DISABLED",
+    }
+
+
+def _machine(g: Ground, note: str, role: str, kind: str = "STANDARD") -> Properties:
+    return {
+        "definition": {
+            "Comment": note,
+            "StartAt": "Only",
+            "States": {"Only": {"Type": "Pass", "End": True}},
+        },
+        "roleArn": g[role],
+        "type": kind,
+        "loggingConfiguration": {"level": "OFF"},
+    }
+
+
+def _glue_table(*columns: str, day: str = "string") -> Properties:
+    parquet = "org.apache.hadoop.hive.ql.io.parquet"
+    return {
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"classification": "parquet"},
+        "PartitionKeys": [{"Name": "day", "Type": day}],
+        "StorageDescriptor": {
+            "Columns": [{"Name": name, "Type": "string"} for name in columns],
+            "Location": "s3://ground-bucket/orders/",
+            "InputFormat": f"{parquet}.MapredParquetInputFormat",
+            "OutputFormat": f"{parquet}.MapredParquetOutputFormat",
+            "SerdeInfo": {"SerializationLibrary": f"{parquet}.serde.ParquetHiveSerDe"},
+        },
+    }
+
+
+def _job(g: Ground, role: str, workers: int) -> Properties:
+    return {
+        "Role": g[role],
+        "Command": {
+            "Name": "glueetl",
+            "ScriptLocation": "s3://ground-bucket/process.py",
+            "PythonVersion": "3",
+        },
+        "GlueVersion": "5.0",
+        "DefaultArguments": {"--job-language": "python", "--workers": str(workers)},
+        "WorkerType": "G.1X",
+        "NumberOfWorkers": workers,
+        "Timeout": 60,
+        "MaxRetries": 0,
+        "ExecutionProperty": {"MaxConcurrentRuns": 3},
+        "ExecutionClass": "FLEX",
+    }
+
+
+def _alarm(g: Ground, threshold: int) -> Properties:
+    return {
+        "AlarmDescription": "ingestion fails",
+        "Namespace": "AWS/States",
+        "MetricName": "ExecutionsFailed",
+        "Dimensions": [{"Name": "StateMachineArn", "Value": "arn:x"}],
+        "Statistic": "Sum",
+        "Period": 300,
+        "EvaluationPeriods": 1,
+        "Threshold": threshold,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": [f"arn:aws:sns:{g['region']}:{ACCOUNT}:weir"],
+    }
+
+
+def _dashboard(text: str) -> Properties:
+    widget = {"type": "text", "width": 6, "height": 3, "properties": {"markdown": text}}
+    return {"DashboardBody": {"widgets": [widget]}}
+
+
+def _schema(s: str, *privileges: str, users: bool) -> Properties:
+    more = {"Users": {f"weir_{s}_loader": [f"weir_{s}"]}} if users else {}
+    return {"Roles": {f"weir_{s}": list(privileges)}, **more}
+
+
+def _orders(s: str, note: str, *more: tuple[str, str]) -> Properties:
+    columns = [
+        {"name": "id", "type": "BIGINT", "nullable": False},
+        {"name": "customerName", "type": note, "nullable": True},
+        *({"name": name, "type": kind, "nullable": True} for name, kind in more),
+    ]
+    lines = [
+        f'"{one["name"].lower()}" {one["type"]}{"" if one["nullable"] else " NOT NULL"}'
+        for one in columns
+    ]
+    ddl = (
+        f'CREATE TABLE IF NOT EXISTS "ground"."orders_{s}" ({", ".join(lines)}, '
+        '"_weir_run" VARCHAR(128), "_weir_sequence" BIGINT) DISTSTYLE KEY DISTKEY ("id") '
+        'SORTKEY ("id")'
+    )
+    return {"Columns": columns, "DistKey": "id", "SortKey": ["id"], "Ddl": ddl}
+
+
+SAMPLES = (
+    Sample(
+        "kms.Key",
+        "alias/weir-{s}",
+        lambda g, s: {
+            "Description": "the platform's",
+            "KeyPolicy": key_policy(g["region"]),
+            "EnableKeyRotation": True,
+        },
+        lambda g, s: {
+            "Description": "changed",
+            "KeyPolicy": key_policy(g["region"], "events.amazonaws.com"),
+            "EnableKeyRotation": False,
+        },
+    ),
+    Sample(
+        "s3.Bucket",
+        "weir-{s}",
+        lambda g, s: _bucket(g, s, "key", 7, True, "one"),
+        lambda g, s: _bucket(g, s, "key-two", 3, False, "two"),
+    ),
+    Sample(
+        "s3.Object",
+        "s3://ground-bucket/config/{s}.json",
+        lambda g, s: _object(g, '{"name": "orders"}'),
+        lambda g, s: _object(g, '{"name": "changed"}'),
+        tagged=False,
+    ),
+    Sample(
+        "dynamodb.Table",
+        "weir-{s}",
+        lambda g, s: _table(g, "key", False),
+        lambda g, s: _table(g, "key-two", True),
+    ),
+    Sample(
+        "dynamodb.Item",
+        "ground-table|SOURCE#team/{s}|SUBSCRIBER#team/{s}",
+        lambda g, s: {"Item": {"stateMachineArn": "arn:x", "minIntervalSeconds": 300, "on": True}},
+        lambda g, s: {"Item": {"stateMachineArn": "arn:y", "minIntervalSeconds": 60, "on": False}},
+        tagged=False,
+    ),
+    Sample(
+        "iam.Role",
+        "weir-{s}",
+        lambda g, s: _role(g, s, False),
+        lambda g, s: _role(g, s, True),
+        lambda g, s: {**_role(g, s, False), "Path": "/weir/moved/"},
+    ),
+    Sample(
+        "lambda.Function",
+        "weir-{s}",
+        lambda g, s: _function(g, s, "one", False),
+        lambda g, s: _function(g, s, "two", True),
+    ),
+    Sample(
+        "lambda.EventSourceMapping",
+        "ground-function|arn:aws:sqs:{region}:" + ACCOUNT + ":ground-mapped-{s}",
+        lambda g, s: _mapping(g, s, 10),
+        lambda g, s: _mapping(g, s, 1),
+    ),
+    Sample(
+        "logs.LogGroup",
+        "/aws/lambda/weir-{s}",
+        lambda g, s: {"RetentionInDays": 30, "KmsKeyId": g["key"]},
+        lambda g, s: {"RetentionInDays": 14, "KmsKeyId": g["key-two"]},
+    ),
+    Sample(
+        "sns.Topic",
+        "weir-{s}",
+        lambda g, s: {
+            "KmsMasterKeyId": g["key"],
+            "Subscriptions": [
+                {"Protocol": "sqs", "Endpoint": g["queue"]},
+                {"Protocol": "email", "Endpoint": "one@example.com"},
+            ],
+        },
+        lambda g, s: {
+            "KmsMasterKeyId": g["key-two"],
+            "Subscriptions": [
+                {"Protocol": "sqs", "Endpoint": g["queue-two"]},
+                {"Protocol": "sqs", "Endpoint": g["queue"]},
+            ],
+        },
+    ),
+    Sample(
+        "sqs.Queue",
+        "weir-{s}",
+        lambda g, s: _queue(g, s, "queue", False),
+        lambda g, s: _queue(g, s, "queue-two", True),
+    ),
+    Sample(
+        "events.Rule",
+        "weir-{s}",
+        lambda g, s: _rule(g, "raw", [("queue", "queue")]),
+        lambda g, s: _rule(g, "more", [("two", "queue-two"), ("three", "queue")]),
+    ),
+    Sample(
+        "scheduler.Schedule",
+        "weir-{s}",
+        lambda g, s: _schedule(g, "rate(5 minutes)", "role"),
+        lambda g, s: _schedule(g, "rate(1 hour)", "role-two"),
+        tagged=False,
+    ),
+    Sample(
+        "states.StateMachine",
+        "weir-{s}",
+        lambda g, s: _machine(g, "one", "role"),
+        lambda g, s: _machine(g, "two", "role-two"),
+        lambda g, s: _machine(g, "one", "role", "EXPRESS"),
+    ),
+    Sample(
+        "glue.Database",
+        "weir_{s}",
+        lambda g, s: {"Description": "the team's", "LocationUri": "s3://ground-bucket/db/"},
+        lambda g, s: {"Description": "changed", "LocationUri": "s3://ground-bucket/moved/"},
+    ),
+    Sample(
+        "glue.Table",
+        "ground_db.{s}",
+        lambda g, s: _glue_table("id", "name"),
+        lambda g, s: _glue_table("id", "name", "more"),
+    ),
+    Sample(
+        "glue.Job",
+        "weir-{s}",
+        lambda g, s: _job(g, "role", 2),
+        lambda g, s: _job(g, "role-two", 4),
+    ),
+    Sample(
+        "cloudwatch.Alarm",
+        "weir-{s}",
+        lambda g, s: _alarm(g, 1),
+        lambda g, s: _alarm(g, 5),
+    ),
+    Sample(
+        "cloudwatch.Dashboard",
+        "weir-{s}",
+        lambda g, s: _dashboard("hello"),
+        lambda g, s: _dashboard("changed"),
+        tagged=False,
+    ),
+    Sample(
+        "redshift.Schema",
+        "{warehouse}weir_{s}",
+        lambda g, s: _schema(s, "USAGE", "CREATE", "SELECT", "INSERT", users=True),
+        lambda g, s: _schema(s, "USAGE", "SELECT", users=True),
+        tagged=False,
+    ),
+    Sample(
+        "redshift.Table",
+        "{warehouse}ground.orders_{s}",
+        lambda g, s: _orders(s, "VARCHAR(32)"),
+        lambda g, s: _orders(s, "VARCHAR(64)", ("note", "VARCHAR(8)"), ("more", "BIGINT")),
+        tagged=False,
+    ),
+    Sample("redshift.Warehouse", "serverless:" + WAREHOUSE, lambda g, s: {}, external=True),
+    Sample("secretsmanager.Secret", "ground-admin", lambda g, s: {}, external=True),
+)
+BY_KIND = {sample.kind: sample for sample in SAMPLES}
+
+
+def before(sample: Sample, aws: LocalAws, suffix: str) -> None:
+    """Make what one run of a sample needs of its own."""
+    if sample.kind == "lambda.EventSourceMapping":
+        aws.admin_session().client("sqs").create_queue(QueueName=f"ground-mapped-{suffix}")
+
+
+def after(sample: Sample, aws: LocalAws, suffix: str) -> None:
+    """Take away what :func:`before` made."""
+    if sample.kind == "lambda.EventSourceMapping":
+        queues = aws.admin_session().client("sqs")
+        queues.delete_queue(
+            QueueUrl=queues.get_queue_url(QueueName=f"ground-mapped-{suffix}")["QueueUrl"]
+        )
