@@ -53,6 +53,12 @@ def answer(
         "ProvisionedThroughputExceededException",
         "BandwidthLimitExceeded",
         "ActiveStatementsExceededException",
+        "PriorRequestNotComplete",
+        "EC2ThrottledException",
+        "TransactionInProgressException",
+        "KmsThrottled",
+        "KMSThrottling",
+        "429",
     ],
 )
 def test_every_spelling_of_throttling_is_throttled(code: str) -> None:
@@ -77,7 +83,7 @@ TABLE = [
     ("lambda", "ResourceInUseException", "Cannot update the event source mapping because it is in use.", NotYet, 5),
     ("dynamodb", "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated: t", NotYet, 5),
     ("stepfunctions", "StateMachineDeleting", "is being deleted", NotYet, 15),
-    ("logs", "OperationAbortedException", "", Invalid, None),
+    ("logs", "OperationAbortedException", "", NotYet, 2),
     ("iam", "ConcurrentModification", "", NotYet, 1),
     ("dynamodb", "ValidationException", "Time to live has been modified multiple times within a fixed interval", NotYet, 60),
     # Names still taken.
@@ -121,6 +127,35 @@ def test_an_answer_has_its_outcome(
 def test_an_unknown_server_error_is_transient_and_an_unknown_client_error_is_invalid() -> None:
     assert type(classify(answer("Odd", status=500))) is Transient
     assert type(classify(answer("Odd", status=400))) is Invalid
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "message", "status", "outcome"),
+    [
+        ("iam", "LimitExceeded", "Rate exceeded", 409, Throttled),
+        ("iam", "LimitExceeded", "Cannot exceed quota for PolicySize: 6144", 409, Invalid),
+        ("logs", "LimitExceededException", "Rate exceeded for DescribeLogGroups", 400, Throttled),
+        ("logs", "LimitExceededException", "Resource limit exceeded.", 400, Invalid),
+        ("cloudwatch", "LimitExceeded", "Rate limit exceeded", 400, Throttled),
+        ("dynamodb", "LimitExceededException", "Only 10 tables can be created, updated, or deleted simultaneously", 400, Throttled),
+        ("s3", "503", "Slow Down", 503, Throttled),
+        ("s3", "ServiceUnavailable", "Please reduce your request rate.", 503, Throttled),
+        ("s3", "ServiceUnavailable", "Service is not available", 503, Transient),
+        ("scheduler", "NobodyKnows", "", 429, Throttled),
+    ],
+)  # fmt: skip
+def test_a_rate_is_told_from_a_quota(
+    service: str, code: str, message: str, status: int, outcome: type[AwsError]
+) -> None:
+    error = classify(answer(code, message, status=status), service=service)
+    assert type(error) is outcome
+
+
+def test_lambda_says_in_its_body_when_to_come_again() -> None:
+    error = answer("TooManyRequestsException", "Rate Exceeded.", status=429)
+    told: Any = error.response
+    told["retryAfterSeconds"] = "4"
+    assert classify(error, service="lambda").retry_after == 4
 
 
 def test_a_retry_after_header_wins() -> None:

@@ -14,7 +14,7 @@ from weir.api.v1alpha1.platform import Platform
 from weir.aws.calls import Calls
 from weir.aws.errors import AccessDenied, Invalid, NotFound, Transient, WriteRefused
 from weir.aws.registry import adapter_classes
-from weir.aws.session import Assume, AwsSession, Call, Sessions, Target, is_write, reading_sql
+from weir.aws.session import Assume, AwsSession, Call, Target, is_write, reading_sql
 from weir.reconcile.world import target_of
 from weir_local.aws.server import LocalAws
 from weir_local.proxy import Exchange, Forward, Proxy, Reply, Rule
@@ -87,16 +87,11 @@ def test_threads_share_one_client(target: Target) -> None:
     assert len({id(client) for client in found}) == 1
 
 
-def test_one_target_has_one_session(target: Target) -> None:
-    sessions = Sessions()
-    assert sessions.get(target) is sessions.get(Target(REGION, endpoint_url=target.endpoint_url))
-
-
 def test_clients_say_who_they_are_and_give_up_in_time(target: Target) -> None:
     config = AwsSession(target).client("sqs").meta.config
     assert f"weir/{__version__}" in config.user_agent_extra
     assert (config.connect_timeout, config.read_timeout) == (5.0, 30.0)
-    assert config.retries["mode"] == "adaptive"
+    assert config.retries["mode"] == "standard"
 
 
 def trust(external_id: str) -> str:
@@ -252,3 +247,25 @@ def test_the_fence_is_asked_after_the_rate_limiter_has_held_a_try_back(
     before, at_send, last = asked[:3]
     assert before <= limited[0] <= at_send
     assert last == -1.0
+
+
+def test_sessions_that_lead_to_one_place_are_slowed_together_and_others_are_not(
+    adapters_aws: LocalAws, target: Target
+) -> None:
+    held: dict[str, float] = {}
+    with Proxy(adapters_aws.endpoint, throttled(1)) as proxy:
+        here = replace(target, endpoint_url=proxy.endpoint, account_id=ACCOUNT)
+        places = {
+            "throttled": here,
+            "same place": replace(here, roles=()),
+            "other account": replace(here, account_id="111122223333"),
+        }
+        for name, place in places.items():
+            seen: list[Call] = []
+            calls = Calls(AwsSession(place, observer=seen.append), "sqs")
+            for _ in range(2):
+                calls("ListQueues")
+            held[name] = sum(call.held for call in seen)
+            assert sum(call.throttles for call in seen) == (1 if name == "throttled" else 0)
+    assert held["same place"] > 0.2
+    assert held["other account"] < 0.1

@@ -137,6 +137,9 @@ class Rule:
         )
 
 
+TOO_MANY_REQUESTS = 429
+"""The HTTP status that says so, whatever the code (RFC 6585)."""
+
 _UNASSUMABLE = (
     r"cannot be assumed|unable to assume|not authorized to assume|is not assumable"
     r"|must allow .* to assume|neither the global service principal .* is authorized"
@@ -151,12 +154,20 @@ RULES = (
         r"|RequestThrottledException|TooManyRequestsException|TooManyRequests|RequestLimitExceeded"
         r"|BandwidthLimitExceeded|SlowDown|ProvisionedThroughputExceededException|PriorRequestNotComplete"
         r"|TransactionInProgressException|EC2ThrottledException|KMSThrottlingException|RateExceeded"
-        r"|RequestThrottledException|ActiveStatementsExceededException|ActiveSessionsExceededException|429",
+        r"|KmsThrottled|KMSThrottling|Throttled|ThrottledClientException|RateLimitExceeded.*"
+        r"|ActiveStatementsExceededException|ActiveSessionsExceededException|429",
+    ),
+    # Where the same code is a rate and a quota, the message tells which.
+    Rule(
+        Throttled,
+        r"LimitExceeded|LimitExceededException|LimitExceededFault|ServiceQuotaExceededException"
+        r"|OverLimit|ResourceLimitExceeded",
+        r"rate (limit )?exceeded|exceed.* rate|too many .*(requests|operations)|simultaneous|throttl",
     ),
     Rule(
         Throttled,
-        r"LimitExceededException",
-        r"rate exceeded|too many .*(requests|operations)|simultaneous",
+        r"503|ServiceUnavailable|ServiceUnavailableException|InternalError",
+        r"slow ?down|reduce your request rate|throttl",
     ),
     # IAM spreads a new role or policy over some seconds.
     Rule(NotYet, r".*", _UNASSUMABLE, 3.0),
@@ -193,6 +204,7 @@ RULES = (
         5.0,
     ),
     Rule(NotYet, r"StateMachineDeleting", "", 15.0),
+    Rule(NotYet, r"OperationAbortedException", "", 2.0, "logs"),
     Rule(
         NotYet,
         r"ValidationException",
@@ -328,6 +340,8 @@ def outcome_of(service: str, code: str, message: str = "", status: int = 400) ->
     for rule in RULES:
         if rule.matches(service, code, message):
             return rule
+    if status == TOO_MANY_REQUESTS:
+        return RULES[0]
     return Rule(Transient if status >= 500 else Invalid, code)
 
 
@@ -385,7 +399,7 @@ def _from_answer(error: ClientError, service: str, resource: str) -> AwsError:
         "operation": operation,
         "resource": resource,
         "code": code,
-        "retry_after": _retry_after(meta) or rule.retry_after,
+        "retry_after": _retry_after(meta, error.response) or rule.retry_after,
     }
     if rule.outcome is AccessDenied:
         return _denied(text, resource, context)
@@ -394,9 +408,10 @@ def _from_answer(error: ClientError, service: str, resource: str) -> AwsError:
     return rule.outcome(f"{service} {operation}{about}: {said}", **context)
 
 
-def _retry_after(meta: Mapping[str, Any]) -> float | None:
-    value = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
-    return float(value) if value.isdigit() else None
+def _retry_after(meta: Mapping[str, Any], answer: Mapping[str, Any]) -> float | None:
+    """Seconds that the answer asks to wait: in its header, or as Lambda says it in its body."""
+    told = (meta.get("HTTPHeaders", {}).get("retry-after"), answer.get("retryAfterSeconds"))
+    return next((float(value) for value in map(str, told) if value.isdigit()), None)
 
 
 def _denied(text: str, resource: str, context: dict[str, Any]) -> AccessDenied:

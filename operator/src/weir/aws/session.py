@@ -12,12 +12,14 @@ from functools import partial
 from typing import Any
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
 from weir import __version__
 from weir.aws.errors import Invalid, Throttled, WriteRefused, outcome_of
+from weir.aws.limits import LIMITS
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -160,7 +162,8 @@ class AwsSession:
             region_name=target.region,
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
-            retries={"mode": "adaptive", "total_max_attempts": MAX_ATTEMPTS},
+            # The limit that goes with it is shared: weir.aws.limits.
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
             max_pool_connections=32,
             user_agent_extra=f"weir/{__version__}",
             s3={"addressing_style": "path"} if target.endpoint_url else None,
@@ -204,6 +207,7 @@ class AwsSession:
                         config=self._config,
                         endpoint_url=self.target.endpoint_url or None,
                     )
+                    LIMITS.attach(self._place(service), found)
                     self._listen(service, found)
                     self._clients[service] = found
         return found
@@ -228,16 +232,25 @@ class AwsSession:
             )
         return actual
 
+    def _place(self, service: str) -> tuple[str, str, str, str]:
+        target = self.target
+        # The account is that of the last role; asking STS would be one more call.
+        roles = [role.role_arn.split(":")[4] for role in target.roles]
+        account = roles[-1] if roles else target.account_id or target.profile
+        return target.endpoint_url, account, target.region, service
+
     def _session(self) -> boto3.Session:
         session = boto3.Session(
-            region_name=self.target.region, profile_name=self.target.profile or None
+            botocore_session=_core(),
+            region_name=self.target.region,
+            profile_name=self.target.profile or None,
         )
         for role in self.target.roles:
             session = self._assumed(session, role)
         return session
 
     def _assumed(self, source: boto3.Session, role: Assume) -> boto3.Session:
-        core = botocore.session.get_session()
+        core = _core()
         extra: dict[str, Any] = {
             "RoleSessionName": role.session_name,
             "DurationSeconds": SESSION_SECONDS,
@@ -373,28 +386,13 @@ def _refuse_writes(service: str, *, model: Any, **_: Any) -> None:
         )
 
 
-class Sessions:
-    """One :class:`AwsSession` for each target, shared by all who lead there.
+_LOADER = botocore.loaders.create_loader(
+    botocore.session.Session().get_config_variable("data_path")
+)
+"""AWS's service models, parsed once for all sessions."""
 
-    Parameters
-    ----------
-    observer
-        Told of every call.
-    dry_run
-        Refuse every write.
-    """
 
-    def __init__(self, *, observer: Observer | None = None, dry_run: bool = False) -> None:
-        self._observer = observer
-        self._dry_run = dry_run
-        self._lock = threading.Lock()
-        self._sessions: dict[Target, AwsSession] = {}
-
-    def get(self, target: Target) -> AwsSession:
-        """The session of a target, made at its first use."""
-        with self._lock:
-            if target not in self._sessions:
-                self._sessions[target] = AwsSession(
-                    target, observer=self._observer, dry_run=self._dry_run
-                )
-            return self._sessions[target]
+def _core() -> botocore.session.Session:
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _LOADER)
+    return core
