@@ -16,6 +16,7 @@ from weir.resource import Resource
 ACCOUNT, REGION, CLUSTER = "111122223333", "eu-central-1", "prod"
 ARTIFACTS = {
     "functions": {"file": "functions.zip", "sha256": "ab" * 32, "codeSha256": "q6s=" * 11},
+    "files": {"file": "files.zip", "sha256": "12" * 32, "codeSha256": "EhI=" * 11},
     "glue": {"file": "glue.zip", "sha256": "cd" * 32, "codeSha256": "zc0=" * 11},
     "glueScript": {"file": "process.py", "sha256": "ef" * 32, "codeSha256": "7+8=" * 11},
 }

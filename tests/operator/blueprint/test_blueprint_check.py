@@ -131,7 +131,7 @@ SOURCE_FAULTS = {
     "an unknown schema": ({"schema": None, "schemaRef": {"name": "nope"}}, "UnknownSchema"),
     "replace of an increment": (
         {
-            **rest(incremental={"cursorField": "id", "cursorParam": "since"}),
+            **rest(incremental={"cursorPath": "id", "startParam": "since"}),
             "redshift": {**REDSHIFT, "mode": "replace"},
         },
         "InvalidMode",

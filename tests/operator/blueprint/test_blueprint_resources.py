@@ -208,8 +208,29 @@ def test_a_suspended_source_keeps_everything_and_stops_its_schedule(worlds: Any)
 
 
 def test_members_that_are_not_served_yet_want_nothing(worlds: Any) -> None:
-    spec = {"source": {"files": {"bucket": "uploads"}}}
-    assert worlds(source_spec=spec).source_resources() == ()
+    stream = {"kinesis": {"streamArn": "arn:aws:kinesis:eu-central-1:111122223333:stream/x"}}
+    assert worlds(source_spec={"source": {"stream": stream}}).source_resources() == ()
+
+
+FILES = {"source": {"files": {"bucket": "uploads", "prefix": "in/", "pattern": "*.csv"}}}
+
+
+def test_a_source_of_files_is_found_by_its_bucket_and_reads_nothing_else(worlds: Any) -> None:
+    world = worlds(source_spec=FILES)
+    found = {one.logical_id: one for one in world.source_resources()}
+    assert found["watched"].name == "uploads" and found["watched"].external
+    entry = found["watch"].properties["Item"]
+    assert (entry["pk"], entry["prefix"], entry["pattern"]) == ("WATCH#uploads", "in/", "*.csv")
+    assert found["ingest"].properties["Handler"] == "weir_lambdas.file_processor.handler.handler"
+    policy = found["ingest-role"].properties["Policies"]["weir"]["Statement"]
+    reads = next(one for one in policy if one["Sid"] == "ReadFiles")
+    assert reads["Resource"] == ["arn:aws:s3:::uploads/in/*"]
+    assert found["schedule"].properties["ScheduleExpression"] == "rate(1 hour)"
+
+
+def test_a_suspended_source_of_files_is_not_told_of_arrivals(worlds: Any) -> None:
+    resources = worlds(source_spec=FILES | {"suspend": True}).source_resources()
+    assert "watch" not in {one.logical_id for one in resources}
 
 
 def test_addresses_of_an_object_get_a_topic_of_its_own(worlds: Any) -> None:
