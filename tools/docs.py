@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from alerts_page import page as alerts_page
 from metrics_page import page as metrics_page
 from reference import reference
 
@@ -22,6 +23,7 @@ def wanted() -> Iterator[tuple[Path, str]]:
     """Every generated page with its text."""
     yield ROOT / "docs" / "reference.md", reference()
     yield ROOT / "docs" / "metrics.md", metrics_page()
+    yield ROOT / "docs" / "alerts.md", alerts_page()
     for name, text in operator_policy.files().items():
         yield ROOT / "docs" / "iam" / name, text
 
