@@ -26,6 +26,7 @@ from weir.kube.keys import PLURALS, VERSION, Key
 from weir.kube.leases import Leases
 from weir.kube.store import Store
 from weir.reconcile.controller import Controller
+from weir.reconcile.deadletters import dead_letters
 from weir.reconcile.drift import SLACK, DriftRounds
 from weir.reconcile.engine import Reconciler
 from weir.reconcile.feed import FeedWatcher, make_books
@@ -35,6 +36,7 @@ from weir.reconcile.oversight import Oversight
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Services
 from weir.reconcile.steps import view_of
+from weir.reconcile.storms import Storms
 from weir.reconcile.turns import Fences, Turns
 from weir.reconcile.view import recorded
 from weir.reconcile.workers import Workers
@@ -79,6 +81,7 @@ class Operator:
             time.time,
             lambda text: log.warning("event", error=text),
         )
+        storms = Storms(self._store, lambda: self._services.events, time.monotonic)
         worlds = Worlds(
             self._pool,
             time.monotonic,
@@ -86,8 +89,11 @@ class Operator:
             observer=self._metrics.called,
             expected=lambda platform: recorded(view_of(self._services), platform),
             fence_of=Fences(self._elector, lambda: self._services).of,
+            called=storms.called,
             slack=SLACK,
+            watched=self._metrics,
         )
+        self._metrics.follow_dead_letters(lambda: dead_letters(worlds, self._store))
         self._services = Services(
             kube=HeldKube(load_config(settings.kubeconfig), self._holdings.may_tell),
             store=self._store,
@@ -115,7 +121,7 @@ class Operator:
             self._holdings.serves,
         )
         self._turns = Turns(self._services, self._workers, self._holdings)
-        self._drift = DriftRounds(worlds, self._wake)
+        self._drift = DriftRounds(worlds, self._wake, ended=self._metrics.rounded)
         self._controller = Controller(self._store, self._workers, self._metrics.edited)
         self._oversight = Oversight(
             self._kube, self._store, lambda: self._controller, settings.namespaces

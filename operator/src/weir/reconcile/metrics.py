@@ -104,6 +104,24 @@ class _Deletions(Collector):
         return (oldest,)
 
 
+class _DeadLetters(Collector):
+    """Asks at each scrape which dead-letter queues hold messages."""
+
+    def __init__(self) -> None:
+        self.known: Callable[[], Mapping[str, bool]] = dict
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """One sample a Platform."""
+        held = GaugeMetricFamily(
+            "weir_dead_letters",
+            "1 where the Platform's dead-letter queue held messages at the last drift round.",
+            labels=["platform"],
+        )
+        for platform, raised in sorted(self.known().items()):
+            held.add_metric([platform], float(raised))
+        return (held,)
+
+
 class Metrics:
     """All metrics of one operator process.
 
@@ -128,7 +146,8 @@ class Metrics:
     ) -> None:
         self._queue = _Queue()
         self.deletions = _Deletions(wall_clock)
-        for collector in (self._queue, self.deletions):
+        self._dead_letters = _DeadLetters()
+        for collector in (self._queue, self.deletions, self._dead_letters):
             registry.register(collector)
         self._per_object = per_object
         self._clock = clock
@@ -397,6 +416,16 @@ class Metrics:
             What waits, asked at each scrape.
         """
         self._queue.lines = lines
+
+    def follow_dead_letters(self, known: Callable[[], Mapping[str, bool]]) -> None:
+        """Tell of dead-letter queues from now on.
+
+        Parameters
+        ----------
+        known
+            Platform -> whether its queue holds messages, asked at each scrape.
+        """
+        self._dead_letters.known = known
 
     def owns(self, key: Key, entries: Sequence[Entry]) -> None:
         """An object's AWS resources are these now."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.registry import adapters as registered_adapters
-from weir.aws.session import Assume, AwsSession, Observer, Target
+from weir.aws.session import Assume, AwsSession, Call, Observer, Target
 from weir.blueprint.config import seconds
 from weir.kube.keys import Key
 from weir.reconcile.apply import Applier
@@ -96,6 +96,8 @@ class Worlds:
         Told what the inventories save.
     fence_of
         Asked with the Platform's name when a world is made: called before each write of that world.
+    called
+        Told of every AWS call and whose it was, beside ``observer``.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Worlds:
         make_adapters: MakeAdapters = registered_adapters,
         expected: Expected = lambda _platform: (),
         fence_of: Callable[[str], Fence | None] = lambda _platform: None,
+        called: Callable[[str, Call], None] = lambda _platform, _call: None,
         slack: float = 1.0,
         watched: InventoryObserver | None = None,
     ) -> None:
@@ -119,6 +122,7 @@ class Worlds:
         self._make_adapters = make_adapters
         self._expected = expected
         self._fence_of = fence_of
+        self._called = called
         self._slack = slack
         self._watched = watched
         self._intervals: dict[str, float] = {}
@@ -131,7 +135,7 @@ class Worlds:
         with self._lock:
             world = self._worlds.get(platform.name)
             if world is None or world.target != target:
-                world = self._make(target, self._fence_of(platform.name))
+                world = self._make(platform.name, target)
                 for one in self._expected(platform.name):
                     world.inventory.expect(one.unmarked, deeply=True)
                     world.inventory.own(one.owner, one.keys)
@@ -161,8 +165,14 @@ class Worlds:
         with self._lock:
             self._worlds.pop(platform, None)
 
-    def _make(self, target: Target, fence: Fence | None) -> World:
-        session = AwsSession(target, observer=self._observer, dry_run=self._dry_run, fence=fence)
+    def _make(self, platform: str, target: Target) -> World:
+        def observer(call: Call) -> None:
+            if self._observer is not None:
+                self._observer(call)
+            self._called(platform, call)
+
+        fence = self._fence_of(platform)
+        session = AwsSession(target, observer=observer, dry_run=self._dry_run, fence=fence)
         brake = Brake(self._clock)
         kinds = {
             kind: Braked(adapter, brake) for kind, adapter in self._make_adapters(session).items()
