@@ -18,7 +18,7 @@ from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_key, manifest_prefix
 from weir_contract.rows import Field, RowContract
 from weir_contract.runs import RunRecord
-from weir_contract.sources import Paginator, RequestLimits, RestApi
+from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
 from weir_contract.state import BODY, CHECKPOINT, CONTRACT, FEED, run_sk, source_pk
 from weir_lambdas.common.errors import (
     LeaseHeld,
@@ -208,7 +208,7 @@ def test_a_landing_stops_before_the_deadline_and_goes_on_where_it_stopped(
     rows = [{"id": i, "at": f"2026-01-{i + 1:02}"} for i in range(25)]
     style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
     api.answer = served(rows, style)
-    config = source(RestApi(api.url, paginator=style, cursor_field="at", cursor_param="since"))
+    config = source(RestApi(api.url, paginator=style, incremental=Incremental("at", "since")))
     left = iter([600.0] * 6 + [5.0] * 1000)
     first = lander(config, lambda: next(left)).land("run-1", SCHEDULED, None)
     assert not first.complete and 0 < first.rows < 25
@@ -275,7 +275,7 @@ def test_the_cursor_is_sent_and_moves_with_the_rows(
     api: Any, aws: Any, source: Any, lander: Any
 ) -> None:
     api.answer = lambda call, http: (200, {}, b'[{"n":9},{"n":10}]')
-    config = source(RestApi(api.url, cursor_field="n", cursor_param="since", initial_cursor="0"))
+    config = source(RestApi(api.url, incremental=Incremental("n", "since", initial_value="0")))
     lander(config).land("run-1", SCHEDULED, None)
     api.answer = lambda call, http: (200, {}, b"[]")
     lander(config).land("run-2", SCHEDULED, None)
@@ -287,7 +287,7 @@ def test_a_checkpoint_that_is_lost_is_rebuilt_from_the_last_manifest(
     api: Any, aws: Any, source: Any, lander: Any, table: Any
 ) -> None:
     api.answer = lambda call, http: (200, {}, b'[{"n":10}]')
-    config = source(RestApi(api.url, cursor_field="n", cursor_param="since"))
+    config = source(RestApi(api.url, incremental=Incremental("n", "since")))
     lander(config).land("run-1", SCHEDULED, None)
     lander(config).land("run-2", SCHEDULED, None)
     table.delete(source_pk(config.id), CHECKPOINT)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from weir_contract.sources import Paginator, RequestLimits, RestApi
-from weir_lambdas.api_ingestion.client import backoff, retry_after
+from weir_lambdas.api_ingestion.budget import retry_after
+from weir_lambdas.api_ingestion.client import backoff
 from weir_lambdas.common.errors import (
     ACTIONS,
     ConfigInvalid,

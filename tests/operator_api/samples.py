@@ -147,6 +147,25 @@ NOTIFICATIONS = {
     "onSuccess": [{"sns": ARN}, {"email": "a@example.com"}],
 }
 
+PAGINATOR: dict[str, Any] = {
+    "type": "cursor",
+    "pageParam": "page",
+    "basePage": 0,
+    "offsetParam": "offset",
+    "limitParam": "limit",
+    "pageSize": 50,
+    "totalPath": "total",
+    "cursorPath": "next",
+    "cursorParam": "cursor",
+    "pageBodyPath": "page",
+    "offsetBodyPath": "offset",
+    "limitBodyPath": "size",
+    "cursorBodyPath": "page.after",
+    "hasMorePath": "more",
+    "stopAfterEmptyPage": False,
+    "maximumPage": 10,
+    "maximumOffset": 1000,
+}
 REST = {
     "endpoint": "https://api.example.com/customers?active=1",
     "method": "POST",
@@ -156,27 +175,110 @@ REST = {
     "schedule": "cron(0 6 * * ? *)",
     "timezone": "Europe/Berlin",
     "dataSelector": "data.items",
-    "paginator": {
-        "type": "cursor",
-        "pageParam": "page",
-        "basePage": 0,
-        "offsetParam": "offset",
-        "limitParam": "limit",
-        "pageSize": 50,
-        "totalPath": "total",
-        "cursorPath": "next",
-        "cursorParam": "cursor",
+    "paginator": PAGINATOR,
+    "incremental": {
+        "cursorPath": "updatedAt",
+        "startParam": "since",
+        "endParam": "until",
+        "initialValue": "2020-01-01",
+        "lag": "2h",
+        "step": "7d",
+        "format": "date",
+        "timezone": "Europe/Berlin",
+        "deduplicate": True,
     },
-    "incremental": {"cursorField": "updatedAt", "cursorParam": "since", "initialValue": "2020"},
+    "auth": {"bearer": {"token": "${SECRET:key}"}},
+    "format": {
+        "type": "csv",
+        "encoding": "utf-8",
+        "delimiter": ";",
+        "header": False,
+        "columns": ["id"],
+    },
+    "parents": [
+        {
+            "name": "shops",
+            "endpoint": "https://api.example.com/shops",
+            "method": "POST",
+            "headers": {"X-Key": "${SECRET:key}"},
+            "params": {"open": "1"},
+            "body": {"any": 1},
+            "form": {"a": "b"},
+            "dataSelector": "data[?@.open]",
+            "paginator": PAGINATOR,
+            "include": {"shopId": "id"},
+        }
+    ],
+    "responseActions": [
+        {"status": "4xx", "content": "none", "action": "ignore", "message": "no rows"}
+    ],
     "limits": {
         "timeout": "30s",
         "maxAttempts": 5,
         "maxResponseBytes": 1_000_000,
         "maxPages": 10,
         "requestsPerSecond": 5,
+        "requestsPerMinute": 100,
+        "concurrency": 4,
     },
     "allowedHosts": ["cdn.example.com"],
 }
+
+TOKEN = {
+    "tokenUrl": "https://auth.example.com/token",
+    "clientId": "${SECRET:key#id}",
+    "clientSecret": "${SECRET:key#secret}",
+    "scopes": ["read"],
+    "params": {"audience": "a"},
+    "clientAuth": "basic",
+    "tokenPath": "access_token",
+    "expiresPath": "expires_in",
+}
+AUTHS: dict[str, dict[str, Any]] = {
+    "apiKey": {"name": "key", "value": "${SECRET:key}", "location": "query"},
+    "httpBasic": {"username": "me", "password": "${SECRET:key}"},
+    "oauth2ClientCredentials": TOKEN,
+    "oauth2RefreshToken": {
+        **TOKEN, "secret": "refresh", "refreshTokenKey": "token", "rotate": True,
+    },
+    "jwt": {
+        "key": "${SECRET:key#pem}",
+        "algorithm": "ES256",
+        "keyId": "k1",
+        "claims": {"iss": "me"},
+        "lifetime": "5m",
+        "header": "Authorization",
+        "scheme": "Bearer",
+        "tokenUrl": "https://auth.example.com/token",
+        "tokenPath": "access_token",
+        "expiresPath": "expires_in",
+    },
+    "sessionToken": {
+        "loginUrl": "https://api.example.com/login",
+        "method": "POST",
+        "headers": {"X-App": "weir"},
+        "params": {"v": "1"},
+        "body": {"user": "${SECRET:key#user}"},
+        "form": {"user": "${SECRET:key#user}"},
+        "tokenPath": "token",
+        "header": "X-Session",
+        "scheme": "",
+        "lifetime": "30m",
+    },
+    "awsSigV4": {
+        "service": "execute-api",
+        "region": "eu-central-1",
+        "accessKeyId": "${SECRET:key#id}",
+        "secretAccessKey": "${SECRET:key#secret}",
+        "sessionToken": "${SECRET:key#token}",
+    },
+}  # fmt: skip
+
+
+def rest_source(**changes: Any) -> dict[str, Any]:
+    """A DataSource of a REST API with these fields, and no others than it needs."""
+    found = {"endpoint": "https://api.example.com/rows", "schedule": "rate(1 hour)", **changes}
+    return data_source(source={"restApi": found})
 
 
 def data_source(**spec: Any) -> dict[str, Any]:
@@ -373,9 +475,26 @@ BACKFILL["spec"] = {
 REPLAY = copy.deepcopy(RUN_NOW)
 REPLAY["spec"] = {"pipeline": "sample", "replay": {"runs": ["20260101-1"]}}
 
+FORM = rest_source(
+    method="POST",
+    form={"a": "b"},
+    incremental={"cursorPath": "id", "startParam": "after", "lagNumber": 10},
+    asyncJob={
+        "statusUrl": "https://api.example.com/jobs/{job.id}",
+        "statusPath": "status",
+        "completed": ["done"],
+        "failed": ["failed"],
+        "interval": "5s",
+        "timeout": "1h",
+        "downloadUrl": "{job.url}",
+    },
+)
+SIGNED = rest_source(auth={"awsSigV4": AUTHS["awsSigV4"]})
 SAMPLES: dict[str, dict[str, Any]] = {
     "platform": PLATFORM,
     "data source": data_source(),
+    "form": FORM,
+    **{name: rest_source(auth={name: auth}) for name, auth in AUTHS.items()},
     "email": EMAIL,
     "files": FILES,
     "kinesis": KINESIS,

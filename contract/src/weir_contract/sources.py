@@ -1,86 +1,18 @@
 """A source's configuration: what the operator writes to S3 and an ingestion Lambda reads.
 
-The vocabulary is dlt's ``rest_api`` source, since its users know it.
+REST sources have a module of their own, :mod:`weir_contract.rest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from weir_contract.rest import Paginator as Paginator
+from weir_contract.rest import RequestLimits as RequestLimits
+from weir_contract.rest import RestApi as RestApi
 from weir_contract.rows import RowContract
-
-PaginatorType = Literal["single", "pageNumber", "offset", "cursor", "link"]
-
-
-@dataclass(frozen=True)
-class Paginator:
-    """How one page leads to the next.
-
-    Parameters
-    ----------
-    type
-        ``single``: one answer is all. ``pageNumber`` and ``offset`` count in a query parameter,
-        ``cursor`` takes a token from the answer's body (``cursor_path``) or header
-        (``cursor_header``), ``link`` takes a URL from the body (``next_path``) or from the header
-        ``Link`` with rel="next" (RFC 8288).
-    page_param, offset_param, limit_param, cursor_param
-        Query parameter names.
-    base_page
-        The first page's number, 0 or 1.
-    page_size
-        Rows a page asked for, sent as ``limit_param`` where that is set.
-    total_path
-        Where the body gives the number of pages (``pageNumber``) or rows (``offset``). Without it
-        an empty page, or for ``offset`` one shorter than ``page_size``, ends the extraction.
-    """
-
-    type: PaginatorType = "single"
-    page_param: str = "page"
-    base_page: int = 1
-    offset_param: str = "offset"
-    limit_param: str | None = None
-    page_size: int = 100
-    total_path: str | None = None
-    cursor_path: str | None = None
-    cursor_header: str | None = None
-    cursor_param: str = "cursor"
-    next_path: str | None = None
-
-
-@dataclass(frozen=True)
-class RequestLimits:
-    """Bounds on what one extraction may ask and take.
-
-    ``timeout_seconds`` is for one request; ``max_attempts`` counts the first try;
-    ``max_response_bytes`` bounds one answer; ``max_pages`` bounds a whole extraction.
-    """
-
-    timeout_seconds: int = 30
-    max_attempts: int = 5
-    max_response_bytes: int = 52_428_800
-    max_pages: int = 100_000
-    requests_per_second: float | None = None
-
-
-@dataclass(frozen=True)
-class RestApi:
-    """A REST endpoint. Header, param and body values may hold ``${SECRET:name#key}``."""
-
-    endpoint: str
-    method: Literal["GET", "POST"] = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, Any] = field(default_factory=dict)
-    paginator: Paginator = Paginator()
-    data_selector: str | None = None
-    cursor_field: str | None = None
-    cursor_param: str | None = None
-    initial_cursor: str | None = None
-    limits: RequestLimits = RequestLimits()
-    allowed_hosts: tuple[str, ...] = ()
-
 
 FileFormat = Literal[
     "csv", "tsv", "json", "jsonLines", "xml", "fixedWidth", "xlsx", "parquet", "avro", "orc"

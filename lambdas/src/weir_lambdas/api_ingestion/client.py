@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Protocol
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from weir_contract.sources import RequestLimits
+from weir_contract.rest import RequestLimits, ResponseAction
+from weir_lambdas.api_ingestion.budget import MAX_PAUSE_SECONDS, Budget, retry_after
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import (
@@ -26,7 +27,6 @@ from weir_lambdas.common.errors import (
     SourceUnavailable,
     WeirError,
 )
-from weir_lambdas.landing.records import parse
 
 FINAL: Mapping[int, tuple[type[WeirError], str]] = {
     401: (SourceUnauthorized, "does not accept the credential"),
@@ -39,39 +39,39 @@ FINAL: Mapping[int, tuple[type[WeirError], str]] = {
 AGAIN = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses that may be better at the next try."""
 
+OVERLOADED = {429, 503}
+GOOD = {200, 201, 202, 203, 206}
 BASE_SECONDS, MAX_SECONDS = 0.5, 60.0
-MAX_RETRY_AFTER_SECONDS = 300.0
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
 BODY_TIMEOUTS = 10
 """A body may take this many request timeouts in all: a source that drips for ever is cut."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""What is read of an error's body, where a response action looks for a text in it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A parsed answer: where it came from, its headers, its JSON."""
+    """An answer, not yet read: where it came from, its status, headers and bytes.
+
+    ``ignored``: a response action says that it has no rows and that none follow.
+    """
 
     url: str
     headers: Mapping[str, str]
-    data: Any
-    bytes: int
+    body: bytes
+    status: int = 200
+    ignored: bool = False
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110, 10.2.3).
+class Authenticator(Protocol):
+    """Puts the credentials onto a request."""
 
-    None where it is missing or can't be read; a date in the past is 0.
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return max(0.0, (moment - now).total_seconds())
+    def apply(self, request: Request) -> Request:
+        """The request with the credentials."""
+
+    def renew(self, _request: Request) -> bool:
+        """The source did not accept this request's credentials: whether there may be better ones."""
 
 
 def backoff(attempt: int, jitter: Callable[[], float]) -> float:
@@ -79,19 +79,31 @@ def backoff(attempt: int, jitter: Callable[[], float]) -> float:
     return float(min(MAX_SECONDS, BASE_SECONDS * 2**attempt) * jitter())
 
 
+def fits(action: ResponseAction, status: int, body: bytes) -> bool:
+    """Whether a response action is for an answer."""
+    wanted = action.status
+    if wanted is not None and not re.fullmatch(wanted.lower().replace("x", "[0-9]"), str(status)):
+        return False
+    return action.content is None or action.content.encode() in body
+
+
 class SourceClient:
-    """Calls a source within its limits and the function's time.
+    """Calls a source within its limits and the function's time, from any number of threads.
 
     Parameters
     ----------
     egress
         The guarded HTTP client.
     limits
-        Attempts, timeouts, sizes, pace.
-    clock
-        For pauses and dates.
+        Attempts, timeouts, sizes.
+    budget
+        Pace and pauses.
     remaining
         Seconds that the function still may run.
+    auth
+        Puts the credentials onto each request.
+    actions
+        What the configuration says of certain answers, in its order.
     jitter
         A random number in [0, 1).
     """
@@ -100,13 +112,22 @@ class SourceClient:
         self,
         egress: EgressClient,
         limits: RequestLimits,
+        budget: Budget,
         clock: Clock,
         remaining: Callable[[], float],
+        auth: Authenticator | None = None,
+        actions: Sequence[ResponseAction] = (),
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._egress, self._limits, self._clock = egress, limits, clock
-        self._remaining, self._jitter = remaining, jitter
-        self._next_at = 0.0
+        self._egress, self._limits, self._budget = egress, limits, budget
+        self._clock, self._remaining, self._auth = clock, remaining, auth
+        self._actions, self._jitter = tuple(actions), jitter
+        self._reads_errors = any(action.content is not None for action in self._actions)
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """No call begins another attempt from here on."""
+        self._closed.set()
 
     def call(self, request: Request) -> Answer:
         """Send a request until it is answered well.
@@ -119,17 +140,20 @@ class SourceClient:
             429, or 5xx and network failures, on every attempt; or the wait that the source asks
             for is longer than the function may run.
         SourceBadAnswer, SourceTooLarge
-            The answer is no JSON, or exceeds ``max_response_bytes``.
+            The status is none of these, or the answer exceeds ``max_response_bytes``.
         EgressRefused
             The request, or a redirect, leads where the Platform does not allow.
         """
         where = without_query(request.url)
-        attempts = self._limits.max_attempts
-        for attempt in range(1, attempts + 1):
-            self._pace()
+        attempts, renewed = self._limits.max_attempts, False
+        attempt = 1
+        while attempt <= attempts:
+            self._wait_turn(where)
+            signed = self._auth.apply(request) if self._auth else request
             asked: float | None = None
+            began = self._clock.monotonic()
             try:
-                answer, url = self._egress.send(request)
+                answer, url = self._egress.send(signed)
             except HTTPError as error:
                 failure: WeirError = SourceUnavailable(
                     f"attempt {attempt} of {attempts}: {_network(error)}", where
@@ -140,52 +164,74 @@ class SourceClient:
                 finally:
                     answer.close()
                 if isinstance(outcome, Answer):
+                    took = self._clock.monotonic() - began
+                    self._budget.went_well(len(outcome.body), took, outcome.headers)
                     return outcome
                 failure = outcome
+                if isinstance(failure, SourceUnauthorized) and self._auth and not renewed:
+                    renewed = True
+                    if self._auth.renew(signed):
+                        continue
                 if not failure.retryable:
                     raise failure
                 asked = retry_after(answer.headers.get("Retry-After"), self._clock.now())
-            if attempt == attempts:
+                if answer.status in OVERLOADED:
+                    self._budget.went_badly()
+            if attempt == attempts or self._closed.is_set():
                 raise failure
             self._wait(asked, attempt, failure, where)
+            attempt += 1
         raise OutOfTime("limits.maxAttempts is 0, so nothing was asked", where)
+
+    def _wait_turn(self, where: str) -> None:
+        pause = self._budget.take()
+        if pause <= 0:
+            return
+        if pause > self._remaining():
+            raise SourceRateLimited(
+                f"the next call is due in {pause:.0f} s, longer than this run may", where
+            )
+        self._clock.sleep(pause)
 
     def _wait(self, asked: float | None, attempt: int, failure: WeirError, where: str) -> None:
         pause = backoff(attempt, self._jitter) if asked is None else asked
-        if pause > min(MAX_RETRY_AFTER_SECONDS, self._remaining()):
+        if pause > min(MAX_PAUSE_SECONDS, self._remaining()):
             raise type(failure)(
                 f"{failure.what}; it asks to wait {pause:.0f} s, longer than this run may", where
             ) from failure
-        self._clock.sleep(pause)
-
-    def _pace(self) -> None:
-        rate = self._limits.requests_per_second
-        if not rate:
-            return
-        now = self._clock.monotonic()
-        if now < self._next_at:
-            self._clock.sleep(self._next_at - now)
-        self._next_at = max(now, self._next_at) + 1 / rate
+        if asked is None:
+            self._clock.sleep(pause)
+        else:
+            self._budget.pause(asked)
 
     def _read(self, answer: urllib3.BaseHTTPResponse, url: str) -> Answer | WeirError:
-        """The parsed answer, or the error that it is."""
+        """The answer with its body, or the error that it is."""
         status, where = answer.status, without_query(url)
-        if status in FINAL:
-            error, what = FINAL[status]
-            return error(f"{status}: the source {what}", where)
-        if status == 429:
-            return SourceRateLimited("429: the source asks for fewer calls", where)
-        if status in AGAIN or status >= 500:
-            return SourceUnavailable(f"{status}: the source failed", where)
-        if status == 204:
-            return Answer(url, dict(answer.headers.items()), [], 0)
-        if status != 200:
-            return SourceBadAnswer(f"{status}, but 200 was expected", where)
+        good = status in GOOD
+        body = b""
         try:
-            body = self._body(answer, where)
+            if good:
+                body = self._body(answer, where)
+            elif self._reads_errors and status != 204:
+                body = answer.read(MAX_ERROR_BYTES, decode_content=True)
         except HTTPError as error:
             return SourceUnavailable(f"the answer broke off: {_network(error)}", where)
-        return _parsed(body, answer, url)
+        headers = dict(answer.headers.items())
+        for action in self._actions:
+            if fits(action, status, body):
+                return self._act(action, Answer(url, headers, body, status), where)
+        if good or status == 204:
+            return Answer(url, headers, body, status)
+        return failure_of(status, where)
+
+    def _act(self, action: ResponseAction, answer: Answer, where: str) -> Answer | WeirError:
+        if action.action == "ignore":
+            return Answer(answer.url, answer.headers, b"", answer.status, ignored=True)
+        said = action.message or (f"a response action says {action.action}")
+        if action.action == "retry":
+            return SourceUnavailable(f"{answer.status}: {said}", where)
+        known = FINAL.get(answer.status, (SourceBadAnswer, ""))[0]
+        return known(f"{answer.status}: {said}", where)
 
     def _body(self, answer: urllib3.BaseHTTPResponse, where: str) -> bytes:
         limit = self._limits.max_response_bytes
@@ -195,10 +241,11 @@ class SourceClient:
         until = self._clock.monotonic() + min(
             self._limits.timeout_seconds * BODY_TIMEOUTS, max(self._remaining(), 1.0)
         )
-        body = bytearray()
+        chunks, size = [], 0
         while chunk := answer.read(CHUNK_BYTES, decode_content=True):
-            body += chunk
-            if len(body) > limit:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
                 raise SourceTooLarge(
                     f"sent more than {limit} bytes in one answer and was cut off", where
                 )
@@ -206,27 +253,21 @@ class SourceClient:
                 raise urllib3.exceptions.ReadTimeoutError(
                     None,  # type: ignore[arg-type]
                     where,
-                    f"still sending after {len(body)} bytes",
+                    f"still sending after {size} bytes",
                 )
-        return bytes(body)
+        return b"".join(chunks)
 
 
-def _parsed(body: bytes, answer: urllib3.BaseHTTPResponse, url: str) -> Answer | WeirError:
-    where = without_query(url)
-    if not body.strip():
-        return SourceBadAnswer("200 with an empty body, where JSON was expected", where)
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml") or body.lstrip()[:1] == b"<":
-        return SourceBadAnswer(
-            "200 with a page of HTML or XML, where JSON was expected: a login page, or the wrong "
-            "path",
-            where,
-        )
-    try:
-        data = parse(body)
-    except ValueError as error:
-        return SourceBadAnswer(f"200, but the body is no valid JSON: {error}", where)
-    return Answer(url, dict(answer.headers.items()), data, len(body))
+def failure_of(status: int, where: str) -> WeirError:
+    """The error that a status is."""
+    if status in FINAL:
+        error, what = FINAL[status]
+        return error(f"{status}: the source {what}", where)
+    if status == 429:
+        return SourceRateLimited("429: the source asks for fewer calls", where)
+    if status in AGAIN or status >= 500:
+        return SourceUnavailable(f"{status}: the source failed", where)
+    return SourceBadAnswer(f"{status}, but 200 was expected", where)
 
 
 def _network(error: HTTPError) -> str:

@@ -1,46 +1,66 @@
-"""Page after page of a REST source, as rows: from a position, until the end or the deadline."""
+"""One extraction: windows, parents' records, jobs and pages, as batches in a durable order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from hashlib import sha256
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from weir_contract.secrets import malformed_refs
-from weir_contract.sources import RestApi
-from weir_lambdas.api_ingestion.client import SourceClient
-from weir_lambdas.api_ingestion.paginate import STYLES, LoopGuard, Page, Position
-from weir_lambdas.api_ingestion.select import SelectorError, select_rows
+import msgspec
+
+from weir_contract.rest import Paginator, RestApi
+from weir_lambdas.api_ingestion.auth import Static
+from weir_lambdas.api_ingestion.budget import Budget
+from weir_lambdas.api_ingestion.client import Answer
+from weir_lambdas.api_ingestion.decode import Records, decode
+from weir_lambdas.api_ingestion.fetch import Calls, Chain, refuse_reference
+from weir_lambdas.api_ingestion.incremental import Boundary, Window, windows
+from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
+from weir_lambdas.api_ingestion.placeholders import Values
+from weir_lambdas.api_ingestion.requests import Resource, build, check_references, resource_of
+from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
-from weir_lambdas.common.errors import ConfigInvalid, SourceBadAnswer
-from weir_lambdas.common.secrets import Secrets, has_secret
+from weir_lambdas.common.errors import SourceBadAnswer, WeirError
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.landing.batch import Batch, Position, Start
 from weir_lambdas.landing.paths import lookup
-from weir_lambdas.landing.records import as_text, dump_line
+from weir_lambdas.landing.records import dump_line
 
-USER_AGENT = "Weir/1 (+https://weir.dev)"
+Trail = list[dict[str, Any]]
+"""Which record of each parent, from the outermost: the parent's page, and the record's number."""
 
 
 @dataclass(frozen=True)
-class PageOfRows:
-    """One page: its rows, each also as the line that is stored, and where the next one is.
+class Context:
+    """What the pages of one chain are asked for with.
 
-    ``next`` None means that this was the last one.
+    Parameters
+    ----------
+    window
+        The stretch of time.
+    trail
+        Which parents' records.
+    values
+        For the placeholders.
+    include
+        Fields that each record gets from its parents.
     """
 
-    rows: list[dict[str, Any]]
-    lines: list[bytes]
-    next: Position | None
+    window: Window
+    trail: Trail
+    values: Values
+    include: Mapping[str, Any]
 
-
-def with_params(url: str, params: dict[str, str]) -> str:
-    """The URL with query parameters added; one of the same name is replaced."""
-    parts = urlsplit(url)
-    kept = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in params]
-    return urlunsplit(parts._replace(query=urlencode(kept + list(params.items()))))
+    def saved(self) -> dict[str, Any]:
+        """The context's own part of a position."""
+        found: dict[str, Any] = {}
+        if self.window.start is not None or self.window.end is not None:
+            found["window"] = [self.window.start, self.window.end]
+        if self.trail:
+            found["trail"] = self.trail
+        return found
 
 
 class Extraction:
@@ -50,136 +70,309 @@ class Extraction:
     ----------
     api
         The source.
-    since
-        The cursor from which rows are asked for, where ``cursorParam`` is configured.
+    calls, budget
+        How requests are sent.
+    auth
+        Whose tokens are kept out of positions.
     """
 
     def __init__(
         self,
         api: RestApi,
-        client: SourceClient,
+        calls: Calls,
+        budget: Budget,
         egress: EgressClient,
         secrets: Secrets,
-        since: str | None,
+        auth: Static,
+        clock: Clock,
+        start: Start,
     ) -> None:
-        self._api, self._client, self._egress = api, client, egress
-        self._secrets, self._since = secrets, since
-        self._style = STYLES[api.paginator.type]
         check_references(api)
+        self._api, self._calls, self._budget = api, calls, budget
+        self._egress, self._secrets, self._auth = egress, secrets, auth
+        self._clock, self._start = clock, start
+        saved: Mapping[str, Any] = start.position or {}
+        self._saved = json.loads(self._revealed(json.dumps(saved)))
+        cursor = start.cursor if api.incremental else None
+        self._cursor = cursor
+        self._boundary = Boundary(api.incremental, cursor, start.state, saved.get("boundary"))
+        self._done = int(saved.get("done", 0))
+        self._resource = resource_of(api)
 
-    def pages(self, position: Position | None, enough: Callable[[], bool]) -> Iterator[PageOfRows]:
-        """Pages from a position (None: the first) to the end, or until ``enough()`` between two.
+    # -- what comes out ----------------------------------------------------------------------
+
+    def batches(self) -> Iterator[Batch]:
+        """The records, from the start's position to the end or until it is enough.
 
         Raises
         ------
         WeirError
-            As :meth:`SourceClient.call`, and SourceBadAnswer where the rows can't be found, the
-            pages go in circles, or there are more than ``max_pages``.
+            As :meth:`SourceClient.call`, and SourceBadAnswer where records can't be found, pages
+            go in circles, or there are more than ``max_pages``.
         """
-        current = self._style.first(self._api.paginator) if position is None else dict(position)
-        done = int(current.pop("done", 0))
-        guard = LoopGuard()
-        while True:
-            if done >= self._api.limits.max_pages:
-                raise SourceBadAnswer(
-                    f"more than limits.maxPages = {done} pages",
-                    without_query(self._api.endpoint),
-                    spoils=True,
-                )
-            page, following = self._page(current, guard)
-            done += 1
-            ahead = None if following is None else self._stored(following, done)
-            yield PageOfRows(page[0], page[1], ahead)
-            if following is None or enough():
-                return
-            current = following
+        queue: deque[tuple[Context, Chain | None]] = deque()
+        source, failure, given = self._contexts(), list[WeirError](), False
 
-    def _page(
-        self, position: Position, guard: LoopGuard
-    ) -> tuple[tuple[list[dict[str, Any]], list[bytes]], Position | None]:
-        request = self._request(position)
-        guard.enter({k: v for k, v in position.items() if k != "full"}, request.url)
-        answer = self._client.call(request)
-        where = without_query(answer.url)
+        def fill() -> None:
+            """Know what comes next, and ask for the first pages of it ahead."""
+            while not failure and len(queue) < max(2, self._budget.width):
+                try:
+                    context = next(source, None)
+                except WeirError as error:
+                    failure.append(error)
+                    return
+                if context is None:
+                    return
+                chain = None if self._api.async_job else self._chain_of(context)
+                if chain and queue and self._budget.threads > 1:
+                    chain.prefetch()
+                queue.append((context, chain))
+
+        fill()
+        window: Window | None = None
+        while queue:
+            context, chain = queue.popleft()
+            if window is not None and context.window != window:
+                self._boundary.next_window()
+            window = context.window
+            job: JobRun | None = None
+            if chain is None:
+                job = self._job_run()
+                done = next(self._wait(context, job))
+                if not done:
+                    waiting = {**context.saved(), "job": job.save()}
+                    yield self._batch([], [], waiting, context.window)
+                    return
+                chain = self._result_chain(context, job)
+            for got in chain.pages(self._start.enough):
+                self._count()
+                if got.next is None:
+                    fill()
+                if got.next is not None:
+                    ahead: Position | None = {**context.saved(), **chain.place(got.next)}
+                    if job:
+                        ahead["job"] = job.save()  # type: ignore[index]
+                elif queue:
+                    ahead = queue[0][0].saved()
+                else:
+                    ahead = {**context.saved(), "ended": True} if failure else None
+                given = True
+                yield from self._page(got.records, context, ahead)
+                if got.stop and ahead is not None:
+                    return
+        if failure:
+            raise failure[0]
+        if not given:
+            yield self._batch([], [], None, window or Window(None, None))
+
+    def _page(self, records: Records, context: Context, ahead: Position | None) -> Iterator[Batch]:
+        """A page as batches: one at least, so that its place is known."""
+        empty = True
         try:
-            rows = select_rows(answer.data, self._api.data_selector)
-        except SelectorError as error:
-            raise SourceBadAnswer(f"dataSelector: {error}", where) from error
-        lines = [dump_line(row) for row in rows]
-        digest = sha256()
-        for line in lines:
-            digest.update(line)
-        guard.see(digest.hexdigest(), len(rows), answer.url)
-        following = self._style.following(self._api.paginator, position, Page(answer, len(rows)))
-        if following is not None and "${" in json.dumps(following):
-            # Else a source could make us send a secret of its choice to a host of its choice.
-            raise SourceBadAnswer("the next page's address or token has a ${...} in it", where)
-        return (rows, lines), following
+            for lines, rows in records.chunks():
+                if context.include:
+                    lines, rows = _with_fields(lines, rows, context.include)
+                lines, rows = self._boundary.filter(lines, rows)
+                empty = False
+                yield self._batch(lines, rows, ahead, context.window)
+        except WeirError as error:
+            error.spoils = True  # Half a page was given: there is no place in the middle of it.
+            raise
+        if empty:
+            yield self._batch([], [], ahead, context.window)
 
-    def _stored(self, position: Position, done: int) -> Position:
-        """The position without any secret that the source echoed into its next link."""
-        text = self._secrets.conceal(json.dumps(position))
-        return dict(json.loads(text)) | {"done": done}
+    def _batch(
+        self,
+        lines: list[bytes],
+        rows: list[dict[str, Any]],
+        ahead: Position | None,
+        window: Window,
+    ) -> Batch:
+        spec = self._api.incremental
+        if ahead is not None:
+            saved = {**ahead, "done": self._done}
+            if spec:
+                saved["boundary"] = self._boundary.save()
+            return Batch(lines, rows, json.loads(self._concealed(json.dumps(saved))))
+        cursor = self._boundary.high
+        if spec and spec.step_seconds is not None and window.end is not None:
+            cursor = window.end
+        return Batch(lines, rows, None, cursor, self._boundary.state())
 
-    def _request(self, position: Position) -> Request:
-        api, fill = self._api, self._secrets.fill
-        link = position.get("url")
-        if link is not None:
-            url = fill(link)
-            own = {k: v for k, v in api.params.items() if has_secret(v)}
-            # A next link is complete in itself, but APIs rarely repeat the caller's key in it.
-            params = own if self._egress.trusted(url) else {}
-        else:
-            url = fill(api.endpoint)
-            params = dict(api.params) | self._style.params(api.paginator, position)
-            if api.cursor_param and self._since is not None:
-                params[api.cursor_param] = self._since
-        filled = {name: fill(value) for name, value in params.items()}
-        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        headers |= {name: fill(value) for name, value in api.headers.items()}
-        body = None
-        if api.method == "POST":
-            headers.setdefault("Content-Type", "application/json")
-            body = json.dumps(self._secrets.fill_all(api.body)).encode()
-        return Request(
-            with_params(url, filled) if filled else url,
-            api.method,
-            headers,
-            body,
-            float(api.limits.timeout_seconds),
+    def _count(self) -> None:
+        if self._done >= self._api.limits.max_pages:
+            raise SourceBadAnswer(
+                f"more than limits.maxPages = {self._done} pages",
+                without_query(self._api.endpoint),
+                spoils=True,
+            )
+        self._done += 1
+
+    # -- what is asked for -------------------------------------------------------------------
+
+    def _contexts(self) -> Iterator[Context]:
+        """Windows, and in each the parents' records, from where the position says."""
+        spec, saved = self._api.incremental, self._saved
+        resumed: Window | None = Window(*saved["window"]) if "window" in saved else None
+        logical = self._start.scheduled
+        found = windows(spec, self._cursor, logical)
+        if resumed is not None:
+            # The window as it was asked for, then those that follow it.
+            later = spec is not None and spec.step_seconds is not None and resumed.end is not None
+            found = iter([resumed, *(self._windows_after(resumed) if later else ())])
+        trail: Trail = saved.get("trail", [])
+        ended = bool(saved.get("ended"))
+        for window in found:
+            named = {"startValue": window.start, "endValue": window.end}
+            values = {"incremental": {k: v for k, v in named.items() if v is not None}}
+            for context in self._parents(0, Context(window, [], values, {}), trail):
+                if ended and context.trail == saved.get("trail", []):
+                    ended = False
+                    continue
+                yield context
+            trail, ended = [], False
+
+    def _windows_after(self, window: Window) -> Iterator[Window]:
+        spec = self._api.incremental
+        if spec is None or window.end is None:
+            return
+        plain = replace(spec, lag=0, lag_seconds=0)
+        for following in windows(plain, window.end, self._start.scheduled):
+            if following.start != following.end:
+                yield following
+
+    def _parents(self, level: int, context: Context, trail: Trail) -> Iterator[Context]:
+        parents = self._api.parents
+        if level == len(parents):
+            yield context
+            return
+        parent = parents[level]
+        resumed = trail[level] if level < len(trail) else None
+        place = resumed["page"] if resumed else None
+        chain = self._chain(resource_of(parent), context, place)
+        for got in chain.pages(lambda: False):
+            page = chain.place(got.position)
+            number = -1
+            for _, rows in got.records.chunks():
+                for row in rows:
+                    number += 1
+                    if resumed is not None and number < resumed["row"]:
+                        continue
+                    known = dict(context.values.get("resources", {}))
+                    fields = {name: lookup(row, path) for name, path in parent.include.items()}
+                    below = Context(
+                        context.window,
+                        [*context.trail, {"page": page, "row": number}],
+                        {**context.values, "resources": {**known, parent.name: row}},
+                        {**context.include, **fields},
+                    )
+                    deeper = trail if resumed is not None and number == resumed["row"] else []
+                    yield from self._parents(level + 1, below, deeper)
+            resumed = None
+
+    def _chain_of(self, context: Context) -> Chain:
+        """The chain of a context: from its first page, or from where the position says."""
+        same = context.saved() == {
+            k: self._saved[k] for k in ("window", "trail") if k in self._saved
+        }
+        place = self._saved if same and "at" in self._saved else None
+        if same:
+            self._saved = {
+                k: v for k, v in self._saved.items() if k in ("window", "trail", "ended")
+            }
+        return self._chain(self._resource, context, place)
+
+    def _chain(
+        self, resource: Resource, context: Context, place: Mapping[str, Any] | None
+    ) -> Chain:
+        api = self._api
+        own = resource is self._resource
+        extra = context.window.params(api.incremental) if own else {}
+        kind = api.format.type if own or api.async_job else "json"
+
+        def request(paginator: Paginator, position: Position) -> Request:
+            return build(
+                resource,
+                paginator,
+                position,
+                context.values,
+                extra,
+                self._secrets.fill,
+                self._egress,
+                kind,
+                float(api.limits.timeout_seconds),
+            )
+
+        def read(answer: Answer) -> Records:
+            fmt = api.format if kind == api.format.type else type(api.format)()
+            return decode(answer, fmt, resource.data_selector, api.limits.max_response_bytes)
+
+        keep = own or self._api.async_job is not None
+        return Chain(
+            resource.paginator,
+            place,
+            self._calls,
+            self._budget,
+            request,
+            read,
+            refuse_reference,
+            keep,
         )
 
+    # -- jobs --------------------------------------------------------------------------------
 
-def check_references(api: RestApi) -> None:
-    """Refuse a ``${...}`` that is no reference, rather than to send it.
+    def _job_run(self) -> JobRun:
+        assert self._api.async_job is not None
+        return JobRun(self._api.async_job, self._clock, self._saved.get("job"))
 
-    Raises
-    ------
-    ConfigInvalid
-        There is one; the message names the field.
-    """
-    texts = {f"headers.{name}": value for name, value in api.headers.items()}
-    texts |= {f"params.{name}": value for name, value in api.params.items()}
-    texts |= {"endpoint": api.endpoint, "body": json.dumps(dict(api.body))}
-    for name, text in texts.items():
-        for found in malformed_refs(text):
-            raise ConfigInvalid(f"{found} is no ${{SECRET:name#key}}", f"restApi.{name}")
+    def _wait(self, context: Context, run: JobRun) -> Iterator[bool]:
+        api, job = self._api, self._api.async_job
+        assert job is not None
+
+        def ask(resource: Resource, values: Values) -> Answer:
+            extra = context.window.params(api.incremental) if resource is self._resource else {}
+            single = Paginator()
+            request = build(
+                resource, single, {}, values, extra, self._secrets.fill, self._egress, "json",
+                float(api.limits.timeout_seconds),
+            )  # fmt: skip
+            return self._calls.submit(request).result()
+
+        return run.wait(
+            lambda: ask(self._resource, context.values),
+            lambda answer: ask(status_resource(api, job), {**context.values, "job": answer}),
+            self._start.enough,
+        )
+
+    def _result_chain(self, context: Context, run: JobRun) -> Chain:
+        assert self._api.async_job is not None
+        values = {**context.values, "job": run.answer}
+        below = Context(context.window, context.trail, values, context.include)
+        place = self._saved if "at" in self._saved else None
+        self._saved = {}
+        return self._chain(result_resource(self._api, self._api.async_job), below, place)
+
+    # -- secrets in positions ----------------------------------------------------------------
+
+    def _concealed(self, text: str) -> str:
+        return self._auth.conceal(self._secrets.conceal(text))
+
+    def _revealed(self, text: str) -> str:
+        return self._auth.reveal(text)
 
 
-def higher(current: str | None, value: Any) -> str | None:
-    """The higher of two cursor values: by number where both are, else as text (ISO dates sort)."""
-    text = as_text(value)
-    if text is None or current is None:
-        return text if current is None else current
+def _with_fields(
+    lines: list[bytes], rows: list[dict[str, Any]], fields: Mapping[str, Any]
+) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """Records with fields added; one of the same name is replaced."""
     try:
-        return text if Decimal(text) > Decimal(current) else current
-    except InvalidOperation:
-        return max(text, current)
-
-
-def highest(current: str | None, rows: list[dict[str, Any]], path: str | None) -> str | None:
-    """The highest value of the cursor field in the rows and before them."""
-    if path:
-        for row in rows:
-            current = higher(current, lookup(row, path))
-    return current
+        tail = b"," + msgspec.json.encode(fields)[1:] + b"\n"
+    except (TypeError, msgspec.MsgspecError, UnicodeEncodeError):  # a number kept as its text
+        tail = b"," + dump_line(dict(fields))[1:]
+    names = fields.keys()
+    wide = [{**row, **fields} for row in rows]
+    made = [
+        line[:-2].rstrip() + tail if row and names.isdisjoint(row) else dump_line(new)
+        for line, row, new in zip(lines, rows, wide, strict=True)
+    ]
+    return made, wide

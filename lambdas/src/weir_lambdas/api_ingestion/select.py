@@ -1,116 +1,58 @@
-"""Which part of an answer are the rows: a selector, or the list that is plainly meant."""
+"""Which part of an answer are the records: a selector, or the list that is plainly meant."""
 
 from __future__ import annotations
 
-import functools
-import re
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from weir_contract.jsonpath import JsonPath
 
 COMMON_KEYS = ("data", "results", "items", "records", "value")
 """Where APIs put their list, in order of preference."""
 
-_STEP = re.compile(
-    r"""\.?(?P<name>[^.\[\]'"*$]+) | \[(?P<index>-?\d+)\] | \[(?P<all>\*)\] | \.(?P<star>\*)
-      | \[(?P<q>['"])(?P<quoted>.*?)(?P=q)\]""",
-    re.VERBOSE | re.DOTALL,
-)
-
-ALL = object()
-"""The step ``[*]``."""
-
 
 class SelectorError(ValueError):
-    """A selector is malformed, or an answer has nothing at its place."""
+    """An answer has nothing at a selector's place."""
 
 
-@functools.lru_cache(maxsize=256)
-def steps(selector: str) -> tuple[Any, ...]:
-    """A selector's steps: names, list indices, and :data:`ALL`.
+def detected(members: Mapping[str, Any], is_list: Callable[[Any], bool]) -> str | None:
+    """The key of an object's list of records, or None where the object is the record."""
+    return next((key for key in COMMON_KEYS if key in members and is_list(members[key])), None)
+
+
+def selected(answer: Any, path: JsonPath | None) -> list[dict[str, Any]]:
+    """The records of a parsed answer; one that is no object is wrapped as ``{"value": ...}``.
 
     Parameters
     ----------
-    selector
-        Dotted names (``data.items``), list items (``[0]``, ``[*]``), quoted names (``['a.b']``);
-        a leading ``$`` as in JSONPath (RFC 9535) is allowed. Filters and ``..`` are not.
+    path
+        None: a list is the records; an object's list under one of :data:`COMMON_KEYS` is; any
+        other object is one record.
 
     Raises
     ------
     SelectorError
-        It is none of these.
+        The answer has nothing at the path, or no records can be told.
     """
-    text = selector.strip(" ")
-    position = 1 if text.startswith("$") else 0
-    found: list[Any] = []
-    while position < len(text):
-        match = _STEP.match(text, position)
-        if not match:
-            raise SelectorError(
-                f"{selector!r} can't be read at character {position + 1}; use names, [0] and [*], "
-                "such as data.items[*]"
-            )
-        groups = match.groupdict()
-        if groups["name"] is not None:
-            found.append(groups["name"])
-        elif groups["quoted"] is not None:
-            found.append(groups["quoted"])
-        elif groups["index"] is not None:
-            found.append(int(groups["index"]))
-        else:
-            found.append(ALL)
-        position = match.end()
-    return tuple(found)
-
-
-def select_rows(answer: Any, selector: str | None) -> list[Any]:
-    """The rows of an answer.
-
-    Parameters
-    ----------
-    answer
-        A parsed JSON document.
-    selector
-        Where the rows stand. None: a list is the rows; an object's only list under one of
-        :data:`COMMON_KEYS` is; any other object is one row.
-
-    Returns
-    -------
-    list
-        Rows; one that is no object is wrapped as ``{"value": ...}``.
-
-    Raises
-    ------
-    SelectorError
-        The answer has nothing at the selector's place, or no rows can be told.
-    """
-    found = _selected(answer, selector) if selector else _detected(answer)
+    found = _detected(answer) if path is None else _by_path(answer, path)
     return [row if isinstance(row, dict) else {"value": row} for row in found]
 
 
-def _selected(answer: Any, selector: str) -> list[Any]:
-    current, many = [answer], False
-    for step in steps(selector):
-        following: list[Any] = []
-        for value in current:
-            if step is ALL:
-                if not isinstance(value, (list, dict)):
-                    raise SelectorError(f"{selector!r}: [*] needs a list, found {_kind(value)}")
-                following += value if isinstance(value, list) else list(value.values())
-            elif isinstance(step, int) and isinstance(value, list):
-                following += [value[step]] if -len(value) <= step < len(value) else []
-            elif isinstance(step, str) and isinstance(value, dict) and step in value:
-                following.append(value[step])
-            elif not many:
+def _by_path(answer: Any, path: JsonPath) -> list[Any]:
+    found = path.find(answer)
+    if not found:
+        place = answer
+        for key in path.keys or path.head:
+            known = isinstance(place, dict) and key in place
+            if not known and isinstance(key, str):
                 raise SelectorError(
-                    f"{selector!r}: the answer has no {step!r} there, it has {_shape(value)}"
+                    f"{path.text!r}: the answer has no {key!r} there, it has {shape(place)}"
                 )
-        current, many = following, many or step is ALL
-    if many:
-        return current
-    if len(current) == 1 and isinstance(current[0], list):
-        return current[0]
-    if len(current) == 1 and current[0] is None:
+            place = place[key] if known else None
         return []
-    return current
+    if len(found) == 1 and isinstance(found[0], list):
+        return list(found[0])
+    return [] if found == [None] else found
 
 
 def _detected(answer: Any) -> list[Any]:
@@ -118,10 +60,8 @@ def _detected(answer: Any) -> list[Any]:
         return answer
     if not isinstance(answer, dict):
         raise SelectorError(f"the answer is {_kind(answer)}, neither a list nor an object")
-    for key in COMMON_KEYS:
-        if isinstance(answer.get(key), list):
-            return list(answer[key])
-    return [answer]
+    key = detected(answer, lambda value: isinstance(value, list))
+    return [answer] if key is None else list(answer[key])
 
 
 def _kind(value: Any) -> str:
@@ -129,7 +69,8 @@ def _kind(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value), "a number")
 
 
-def _shape(value: Any) -> str:
-    if isinstance(value, dict):
+def shape(value: Any) -> str:
+    """What is there, without any value."""
+    if isinstance(value, Mapping):
         return "the keys " + ", ".join(list(value)[:20]) if value else "an empty object"
     return _kind(value)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from weir_contract.codec import digest
-from weir_contract.sources import RestApi, SourceConfig
+from weir_contract.sources import RequestLimits, SourceConfig
+from weir_lambdas.api_ingestion.auth import Around, authenticator
+from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import SourceClient
-from weir_lambdas.api_ingestion.extract import Extraction, highest
+from weir_lambdas.api_ingestion.extract import Extraction
+from weir_lambdas.api_ingestion.fetch import Calls
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.landing.batch import Batch, Start
+from weir_lambdas.landing.batch import Batch, Source, Start
 
 SNAPSHOT_SECONDS = 86_400.0
 """A source that is read whole is not gone on with after a day: its pages have moved."""
 
 
-class RestSource:
+class RestSource(Source):
     """A REST API.
 
     Parameters
@@ -43,30 +47,32 @@ class RestSource:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the requests' configuration."""
-        return digest(self._api)[:16]
+        """Hash of the requests' configuration, without what does not change their answers."""
+        return digest(replace(self._api, limits=RequestLimits()))[:16]
 
     @property
     def resume_seconds(self) -> float:
         """Any age for an incremental source, a day for one that is read whole."""
-        return float("inf") if self._api.cursor_field else SNAPSHOT_SECONDS
+        return float("inf") if self._api.incremental else SNAPSHOT_SECONDS
 
     def batches(self, start: Start) -> Iterator[Batch]:
-        """The rows, a page a batch."""
-        api: RestApi = self._api
-        before = start.position or {}
-        since = start.cursor if api.cursor_field else None
-        since = since if since is not None else api.initial_cursor
+        """The records, a page a batch or more."""
+        api, clock, secrets = self._api, self._clock, self._secrets
+        budget = Budget(api.limits, clock)
         egress = EgressClient(
             self._config.egress,
-            self._secrets.fill(api.endpoint),
+            api.endpoint,
             api.allowed_hosts,
             self._resolver,
+            connections=budget.threads,
         )
-        client = SourceClient(egress, api.limits, self._clock, start.remaining)
-        extraction = Extraction(api, client, egress, self._secrets, since)
-        high = before.get("high", since)
-        for page in extraction.pages(before.get("page"), start.enough):
-            high = highest(high, page.rows, api.cursor_field)
-            ahead = None if page.next is None else {"high": high, "page": page.next}
-            yield Batch(page.lines, page.rows, ahead, high)
+        timeout = float(api.limits.timeout_seconds)
+        around = Around(
+            secrets, clock, self._config.egress, self._resolver, egress.trusted, timeout
+        )
+        auth = authenticator(api.auth, around)
+        client = SourceClient(
+            egress, api.limits, budget, clock, start.remaining, auth, api.response_actions
+        )
+        with Calls(client, budget.threads) as calls:
+            yield from Extraction(api, calls, budget, egress, secrets, auth, clock, start).batches()

@@ -204,6 +204,8 @@ class EgressClient:
         Further hosts that may see them, over https or the endpoint's own scheme.
     resolver
         Host and port -> addresses.
+    connections
+        Connections that are kept open to one host, for as many threads.
     """
 
     def __init__(
@@ -212,10 +214,11 @@ class EgressClient:
         endpoint: str,
         allowed_hosts: Sequence[str] = (),
         resolver: Resolver = system_resolver,
+        connections: int = 1,
     ) -> None:
         self._egress, self._allowed_hosts = egress, allowed_hosts
         self._endpoint = origin(endpoint)
-        self._pools = _pool_manager(_Guard(egress, resolver))
+        self._pools = _pool_manager(_Guard(egress, resolver), maxsize=connections)
 
     def trusted(self, url: str) -> bool:
         """Whether a URL's origin may see the source's credentials."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,13 @@ REASONS = {
 }
 
 
+WRITE_REASONS = {
+    "AccessDeniedException": "the function's role may not write it "
+    "(secretsmanager:PutSecretValue, secretsmanager:UpdateSecretVersionStage): is it the "
+    "namespace's own?",
+}
+
+
 class Secrets:
     """Reads secrets from Secrets Manager.
 
@@ -42,6 +51,8 @@ class Secrets:
         self._manager, self._ids, self._clock = manager, ids, clock
         self._cache: dict[str, tuple[float, str]] = {}
         self._written: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
+        self._lock = threading.RLock()
 
     def resolve(self, ref: SecretRef) -> str:
         """The value that a reference names.
@@ -52,11 +63,74 @@ class Secrets:
             The secret or its key does not exist, is not granted, or can't be read. The message
             names the reference, never a value.
         """
-        text = self._text(ref)
+        with self._lock:
+            text = self._text(ref)
         value = text if ref.json_key is None else _key(text, ref)
         REDACTOR.learn(value)
         self._written[value] = written(ref)
         return value
+
+    def document(self, name: str) -> tuple[dict[str, Any], str]:
+        """A secret that is a JSON object, read anew, with its version's id.
+
+        Raises
+        ------
+        SecretMissing
+            It can't be read, or is no JSON object.
+        """
+        self._cache.pop(name, None)
+        ref = SecretRef(name)
+        text = self._text(ref)
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise SecretMissing("the secret is no JSON object", written(ref)) from error
+        if not isinstance(data, dict):
+            raise SecretMissing("the secret is no JSON object", written(ref))
+        for value in data.values():
+            if isinstance(value, str):
+                REDACTOR.learn(value)
+        return data, self._versions[name]
+
+    def rotate(self, name: str, data: Mapping[str, Any], version: str) -> bool:
+        """Write a new value, if the version that was read is the current one still.
+
+        The new version comes in without a stage of its own; moving ``AWSCURRENT`` from the version
+        that was read is the comparison: of two writers one wins.
+
+        Returns
+        -------
+        bool
+            False where another version is current by now; the new value is not used then.
+
+        Raises
+        ------
+        SecretMissing
+            The function's role may not write it.
+        """
+        secret = self._ids[name]
+        token = str(uuid.uuid4())
+        try:
+            self._manager.put_secret_value(
+                SecretId=secret,
+                ClientRequestToken=token,
+                SecretString=json.dumps(dict(data)),
+                VersionStages=[f"weir-{token[:8]}"],
+            )
+            self._manager.update_secret_version_stage(
+                SecretId=secret,
+                VersionStage="AWSCURRENT",
+                MoveToVersionId=token,
+                RemoveFromVersionId=version,
+            )
+        except ClientError as error:
+            code = error_code(error)
+            if code in ("InvalidParameterException", "InvalidRequestException"):
+                return False
+            reason = WRITE_REASONS.get(code, f"Secrets Manager answered {code}")
+            raise SecretMissing(reason, written(SecretRef(name))) from error
+        self._cache.pop(name, None)
+        return True
 
     def fill(self, text: str) -> str:
         """The text with every reference replaced by its value."""
@@ -77,9 +151,10 @@ class Secrets:
 
         For what is stored between runs, such as a next link that echoes the caller's key.
         """
-        for value in sorted(self._written, key=len, reverse=True):
+        known = dict(self._written)
+        for value in sorted(known, key=len, reverse=True):
             if len(value) >= 4:
-                text = text.replace(value, self._written[value])
+                text = text.replace(value, known[value])
         return text
 
     def _text(self, ref: SecretRef) -> str:
@@ -100,6 +175,7 @@ class Secrets:
             raise SecretMissing("holds binary data; a header needs text", written(ref))
         text = str(answer["SecretString"])
         self._cache[ref.name] = (now, text)
+        self._versions[ref.name] = str(answer.get("VersionId", ""))
         return text
 
 

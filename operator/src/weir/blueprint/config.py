@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget, RestApi
+from weir.api.v1alpha1.datasource import (
+    CsvOptions,
+    DataSource,
+    Destination,
+    FileOptions,
+    Files,
+    RedshiftTarget,
+)
 from weir.api.v1alpha1.pipeline import Pipeline, Stage
 from weir.api.v1alpha1.schema import DataSchema, FieldSpec, SchemaSpec
-from weir.blueprint import naming
+from weir.blueprint import naming, rest
+from weir.blueprint.durations import seconds as seconds
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Ref
 from weir_contract import pipelines, sources
 from weir_contract.rows import Field, PartitionField, RowContract
-from weir_contract.secrets import BUCKET, SecretRef, secret_refs, substitute_buckets
+from weir_contract.secrets import BUCKET, SecretRef, substitute_buckets
 
-DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 TIME_PARTS = ("year", "month", "day", "hour")
 PARTITION = re.compile(
     r"^(year|month|day|hour)\(([A-Za-z_][A-Za-z0-9_$]*)(?:, ?([A-Za-z0-9_/+-]+))?\)$"
 )
-
-
-def seconds(duration: str) -> int:
-    """``1h30m`` as seconds.
-
-    Raises
-    ------
-    ValueError
-        The text is no duration.
-    """
-    match = DURATION.fullmatch(duration)
-    if not duration or not match:
-        raise ValueError(f"{duration!r} is no duration; write 90s, 5m, 1h30m or 7d")
-    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 def schema_of(source: DataSource, schemas: Mapping[str, DataSchema]) -> SchemaSpec | None:
@@ -172,23 +164,8 @@ def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pi
 def source_secrets(source: DataSource) -> tuple[SecretRef, ...]:
     """Every secret that a source's requests name, in order of their names, each once."""
     api = source.spec.source.rest_api
-    found = {ref for text in _texts(api) for ref in secret_refs(text)} if api else set()
+    found = rest.secrets(api) if api else ()
     return tuple(sorted(found, key=lambda ref: (ref.name, ref.json_key or "")))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every string of a source that may hold references."""
-    if isinstance(value, RestApi):
-        yield from (*value.headers.values(), *value.params.values())
-        yield from _texts(value.body)
-    elif isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 def secret_id(name: str, namespace: str, prefix: str) -> str:
@@ -206,16 +183,8 @@ def source_config(
     grant: NamespaceGrant,
     schemas: Mapping[str, DataSchema],
 ) -> sources.SourceConfig:
-    """What the ingestion function of a source reads.
-
-    Raises
-    ------
-    ValueError
-        It is no ``restApi`` source.
-    """
-    api = source.spec.source.rest_api
-    if api is None:
-        raise ValueError(f"{source.id} is no restApi source")
+    """What the ingestion function of a source reads."""
+    api, files = source.spec.source.rest_api, source.spec.source.files
     names = {ref.name for ref in source_secrets(source)}
     return sources.SourceConfig(
         platform=facts.platform,
@@ -230,7 +199,38 @@ def source_config(
             name: secret_id(name, source.namespace, facts.secrets_prefix) for name in sorted(names)
         },
         egress=grant.egress,
-        rest_api=_rest_api(api),
+        rest_api=rest.rest_api(api) if api else None,
+        quarantine_bucket=facts.buckets["quarantine"],
+        files=_files(files) if files else None,
+    )
+
+
+def _files(files: Files) -> sources.Files:
+    return sources.Files(
+        files.bucket, files.prefix, files.pattern, parsing(files), files.duplicates
+    )
+
+
+def parsing(options: FileOptions) -> sources.Parsing:
+    """How the bytes of a file become records."""
+    csv = options.csv or CsvOptions()
+    return sources.Parsing(
+        format=options.format,
+        compression=options.compression,
+        csv=sources.CsvDialect(
+            **{
+                **csv.model_dump(),
+                "columns": tuple(csv.columns),
+                "null_values": tuple(csv.null_values),
+            }
+        ),
+        record_path=options.record_path,
+        columns=tuple(
+            sources.FixedColumn(one.name, one.start, one.width) for one in options.columns
+        ),
+        sheet=options.sheet,
+        header_row=options.header_row,
+        max_bytes=options.max_bytes,
     )
 
 
@@ -247,35 +247,6 @@ def known(value: str | Ref) -> str:
             f"{value.logical_id}.{value.attribute} is not known yet: is the Platform ready?"
         )
     return value
-
-
-def _rest_api(api: RestApi) -> sources.RestApi:
-    incremental, limits = api.incremental, api.limits
-    paginator = sources.Paginator()
-    if api.paginator:
-        paginator = sources.Paginator(**api.paginator.model_dump())
-    return sources.RestApi(
-        endpoint=api.endpoint,
-        method=api.method,
-        headers=api.headers,
-        params=api.params,
-        body=api.body or {},
-        paginator=paginator,
-        data_selector=api.data_selector,
-        cursor_field=incremental.cursor_field if incremental else None,
-        cursor_param=incremental.cursor_param if incremental else None,
-        initial_cursor=incremental.initial_value if incremental else None,
-        limits=sources.RequestLimits(
-            timeout_seconds=seconds(limits.timeout),
-            max_attempts=limits.max_attempts,
-            max_response_bytes=limits.max_response_bytes,
-            max_pages=limits.max_pages,
-            requests_per_second=float(limits.requests_per_second)
-            if limits.requests_per_second
-            else None,
-        ),
-        allowed_hosts=tuple(api.allowed_hosts),
-    )
 
 
 def primary_names(pipeline: Pipeline) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, naming, pieces, policies
+from weir.blueprint import config, machines, naming, pieces, policies, rest
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -100,6 +100,8 @@ def datasource_resources(
         )
         for name, secret in sorted(message.secrets.items())
     )
+    api = source.spec.source.rest_api
+    rotated = rest.rotated_secret(api) if api else None
     function_role = pieces.role(
         facts,
         "ingest-role",
@@ -112,6 +114,7 @@ def datasource_resources(
             config_key=pieces.object_key(stored),
             secrets=[secret.name for secret in secrets],
             files=message.files,
+            rotated=message.secrets.get(rotated) if rotated else None,
         ),
         description=f"Weir: lands {source.id}",
     )

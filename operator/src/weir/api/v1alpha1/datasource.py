@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -24,25 +24,15 @@ from weir.api.v1alpha1.common import (
     RunStatus,
     Schedule,
     Status,
-    TimeZone,
     cel,
     exactly_one,
     rules,
     string_set,
     unchanging,
 )
+from weir.api.v1alpha1.rest import RestApi as RestApi
 from weir.api.v1alpha1.schema import SchemaSpec
 
-Header = Annotated[str, StringConstraints(max_length=4096)]
-Url = Annotated[
-    str,
-    StringConstraints(
-        min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$"
-    ),
-]
-Host = Annotated[
-    str, StringConstraints(min_length=1, max_length=253, pattern=r"^(\*\.)?[A-Za-z0-9.:-]+$")
-]
 Param = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 SecretName = Annotated[
     str,
@@ -51,116 +41,6 @@ SecretName = Annotated[
     ),
 ]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-
-
-class Paginator(Model):
-    """How one page leads to the next."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            cel(
-                "self.type != 'cursor' || has(self.cursorPath) != has(self.cursorHeader)",
-                "a cursor paginator needs cursorPath or cursorHeader, one of them",
-            ),
-            cel(
-                "self.type == 'cursor' || (!has(self.cursorPath) && !has(self.cursorHeader))",
-                "cursorPath and cursorHeader belong to type cursor",
-            ),
-            cel(
-                "self.type == 'link' || !has(self.nextPath)",
-                "nextPath belongs to type link",
-            ),
-        )
-    )
-
-    type: Literal["single", "pageNumber", "offset", "cursor", "link"] = Field(
-        description="single: one answer is all. pageNumber and offset count in a query parameter. "
-        "cursor takes a token from the answer. link follows nextPath in the body, or the header Link."
-    )
-    page_param: Param = Field("page", description="Query parameter of the page's number.")
-    base_page: Annotated[int, Field(ge=0, le=1)] = Field(1, description="First page's number.")
-    offset_param: Param = Field("offset", description="Query parameter of the offset.")
-    limit_param: Param | None = Field(None, description="Query parameter of the page's size.")
-    page_size: Annotated[int, Field(ge=1, le=100_000)] = Field(100, description="Rows a page.")
-    total_path: Path | None = Field(
-        None, description="Where the body gives the number of pages (pageNumber) or rows (offset)."
-    )
-    cursor_path: Path | None = Field(None, description="Where the body gives the next cursor.")
-    cursor_header: Param | None = Field(None, description="Header that gives the next cursor.")
-    cursor_param: Param = Field("cursor", description="Query parameter of the cursor.")
-    next_path: Path | None = Field(
-        None, description="Where the body gives the next URL. Default: the header Link, rel=next."
-    )
-
-
-class Incremental(Model):
-    """Ask only for what is new since the last run."""
-
-    cursor_field: Path = Field(description="Where a record gives the value that only grows.")
-    cursor_param: Param = Field(description="Query parameter that takes the last value.")
-    initial_value: Annotated[str, StringConstraints(max_length=256)] | None = Field(
-        None, description="Value of the first run."
-    )
-
-
-class RequestLimits(Model):
-    """Bounds on what one extraction asks and takes."""
-
-    timeout: Duration = Field("30s", description="For one request.")
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = Field(
-        5, description="Tries of one request, the first included."
-    )
-    max_response_bytes: Annotated[int, Field(ge=1024, le=1_073_741_824)] = Field(
-        52_428_800, description="Bytes of one answer."
-    )
-    max_pages: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
-        100_000, description="Pages of one extraction."
-    )
-    requests_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="Requests a second at most."
-    )
-
-
-class RestApi(Model):
-    """A REST endpoint that answers JSON."""
-
-    endpoint: Url = Field(description="URL. Credentials belong into headers, as ${SECRET:name}.")
-    method: Literal["GET", "POST"] = Field("GET", description="HTTP method.")
-    headers: Annotated[dict[str, Header], Field(max_length=50)] = Field(
-        default_factory=dict,
-        description="Request headers; a value may hold ${SECRET:name} or ${SECRET:name#jsonKey}.",
-        json_schema_extra=rules(
-            cel(
-                "self.all(k, k.matches('^[A-Za-z0-9!#$%&*+.^_|~-]{1,128}$'))",
-                "a header's name has letters, digits and - only",
-            )
-        ),
-    )
-    params: Annotated[dict[str, Header], Field(max_length=50)] = Field(
-        default_factory=dict, description="Query parameters; may hold ${SECRET:...}."
-    )
-    body: dict[str, Any] | None = Field(
-        None,
-        description="JSON body of a POST.",
-        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
-    )
-    schedule: Schedule = Field(
-        description="When to ask: rate(1 hour), or cron(0 6 * * ? *). At least one minute apart."
-    )
-    timezone: TimeZone = Field("UTC", description="IANA zone of a cron schedule.")
-    data_selector: Path | None = Field(
-        None,
-        description="Where the answer has its rows. Default: the answer itself if it is a list, "
-        "else the list under data, results, items, records or value, else the object as one row.",
-    )
-    paginator: Paginator | None = Field(None, description="Default: single.")
-    incremental: Incremental | None = Field(None, description="Default: everything, each time.")
-    limits: RequestLimits = Field(default_factory=RequestLimits, description="Bounds.")
-    allowed_hosts: Annotated[list[Host], Field(max_length=20)] = Field(
-        default_factory=list,
-        description="Hosts beside the endpoint's own that may get its credentials.",
-        json_schema_extra=string_set(),
-    )
 
 
 class AttachmentRules(Model):
@@ -210,39 +90,125 @@ class Email(Model):
     )
 
 
-class CsvOptions(Model):
-    """A CSV's dialect."""
+OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+Encoding = Annotated[
+    str, StringConstraints(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")
+]
 
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=4)] = Field(
-        ",", description="Between fields."
+
+class CsvOptions(Model):
+    """How a delimited text is written."""
+
+    delimiter: OneCharacter = Field(",", description="Between fields; a tsv has tabs.")
+    quote: Annotated[str, StringConstraints(max_length=1)] = Field(
+        '"', description="Around fields; empty: nothing is quoted."
     )
-    quote: Annotated[str, StringConstraints(min_length=1, max_length=1)] = Field(
-        '"', description="Around fields."
+    escape: Annotated[str, StringConstraints(max_length=1)] = Field(
+        "", description="Before a quote within quotes. Default: it is doubled."
     )
     header: bool = Field(True, description="The first line names the columns.")
-    encoding: Annotated[str, StringConstraints(max_length=32)] = Field(
-        "utf-8", description="Encoding."
+    columns: Annotated[list[Param], Field(max_length=1600)] = Field(
+        default_factory=list,
+        description="Names of the columns where there is no header; else column1, column2, ...",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    encoding: Encoding = Field(
+        "utf-8", description="Encoding; a byte order mark in the file goes before it."
+    )
+    skip_lines: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="Lines before the header that are not read."
+    )
+    comment: Annotated[str, StringConstraints(max_length=8)] = Field(
+        "", description="A line that begins so is not read."
+    )
+    null_values: Annotated[
+        list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=20)
+    ] = Field(
+        default_factory=lambda: [""],
+        description="Unquoted texts that mean null.",
+        json_schema_extra=string_set(),
     )
 
 
-class Files(Model):
+class FixedColumn(Model):
+    """A column of a fixed-width file."""
+
+    name: Param = Field(description="Column.")
+    start: Annotated[int, Field(ge=1, le=100_000)] = Field(description="First character, from 1.")
+    width: Annotated[int, Field(ge=1, le=65_535)] = Field(description="Characters.")
+
+
+class FileOptions(Model):
+    """How the bytes of a file become records."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.format != 'fixedWidth' || (has(self.columns) && size(self.columns) > 0)",
+                "format fixedWidth needs columns",
+            ),
+            cel(
+                "!has(self.recordPath) || self.format in ['json', 'xml']",
+                "recordPath belongs to formats json and xml",
+            ),
+            cel(
+                "!has(self.sheet) || self.format == 'xlsx'",
+                "sheet belongs to format xlsx",
+            ),
+        )
+    )
+
+    format: Literal[
+        "csv", "tsv", "json", "jsonLines", "xml", "fixedWidth", "xlsx", "parquet", "avro", "orc"
+    ] = Field("csv", description="Format. xlsx also reads xls and ods.")
+    compression: Literal["auto", "none", "gzip", "zip", "bz2", "zstd"] = Field(
+        "auto", description="Compression. auto: told by the first bytes."
+    )
+    csv: CsvOptions | None = Field(
+        None, description="Dialect of csv and tsv; encoding and skipLines also of other texts."
+    )
+    record_path: Path | None = Field(
+        None,
+        description="json: where the document has its list (a.b); xml: the element that is one "
+        "record (orders/order). Default: the document's list; the root's children.",
+    )
+    columns: Annotated[list[FixedColumn], Field(max_length=1600)] = Field(
+        default_factory=list,
+        description="Columns of a fixed-width file.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    sheet: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        None, description="Sheet of a workbook. Default: the first."
+    )
+    header_row: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Row of a sheet with the columns' names, from 1."
+    )
+    max_bytes: Annotated[int, Field(ge=1024, le=107_374_182_400)] = Field(
+        10_737_418_240, description="Bytes of one file, unpacked; a larger one is rejected."
+    )
+
+
+class Files(FileOptions):
     """Files that others put into S3."""
 
     bucket: BucketName = Field(description="Bucket that is watched.")
     prefix: Annotated[str, StringConstraints(max_length=512)] = Field(
         "", description="Prefix that is watched."
     )
-    pattern: Glob | None = Field(None, description="Glob of the keys; none means all.")
-    format: Literal[
-        "csv", "tsv", "json", "jsonLines", "xml", "fixedWidth", "xlsx", "parquet", "avro", "orc"
-    ] = Field("csv", description="Format.")
-    compression: Literal["auto", "none", "gzip", "zip", "bz2", "zstd"] = Field(
-        "auto", description="Compression."
+    pattern: Glob | None = Field(
+        None,
+        description="Glob of the keys below the prefix: *.csv, in/**/*.csv. Default: all.",
     )
-    csv: CsvOptions | None = Field(None, description="The CSV's dialect.")
+    duplicates: Literal["skip", "land"] = Field(
+        "skip", description="What becomes of a file whose content was landed under another name."
+    )
     sweep: Schedule = Field(
         "rate(1 hour)",
-        description="How often the prefix is listed, for files whose event was lost.",
+        description="How often the prefix is looked through, for files whose event was lost and "
+        "for buckets that send none.",
     )
 
 
@@ -309,7 +275,7 @@ class Source(Model):
 
     rest_api: RestApi | None = Field(None, description="A REST endpoint.")
     email: Email | None = Field(None, description="Reserved: not served yet. Attachments of mails.")
-    files: Files | None = Field(None, description="Reserved: not served yet. Files in S3.")
+    files: Files | None = Field(None, description="Files in S3.")
     stream: Stream | None = Field(
         None, description="Reserved: not served yet. A Kinesis or Kafka stream."
     )

@@ -1,0 +1,134 @@
+"""How fast a source may be asked: one budget for all threads of a run.
+
+A source has one lease, so one function asks it at a time: the budget needs no table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from weir_contract.sources import RequestLimits
+from weir_lambdas.common.clock import Clock
+
+FIRST_WINDOW = 4
+"""Requests under way at first, before the source has shown that it takes more."""
+
+MAX_PAUSE_SECONDS = 300.0
+"""No rate-limit header makes us wait longer."""
+
+EPOCH_FLOOR = 1_000_000_000
+"""A reset above this is a moment in seconds since 1970, below it a number of seconds."""
+
+BUFFER_BYTES = 64 * 1024 * 1024
+"""Bytes of answers that may wait to be read, all threads together."""
+
+_DRAFT = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(\d+)")
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110, 10.2.3).
+
+    None where it is missing or can't be read; a date in the past is 0.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return max(0.0, (moment - now).total_seconds())
+
+
+def exhausted(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds until a source that says it has no calls left has some again, or None.
+
+    Read are ``RateLimit`` and ``RateLimit-Remaining`` / ``-Reset`` (draft-ietf-httpapi-ratelimit-
+    headers) and the ``X-RateLimit-`` and ``X-Rate-Limit-`` forms that came before.
+    """
+    found = {
+        name.lower().replace("x-", "").replace("rate-limit", "ratelimit"): value
+        for name, value in headers.items()
+    }
+    combined = dict(_DRAFT.findall(found.get("ratelimit", "")))
+    remaining = found.get("ratelimit-remaining") or combined.get("remaining") or combined.get("r")
+    reset = found.get("ratelimit-reset") or combined.get("reset") or combined.get("t")
+    if remaining is None or reset is None or remaining.strip() not in ("0", "0.0"):
+        return None
+    try:
+        seconds = float(reset)
+    except ValueError:
+        return retry_after(reset, now)
+    if seconds > EPOCH_FLOOR:
+        seconds -= now.timestamp()
+    return max(0.0, seconds)
+
+
+class Budget:
+    """Pace, pauses and width, shared by all threads.
+
+    Parameters
+    ----------
+    limits
+        ``requests_per_second`` and ``concurrency``.
+    """
+
+    def __init__(self, limits: RequestLimits, clock: Clock) -> None:
+        self._rate, self._most = limits.requests_per_second, max(1, limits.concurrency)
+        self._clock, self._lock = clock, threading.Lock()
+        self._next_at = self._open_at = 0.0
+        self._window = min(FIRST_WINDOW, self._most)
+        self._largest, self._latency = 1, 0.0
+
+    @property
+    def threads(self) -> int:
+        """Most requests under way at any time."""
+        return self._most
+
+    @property
+    def width(self) -> int:
+        """Requests that may be under way now."""
+        with self._lock:
+            width = min(self._window, BUFFER_BYTES // self._largest)
+            if self._rate:
+                # More at once would only wait for its turn (Little's law).
+                width = min(width, math.ceil(self._rate * self._latency))
+            return max(1, width)
+
+    def take(self) -> float:
+        """Seconds to wait before the next request; the place in the queue is taken."""
+        with self._lock:
+            now = self._clock.monotonic()
+            at = max(now, self._open_at, self._next_at)
+            if self._rate:
+                self._next_at = at + 1 / self._rate
+            return at - now
+
+    def pause(self, seconds: float) -> None:
+        """Nobody asks for that long."""
+        with self._lock:
+            until = self._clock.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
+            self._open_at = max(self._open_at, until)
+
+    def went_well(self, size: int, seconds: float, headers: Mapping[str, str]) -> None:
+        """An answer of that many bytes came: the window opens, or the source's headers close it."""
+        with self._lock:
+            self._latency = max(seconds, self._latency * 0.9)
+            self._window = min(self._most, self._window * 2)
+            self._largest = max(self._largest, size)
+        wait = exhausted(headers, self._clock.now())
+        if wait:
+            self.pause(wait)
+
+    def went_badly(self) -> None:
+        """The source is overloaded: half as many at once."""
+        with self._lock:
+            self._window = max(1, self._window // 2)

@@ -1,0 +1,109 @@
+"""Asynchronous jobs: the endpoint creates one, its state is asked for, its result is then read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from weir_contract.rest import AsyncJob, RestApi
+from weir_lambdas.api_ingestion.client import Answer
+from weir_lambdas.api_ingestion.requests import Resource
+from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.egress import without_query
+from weir_lambdas.common.errors import SourceBadAnswer
+from weir_lambdas.landing.paths import lookup
+from weir_lambdas.landing.records import as_text, parse
+
+MAX_ANSWER_BYTES = 64 * 1024
+"""A job's description: it stands in the checkpoint while it is waited for."""
+
+
+def status_resource(api: RestApi, job: AsyncJob) -> Resource:
+    """Where a job's state is asked for."""
+    return Resource(job.status_url, "GET", api.headers, {}, {}, {}, None, type(api.paginator)())
+
+
+def result_resource(api: RestApi, job: AsyncJob) -> Resource:
+    """Where a job's result is read: it is what has pages."""
+    return Resource(
+        job.download_url, "GET", api.headers, {}, {}, {}, api.data_selector, api.paginator
+    )
+
+
+def described(answer: Answer) -> dict[str, Any]:
+    """A job as an answer describes it.
+
+    Raises
+    ------
+    SourceBadAnswer
+        It is no JSON object, or larger than :data:`MAX_ANSWER_BYTES`.
+    """
+    where = without_query(answer.url)
+    if len(answer.body) > MAX_ANSWER_BYTES:
+        raise SourceBadAnswer(f"a job's description has {len(answer.body)} bytes", where)
+    try:
+        value = parse(answer.body) if answer.body.strip() else {}
+    except ValueError as error:
+        raise SourceBadAnswer(f"a job's description is no valid JSON: {error}", where) from error
+    if not isinstance(value, dict):
+        raise SourceBadAnswer("a job's description is no JSON object", where)
+    headers = {name.lower(): text for name, text in answer.headers.items()}
+    # Many APIs answer 202 with nothing but the place to look at.
+    return {"location": headers["location"], **value} if "location" in headers else value
+
+
+class JobRun:
+    """One job, from its creation to its end.
+
+    Parameters
+    ----------
+    saved
+        What :meth:`save` gave for a job that is under way already.
+    """
+
+    def __init__(self, job: AsyncJob, clock: Clock, saved: Mapping[str, Any] | None) -> None:
+        self._job, self._clock = job, clock
+        self.answer: dict[str, Any] | None = dict(saved["answer"]) if saved else None
+        self._since = saved["since"] if saved else clock.now().timestamp()
+
+    def save(self) -> dict[str, Any]:
+        """What is needed to go on waiting, plain JSON."""
+        return {"answer": json.loads(json.dumps(self.answer, default=str)), "since": self._since}
+
+    def wait(
+        self,
+        create: Callable[[], Answer],
+        status: Callable[[Mapping[str, Any]], Answer],
+        stop: Callable[[], bool],
+    ) -> Iterator[bool]:
+        """Ask until the job is done; yields True then, or False where the time is up before.
+
+        Raises
+        ------
+        SourceBadAnswer
+            The job failed, or takes longer than its timeout.
+        """
+        job = self._job
+        if self.answer is None:
+            self.answer = described(create())
+        while True:
+            answer = status(self.answer)
+            found = described(answer)
+            state, where = as_text(lookup(found, job.status_path)), without_query(answer.url)
+            if state in job.completed:
+                self.answer = {**self.answer, **found}
+                yield True
+                return
+            if state in job.failed:
+                raise SourceBadAnswer(f"the job ended as {state!r}", where)
+            if state is None:
+                raise SourceBadAnswer(f"the job has no state at {job.status_path!r}", where)
+            if self._clock.now().timestamp() - self._since > job.timeout_seconds:
+                raise SourceBadAnswer(
+                    f"the job is {state!r} still after {job.timeout_seconds} s", where
+                )
+            if stop():
+                yield False
+                return
+            self._clock.sleep(job.interval_seconds)
