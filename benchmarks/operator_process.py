@@ -98,6 +98,7 @@ class OperatorProcess:
             "WEIR_CLUSTER_ID": CLUSTER_ID,
             "WEIR_ARTIFACTS": str(ARTIFACTS),
             "WEIR_LISTEN": f"127.0.0.1:{self._port}",
+            "WEIR_LEASE_NAMESPACE": NAMESPACE,
             "WEIR_PER_OBJECT_METRICS": "false",
             "AWS_REGION": found["region"],
             "AWS_DEFAULT_REGION": found["region"],

@@ -234,6 +234,7 @@ class Stack:
             "WEIR_ARTIFACTS": str(ARTIFACTS),
             "WEIR_DRIFT_INTERVAL": "1m",
             "WEIR_LISTEN": f"127.0.0.1:{free_port()}",
+            "WEIR_LEASE_NAMESPACE": NAMESPACE,
             "AWS_REGION": found["region"],
             "AWS_DEFAULT_REGION": found["region"],
             "AWS_ENDPOINT_URL": found["endpoint"],
