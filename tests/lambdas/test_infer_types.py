@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from weir_contract.compile import quoted
 from weir_contract.rows import Field, RowContract
 from weir_lambdas.landing.infer import Inference, value_at
-from weir_lambdas.landing.records import parse
+from weir_lambdas.landing.records import RawNumber, parse
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,38 @@ def test_the_fingerprint_changes_with_keys_and_types_alone() -> None:
     assert fingerprint({"b": "y", "a": 2}, {"a": None, "b": "z"}) == base
     assert fingerprint({"a": "1", "b": "x"}) != base
     assert fingerprint({"a": 1}) != base
+
+
+VALUES = [
+    st.none() | st.integers(-(2**70), 2**70),
+    st.integers(-1000, 1000),
+    st.floats(allow_nan=False, allow_infinity=False) | st.none(),
+    st.sampled_from(["2026-02-01", "2026-02-28", "2026-02-30", "x"]),
+    st.sampled_from(["2026-02-01T10:00:00Z", "2026-02-01T10:00:00,5+02:00", None]),
+    st.booleans(),
+    st.sampled_from([{}, [], {"a": 1}, None]),
+    st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=2)),
+    st.sampled_from([RawNumber("1.10"), RawNumber("0.12345678901234567"), 5, 0.25]),
+]
+
+
+@given(st.data(), st.integers(2, 4), st.integers(1, 30))
+def test_columns_at_once_tell_the_same_as_values_one_by_one(
+    data: st.DataObject, width: int, count: int
+) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(VALUES), min_size=width, max_size=width))
+    rows = [
+        {f"c{number}": data.draw(kind) for number, kind in enumerate(kinds)} for _ in range(count)
+    ]
+    if data.draw(st.booleans()) and len(rows) > 1:
+        del rows[1]["c0"]
+    contract = data.draw(
+        st.sampled_from([RowContract(), RowContract(fields=(Field("a", "c0"), Field("b", "c1.a")))])
+    )
+    one, many = Inference(contract), Inference(contract)
+    for row in rows:
+        one.see(row)
+    half = data.draw(st.integers(0, count))
+    many.see_all(rows[:half])
+    many.see_all(rows[half:])
+    assert (many.types, many.fingerprint) == (one.types, one.fingerprint)

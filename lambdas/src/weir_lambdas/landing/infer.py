@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from weir_contract.rows import RowContract
@@ -30,6 +32,15 @@ _ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,6})?)?(Z|
 def _valid(read: Any, text: str) -> bool:
     try:
         read(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _all_valid(read: Callable[[str], Any], texts: Iterable[str]) -> bool:
+    try:
+        for _ in map(read, texts):
+            pass
     except ValueError:
         return False
     return True
@@ -59,6 +70,13 @@ def kind_of(value: Any) -> str | None:
     return "string"
 
 
+TEXTS: Mapping[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
+    "date": (_DATE, date.fromisoformat),
+    "timestamp": (_TIMESTAMP, datetime.fromisoformat),
+    "timestamptz": (_ZONED, datetime.fromisoformat),
+}
+"""Kinds of text that mean more -> their form, and what reads them."""
+
 JSON_KINDS = {"integer": "number", "exact": "number", "date": "string", "timestamp": "string"}
 """Kind -> the JSON type that the fingerprint sees; the others are their own."""
 
@@ -82,6 +100,48 @@ class Column:
             self.wide_integer = True
         if kind in ("integer", "number", "exact"):
             self.measure(value)
+
+    def see_many(self, values: Sequence[Any]) -> None:
+        """Take values into account: all at once where they are of one Python type."""
+        kinds = set(map(type, values))
+        kinds.discard(type(None))
+        if len(kinds) != 1:
+            for value in values:
+                self.see(value)
+            return
+        kind = kinds.pop()
+        known = values if None not in values else [one for one in values if one is not None]
+        if kind is str:
+            self._see_texts(known)
+        elif kind is int and min(known) in INT64 and max(known) in INT64:
+            self.see(min(known))
+            self.see(max(known))
+        elif kind is float:
+            self._see_floats(known)
+        elif kind in (bool, dict, list):
+            self.see(known[0])
+        else:
+            for value in known:
+                self.see(value)
+
+    def _see_texts(self, values: Sequence[str]) -> None:
+        # One text that is nothing else settles the column: the rest need no look.
+        if "string" in self.kinds:
+            return
+        same = TEXTS.get(next(iter(self.kinds))) if len(self.kinds) == 1 else None
+        if same and all(map(same[0].fullmatch, values)) and _all_valid(same[1], values):
+            return
+        for value in values:
+            self.see(value)
+            if "string" in self.kinds:
+                return
+
+    def _see_floats(self, values: Sequence[float]) -> None:
+        self.see(min(values))
+        self.see(max(values))
+        if list(map(round, values, repeat(self.scale))) != list(values):
+            for value in set(values):
+                self.measure(value)
 
     def measure(self, value: Any) -> None:
         """Take one number's digits into account."""
@@ -123,6 +183,36 @@ class SeenColumn:
     column: Column
 
 
+SHAPES: Mapping[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    dict: "json",
+    list: "json",
+    int: "number",
+    float: "number",
+    RawNumber: "number",
+    str: "string",
+}
+"""Python type of a value -> the JSON type that the fingerprint sees."""
+
+MIN_ROWS = 8
+"""Fewer rows are looked at one by one."""
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any] | None:
+    """The rows as columns, or None where they do not all have the same keys."""
+    if len(rows) < MIN_ROWS or len(keys) < 2 or set(map(len, rows)) != {len(keys)}:
+        return None
+    try:
+        return list(zip(*map(itemgetter(*keys), rows), strict=True))
+    except KeyError:
+        return None
+
+
+def _json_types(values: Sequence[Any]) -> set[str]:
+    return {SHAPES[kind] for kind in set(map(type, values))}
+
+
 def column_name(key: str, taken: Iterable[str]) -> str:
     """A key as a column's name: letters, digits and ``_``, unlike any taken name in any case."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", key)[:120] or "_"
@@ -158,9 +248,23 @@ class Inference:
         self._shape: dict[str, set[str]] = {}
 
     def see_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take rows into account."""
-        for row in rows:
-            self.see(row)
+        """Take rows into account: a column at a time where all rows have the same keys."""
+        some = list(rows)
+        keys = list(some[0]) if some else []
+        columns = _columns(some, keys)
+        if columns is None:
+            for row in some:
+                self.see(row)
+            return
+        for key, values in zip(keys, columns, strict=True):
+            self._shape.setdefault(key, set()).update(_json_types(values))
+            if self._open:
+                self._admit(key)
+            if self._open and key in self._names:
+                self._columns[self._names[key]].see_many(values)
+        if not self._open:
+            for name, path in self._paths.items():
+                self._columns[name].see_many([value_at(row, path) for row in some])
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take one row into account."""
