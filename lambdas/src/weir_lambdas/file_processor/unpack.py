@@ -193,7 +193,7 @@ def _bz2(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
-    from backports import zstd
+    import backports.zstd as zstd
 
     # A larger window asks the reader for memory that no honest file needs (RFC 8878, 3.1.1.1.2).
     options = {int(zstd.DecompressionParameter.window_log_max): 27}
