@@ -13,8 +13,9 @@ from what it observed, and a plan shows what it can't resolve yet as ``(known af
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 TAG_CLUSTER = "weir.dev/cluster"
@@ -156,6 +157,17 @@ class Resource:
         """``(kind, name)``, unique in an account and region."""
         return self.kind, self.name
 
+    @cached_property
+    def refs(self) -> tuple[Ref, ...]:
+        """Every :class:`Ref` among its properties."""
+        return tuple(refs(self.properties))
+
+    def resolved(self, attributes: Mapping[tuple[str, str], str]) -> Resource:
+        """The resource with each reference replaced, as :func:`resolve` does."""
+        if not self.refs:
+            return self
+        return replace(self, properties=resolve(self.properties, attributes))
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -273,16 +285,30 @@ class Adapter(Protocol):
         """Delete it. One that is gone already is no error."""
 
 
+LEAVES = frozenset({str, int, bool, float, type(None), bytes})
+"""Types without anything inside."""
+
+
 def refs(value: Any) -> Iterable[Ref]:
     """Every :class:`Ref` in a tree of properties."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Mapping):
+    found: list[Ref] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Ref]) -> None:
+    # Asked of every property of every resource at each look: exact types first, they are quick.
+    kind = type(value)
+    if kind in LEAVES:
+        return
+    if kind is Ref:
+        found.append(value)
+    elif kind is dict or isinstance(value, Mapping):
         for item in value.values():
-            yield from refs(item)
+            _collect(item, found)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from refs(item)
+            _collect(item, found)
 
 
 def resolve(value: Any, attributes: Mapping[tuple[str, str], str]) -> Any:
@@ -290,9 +316,12 @@ def resolve(value: Any, attributes: Mapping[tuple[str, str], str]) -> Any:
 
     A reference that ``attributes`` lacks becomes :data:`UNKNOWN`.
     """
-    if isinstance(value, Ref):
+    kind = type(value)
+    if kind in LEAVES:
+        return value
+    if kind is Ref:
         return attributes.get((value.logical_id, value.attribute), UNKNOWN)
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {key: resolve(item, attributes) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [resolve(item, attributes) for item in value]

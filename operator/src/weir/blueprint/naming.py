@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 CLUSTER_ID = re.compile(r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?$")
 """A cluster's id: short, since it stands whole in every name."""
@@ -52,6 +53,7 @@ CreateSchedule: 64; Step Functions CreateStateMachine: 80; Glue: 255; CloudWatch
 CreateTable: 255; S3 bucket naming rules: 63). KMS alias: 256 with ``alias/``."""
 
 
+@lru_cache(maxsize=1024)
 def physical(kind: str, cluster: str, *parts: str, role: str, salt: str = "") -> str:
     """The physical name of one thing.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from weir.kube.client import Object
 from weir.kube.keys import Key
 from weir.kube.references import ReferenceIndex, references
+
+T = TypeVar("T")
 
 GONE_REMEMBERED = 10_000
 """Objects of which it is remembered that they are gone."""
@@ -20,6 +22,10 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
+        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._specs = 0
+        self._memos: dict[str, tuple[int, Any]] = {}
+        self._of_spec: dict[Key, tuple[str, int, Any]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._index = ReferenceIndex()
         self._lock = threading.RLock()
@@ -41,6 +47,9 @@ class Store:
             if obj["metadata"]["uid"] in self._gone:
                 return before
             self._objects[key] = obj
+            self._kinds.setdefault(key.kind, {})[key] = obj
+            if before is None or _spec_version(before) != _spec_version(obj):
+                self._specs += 1
             self._index.put(key, references(obj))
             return before
 
@@ -54,6 +63,9 @@ class Store:
             here = self._objects.get(key)
             if here is not None and here["metadata"]["uid"] == obj["metadata"]["uid"]:
                 del self._objects[key]
+                del self._kinds[key.kind][key]
+                self._of_spec.pop(key, None)
+                self._specs += 1
                 self._index.remove(key)
 
     def get(self, key: Key) -> Object | None:
@@ -64,7 +76,48 @@ class Store:
     def of_kind(self, kind: str) -> list[Object]:
         """All objects of a kind."""
         with self._lock:
-            return [obj for key, obj in self._objects.items() if key.kind == kind]
+            return list(self._kinds.get(kind, {}).values())
+
+    def many(self, keys: Iterable[Key]) -> list[Object]:
+        """Those of these objects that are here, in the same order."""
+        with self._lock:
+            return [obj for key in keys if (obj := self._objects.get(key)) is not None]
+
+    def memo(self, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` comes to, computed anew when any object's spec has changed.
+
+        Parameters
+        ----------
+        name
+            What it is, and of what; it must depend on nothing but specs and metadata.
+        """
+        with self._lock:
+            version = self._specs
+            known = self._memos.get(name)
+        if known is not None and known[0] == version:
+            found: T = known[1]
+            return found
+        found = compute()
+        with self._lock:
+            self._memos[name] = (version, found)
+        return found
+
+    def of_spec(self, obj: Object, compute: Callable[[Object], T]) -> T:
+        """What ``compute`` makes of an object's spec, kept until the spec changes.
+
+        One thing an object: whoever asks uses the same ``compute``.
+        """
+        key, version = Key.of(obj), _spec_version(obj)
+        with self._lock:
+            known = self._of_spec.get(key)
+        if known is not None and known[:2] == version:
+            found: T = known[2]
+            return found
+        found = compute(obj)
+        with self._lock:
+            if key in self._objects:
+                self._of_spec[key] = (*version, found)
+        return found
 
     def dependents(self, key: Key) -> list[Key]:
         """Keys of the objects that refer to ``key``, in order."""
@@ -80,6 +133,12 @@ class Store:
         """Every key."""
         with self._lock:
             return sorted(self._objects)
+
+
+def _spec_version(obj: Mapping[str, Any]) -> tuple[str, int]:
+    """What changes with an object's spec, and when its deletion is asked for."""
+    meta = obj["metadata"]
+    return meta["uid"], int(meta.get("generation") or 0)
 
 
 def version_of(obj: Mapping[str, Any]) -> int:

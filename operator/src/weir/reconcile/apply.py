@@ -27,7 +27,7 @@ from weir.reconcile.plan import (
     shown,
     unresolved,
 )
-from weir.resource import TAGS, Adapter, Deletion, Observed, Owner, Resource, Traits, resolve
+from weir.resource import TAGS, Adapter, Deletion, Observed, Owner, Resource, Traits
 
 READY = "Ready"
 SETTLING = "Settling"
@@ -509,7 +509,7 @@ class Applier:
         """What to do about each of a wave, after a deep look at those that need one."""
 
         def judged(one: Resource, sight: Sight | None) -> _Step:
-            resolved = replace(one, properties=resolve(one.properties, attributes))
+            resolved = one.resolved(attributes)
             entry = known.get(one.key)
             mark = entry.mark if entry is not None else ""
             return self._judge(owner, resolved, sight, mark, tags, adopt)

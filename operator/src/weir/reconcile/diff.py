@@ -7,7 +7,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from weir.resource import TAG_HASH, TAGS, UNKNOWN, Change, Observed, Resource, Traits, Unknown
+from weir.resource import (
+    LEAVES,
+    TAG_HASH,
+    TAGS,
+    UNKNOWN,
+    Change,
+    Observed,
+    Resource,
+    Traits,
+    Unknown,
+)
 
 HIDDEN = "(write-only)"
 """Stands for a value that AWS does not give back, so that it is in no plan and no log."""
@@ -15,6 +25,8 @@ HIDDEN = "(write-only)"
 
 def contains_unknown(value: Any) -> bool:
     """Whether a tree of properties has a value that is known after apply only."""
+    if type(value) in LEAVES:
+        return False
     if isinstance(value, Unknown):
         return True
     if isinstance(value, Mapping):
@@ -39,6 +51,17 @@ def write_only_hash(resource: Resource, traits: Traits) -> str | None:
     return hashlib.sha256(_canonical(hidden).encode()).hexdigest()[:32]
 
 
+def canonical_form(resource: Resource, traits: Traits) -> Mapping[str, Any]:
+    """The wanted properties in the form in which they are observed; worked out once a resource."""
+    known = resource.__dict__.get("_form")
+    if known is None or known[0] is not traits:
+        known = (traits, traits.canonical(resource.properties))
+        # Beside the fields of the frozen class, as its cached properties are.
+        resource.__dict__["_form"] = known
+    form: Mapping[str, Any] = known[1]
+    return form
+
+
 def mark_of(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> str:
     """Twelve hexadecimal digits that stand for the wanted state of a resource.
 
@@ -49,7 +72,7 @@ def mark_of(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> str:
     tags
         All that it should carry.
     """
-    wanted = [dict(traits.canonical(resource.properties)), dict(tags)]
+    wanted = [dict(canonical_form(resource, traits)), dict(tags)]
     return hashlib.blake2b(_canonical(wanted).encode(), digest_size=6).hexdigest()
 
 
@@ -60,7 +83,7 @@ def hides(resource: Resource, observed: Observed, traits: Traits) -> bool:
         return False
     if resource.tagged and TAGS in unseen:
         return True
-    return any(name in unseen for name in traits.canonical(resource.properties))
+    return any(name in unseen for name in canonical_form(resource, traits))
 
 
 def wanted_tags(resource: Resource, traits: Traits, tags: Mapping[str, str]) -> dict[str, str]:
@@ -97,7 +120,7 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
         everything.
     """
     found: list[Change] = []
-    for name, value in traits.canonical(resource.properties).items():
+    for name, value in canonical_form(resource, traits).items():
         if name in traits.write_only or name in observed.unseen:
             continue
         unordered = {
@@ -118,6 +141,8 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
 def _compare(
     path: tuple[str, ...], wanted: Any, seen: Any, unordered: set[tuple[str, ...]]
 ) -> Iterator[Change]:
+    if type(wanted) is str and wanted == seen:
+        return
     if isinstance(wanted, Mapping) and isinstance(seen, Mapping):
         for name in sorted({*wanted, *seen}, key=str):
             yield from _compare((*path, str(name)), wanted.get(name), seen.get(name), unordered)
@@ -128,6 +153,8 @@ def _compare(
 
 
 def _equal(one: Any, other: Any, loose: bool) -> bool:
+    if type(one) is str or one is None:
+        return bool(one == other)
     if isinstance(one, Unknown) or isinstance(other, Unknown):
         return False
     if isinstance(one, bool) or isinstance(other, bool):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weir.resource import Resource, refs
+from weir.resource import Resource
 
 
 class GraphError(ValueError):
@@ -13,7 +13,7 @@ class GraphError(ValueError):
 
 def dependencies(resource: Resource) -> frozenset[str]:
     """Logical ids that must exist before ``resource``: those it states and those it refers to."""
-    return frozenset(resource.depends_on) | {ref.logical_id for ref in refs(resource.properties)}
+    return frozenset((*resource.depends_on, *(ref.logical_id for ref in resource.refs)))
 
 
 def waves(resources: Sequence[Resource]) -> list[list[Resource]]:

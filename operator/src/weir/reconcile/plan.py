@@ -24,8 +24,6 @@ from weir.resource import (
     Owner,
     Resource,
     Traits,
-    refs,
-    resolve,
 )
 
 PhysicalKey = tuple[str, str]
@@ -284,7 +282,7 @@ def make_plan(
     actions: list[Action] = []
     for wave in waves(resources):
         for resource in wave:
-            known = replace(resource, properties=resolve(resource.properties, attributes))
+            known = resource.resolved(attributes)
             seen = observed.get(resource.key)
             action = decide(
                 owner, known, seen, traits[resource.kind], tags, may_take(adopt, resource)
@@ -309,7 +307,7 @@ def unresolved(resource: Resource, attributes: Collection[tuple[str, str]]) -> l
     return sorted(
         {
             f"{ref.logical_id}.{ref.attribute}"
-            for ref in refs(resource.properties)
+            for ref in resource.refs
             if (ref.logical_id, ref.attribute) not in attributes
         }
     )

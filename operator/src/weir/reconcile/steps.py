@@ -47,7 +47,8 @@ def owner_of(cluster: str, obj: Object) -> Owner:
 
 def view_of(services: Services) -> View:
     """The objects of the cluster, as the watches have them."""
-    return View(services.store.get, services.store.of_kind)
+    store = services.store
+    return View(store.get, store.of_kind, store.memo, store.of_spec)
 
 
 def paused(look: Look) -> Result | None:

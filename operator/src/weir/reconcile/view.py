@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -60,10 +60,16 @@ class View:
         An object by key, or None.
     of_kind
         All objects of a kind.
+    memo
+        Keeps what was computed from all objects' specs, by name.
+    of_spec
+        Keeps what was computed from one object's spec.
     """
 
     get: Callable[[Key], Object | None]
     of_kind: Callable[[str], Iterable[Object]]
+    memo: Callable[[str, Callable[[], Any]], Any] = lambda _name, compute: compute()
+    of_spec: Callable[[Object, Callable[[Object], Any]], Any] = lambda obj, compute: compute(obj)
 
     def platform(self, name: str) -> tuple[Platform, Object] | None:
         """A Platform and its object, or None."""
@@ -89,13 +95,18 @@ class View:
 
     def users(self, platform: str) -> list[Object]:
         """DataSources and Pipelines that use a Platform, the oldest first."""
-        found = [
-            obj
-            for kind in ("DataSource", "Pipeline")
-            for obj in self.of_kind(kind)
-            if obj["spec"].get("platform", "default") == platform
-        ]
-        return sorted(found, key=age)
+
+        def keys() -> list[Key]:
+            found = [
+                obj
+                for kind in ("DataSource", "Pipeline")
+                for obj in self.of_kind(kind)
+                if obj["spec"].get("platform", "default") == platform
+            ]
+            return [Key.of(obj) for obj in sorted(found, key=age)]
+
+        ordered = self.memo(f"users of {platform}", keys)
+        return [obj for key in ordered if (obj := self.get(key)) is not None]
 
 
 @dataclass(frozen=True)
