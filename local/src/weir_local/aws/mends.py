@@ -61,6 +61,13 @@ MENDS: tuple[Mend, ...] = (
         "Lambda API: ListFunctions; IAM API: ListRoles; Resource Groups Tagging API: GetResources",
     ),
     Mend(
+        "chains",
+        "Transitive session tags and the source identity stay through a chain of roles, each of "
+        "which must let them pass; a chained session lives for an hour at most",
+        "IAM User Guide: Pass session tags in AWS STS; Monitor and control actions taken with "
+        "assumed roles",
+    ),
+    Mend(
         "passrole",
         "Handing a role to a service needs iam:PassRole, and the role must trust the service",
         "IAM User Guide: Grant a user permissions to pass a role to an AWS service",

@@ -20,6 +20,7 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from weir import __version__
 from weir.aws.errors import Invalid, Throttled, WriteRefused, outcome_of
 from weir.aws.limits import LIMITS
+from weir.aws.reach import SILENT, Reach
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -38,15 +39,25 @@ READS = (
 
 @dataclass(frozen=True)
 class Assume:
-    """One role of a chain; ``external_id`` is what its trust policy asks for, if it does.
+    """One role of a chain.
 
-    ``tags`` are session tags, as pairs of key and value.
+    Parameters
+    ----------
+    external_id
+        What its trust policy asks for, if it does.
+    session_name
+        What CloudTrail calls the session.
+    tags
+        Session tags, as pairs of key and value. They stay for the roles that come after it.
+    source_identity
+        Who is behind it all; it stays too. Empty for none.
     """
 
     role_arn: str
     external_id: str = ""
     session_name: str = "weir"
     tags: tuple[tuple[str, str], ...] = ()
+    source_identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,7 @@ class AwsSession:
     ) -> None:
         self.target = target
         self.dry_run = dry_run
+        self.reach = Reach()
         self._fence = fence
         self._observer = observer
         self._lock = threading.Lock()
@@ -259,6 +271,10 @@ class AwsSession:
             extra["ExternalId"] = role.external_id
         if role.tags:
             extra["Tags"] = [{"Key": key, "Value": value} for key, value in role.tags]
+            if role is not self.target.roles[-1]:
+                extra["TransitiveTagKeys"] = [key for key, _ in role.tags]
+        if role.source_identity:
+            extra["SourceIdentity"] = role.source_identity
         fetcher = AssumeRoleCredentialFetcher(
             partial(
                 core.create_client,
@@ -281,6 +297,9 @@ class AwsSession:
         events = client.meta.events
         if self.dry_run:
             events.register("before-parameter-build.*.*", partial(_refuse_writes, service))
+        events.register("before-call.*.*", partial(self._enter, service))
+        events.register("after-call.*.*", lambda **_: self.reach.heard(service))
+        events.register("after-call-error.*.*", partial(self._missed, service))
         if self._fence is not None:
             # After botocore's rate limiter, which may hold a try back in "before-send": handlers of
             # a longer name are called before those of a shorter one.
@@ -293,6 +312,16 @@ class AwsSession:
             events.register_last("before-send", self._let_go)
             events.register("after-call.*.*", partial(self._answered, service))
             events.register("after-call-error.*.*", partial(self._failed, service))
+
+    def _enter(self, service: str, *, context: dict[str, Any], **_: Any) -> None:
+        self.reach.enter(service)
+        context["weir_entered"] = self.reach.now()
+
+    def _missed(
+        self, service: str, *, exception: Exception, context: dict[str, Any], **_: Any
+    ) -> None:
+        if isinstance(exception, SILENT):
+            self.reach.silent(service, float(context.get("weir_entered", 0.0)))
 
     def _answered(
         self, service: str, *, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any

@@ -22,6 +22,12 @@ from weir.resource import Adapter
 MakeAdapters = Callable[[AwsSession], Mapping[str, Adapter]]
 Fence = Callable[[], None]
 """Raises where a write may not start any more."""
+TAG_PLATFORM = "weir.dev/platform"
+"""The session tag that says for which Platform a role was assumed."""
+
+SESSION_NAME = 64
+"""Characters of a role session's name at most (STS API, "AssumeRole")."""
+
 Expected = Callable[[str], Iterable[Recorded]]
 """Platform name -> every AWS resource that its objects are known to have."""
 
@@ -47,16 +53,33 @@ def drift_seconds(platform_interval: str | None, bound: float) -> float:
 def target_of(platform: Platform) -> Target:
     """Where a Platform's session leads."""
     spec = platform.spec
-    roles: tuple[Assume, ...] = ()
-    if spec.assume_role is not None:
-        role = spec.assume_role
-        tags = tuple(sorted(role.session_tags.items()))
-        roles = (Assume(role.role_arn, role.external_id or "", tags=tags),)
     return Target(
         region=spec.region,
         account_id=spec.account_id,
-        roles=roles,
+        roles=_roles(platform),
         endpoint_url=spec.endpoint_url or "",
+    )
+
+
+def _roles(platform: Platform) -> tuple[Assume, ...]:
+    """The chain that leads there. What is passed to its first role stays for all others."""
+    role = platform.spec.assume_role
+    if role is None:
+        return ()
+    tags = dict(role.session_tags)
+    if role.platform_tag:
+        tags[TAG_PLATFORM] = platform.name
+    name = f"weir-{platform.name}"[:SESSION_NAME]
+    first, *others = (*role.via, role)
+    return (
+        Assume(
+            first.role_arn,
+            first.external_id or "",
+            name,
+            tuple(sorted(tags.items())),
+            role.source_identity or "",
+        ),
+        *(Assume(one.role_arn, one.external_id or "", name) for one in others),
     )
 
 

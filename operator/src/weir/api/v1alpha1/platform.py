@@ -27,19 +27,47 @@ from weir.api.v1alpha1.common import (
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
+ExternalId = Annotated[str, StringConstraints(min_length=2, max_length=1224)]
+
+
+class RoleOnTheWay(Model):
+    """A role that is assumed only to assume the next one."""
+
+    role_arn: Arn = Field(description="Role to assume.")
+    external_id: ExternalId | None = Field(
+        None, description="External id that the role's trust policy asks for."
+    )
+
+
 class AssumeRole(Model):
     """The role through which the operator acts in the account."""
 
     role_arn: Arn = Field(description="Role to assume.")
-    external_id: Annotated[str, StringConstraints(min_length=2, max_length=1224)] | None = Field(
+    external_id: ExternalId | None = Field(
         None, description="External id that the role's trust policy asks for."
+    )
+    via: Annotated[list[RoleOnTheWay], Field(max_length=4)] = Field(
+        default_factory=list,
+        description="Roles to assume before it, in this order: each trusts the one before, the "
+        "first trusts the operator's.",
     )
     session_tags: Annotated[
         dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=20)
     ] = Field(
         default_factory=dict,
-        description="Session tags to pass, which the role's trust policy must let pass "
+        description="Session tags to pass, which the trust policy of each role must let pass "
         "(sts:TagSession).",
+    )
+    platform_tag: bool = Field(
+        False, description="Pass the session tag weir.dev/platform too: this Platform's name."
+    )
+    source_identity: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{2,64}$", max_length=64)]
+        | None
+    ) = Field(
+        None,
+        description="Source identity for CloudTrail, which the trust policy of each role must let "
+        "pass (sts:SetSourceIdentity).",
     )
 
 
