@@ -30,6 +30,7 @@ from weir.reconcile.deadletters import dead_letters
 from weir.reconcile.drift import SLACK, DriftRounds
 from weir.reconcile.engine import Reconciler
 from weir.reconcile.feed import FeedWatcher, make_books
+from weir.reconcile.forecast import Forecast
 from weir.reconcile.holdings import HeldEvents, HeldKube, Holdings
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.oversight import Oversight
@@ -111,6 +112,7 @@ class Operator:
             ),
             now=lambda: datetime.now(UTC),
             saved=lambda obj: self._controller.saved(obj),
+            forecast=Forecast(),
         )
         reconciler = Reconciler(self._services)
         self._workers = Workers(
@@ -140,7 +142,9 @@ class Operator:
                 "workers": self._workers_fault,
                 "watches": self._oversight.fault,
                 "election": lambda: (
-                    "" if self._elector.alive or not self._watching.is_set() else "dead"
+                    ""
+                    if (self._elector.alive and self._turns.alive) or not self._watching.is_set()
+                    else "dead"
                 ),
                 "drift rounds": lambda: (
                     "" if self._drift.alive or not self._watching.is_set() else "dead"
@@ -183,6 +187,7 @@ class Operator:
         if not self._await_definitions() or not self._prime():
             self._health.stop()
             return 0
+        self._turns.start()
         self._elector.start()
         self._workers.start()
         self._feed.start()
@@ -309,7 +314,7 @@ class Operator:
         if unheld:
             names = ", ".join(name or "objects without a Platform" for name in unheld)
             return f"nobody holds the lease of {names} yet"
-        left = self._workers.first_pass_left
+        left = self._turns.left
         if left:
             return f"{left} objects have not been looked at yet"
         self._passed = not self._elector.opening

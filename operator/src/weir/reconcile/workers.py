@@ -120,6 +120,11 @@ class Workers:
         with self._changed:
             return len(self._first)
 
+    def awaits(self, key: Key) -> bool:
+        """Whether a key is of the first pass and has not been looked at yet."""
+        with self._changed:
+            return key in self._first
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
         with self._changed:
