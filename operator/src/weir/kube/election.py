@@ -252,6 +252,11 @@ class Elector:
         self._nudged.set()
 
     @property
+    def switching(self) -> bool:
+        """Whether a lease was gained or lost whose work has not been switched yet."""
+        return not self._shifts.empty()
+
+    @property
     def held(self) -> list[str]:
         """Platforms that are held."""
         return sorted(self._tenures)
@@ -334,7 +339,7 @@ class Elector:
         while not self._stopping.is_set():
             started = self._clock()
             try:
-                self._round()
+                self.step()
             except KubeError as error:
                 self.trouble = f"the Leases can't be read or written: {error}"
                 log.warning("election", error=str(error))
@@ -355,8 +360,14 @@ class Elector:
         ends = [one.at + one.lease.duration for one in self._sights.values()]
         return min((end for end in ends if end > now), default=now + self._period) + 0.01
 
-    def _round(self) -> None:
-        """Look, renew, give up, take."""
+    def step(self) -> None:
+        """Renew, look, give up, take: what is done every retry period.
+
+        Raises
+        ------
+        KubeError
+            The API server does not answer, or refuses.
+        """
         self._renew()
         self._release_idle()
         if self._stopping.is_set():
@@ -495,19 +506,25 @@ class Elector:
             self._lose(tenure, "another replica holds it" if found else "its Lease was deleted")
 
     def _watch(self) -> None:
-        """Notice without the API server's help that a deadline is over."""
         while not self._stopping.wait(self._period / 4):
-            for tenure in list(self._tenures.values()):
-                if self._age(tenure) >= self._terms.renew_deadline:
-                    self._lose(tenure, "it could not be renewed in time")
-            for tenure in list(self._ending):
-                if not self._work().busy(tenure.platform):
-                    self._ending.remove(tenure)
-                elif self._age(tenure) >= self._terms.duration:
-                    self._exit(
-                        f"the lease of Platform {tenure.platform or '(none)'} is lost, and work for "
-                        "it has not ended"
-                    )
+            try:
+                self.check_deadlines()
+            except Exception:
+                log.exception("fault")
+
+    def check_deadlines(self) -> None:
+        """Notice without the API server's help that a lease is lost, and that work goes on."""
+        for tenure in list(self._tenures.values()):
+            if self._age(tenure) >= self._terms.renew_deadline:
+                self._lose(tenure, "it could not be renewed in time")
+        for tenure in list(self._ending):
+            if not self._work().busy(tenure.platform):
+                self._ending.remove(tenure)
+            elif self._age(tenure) >= self._terms.duration:
+                self._exit(
+                    f"the lease of Platform {tenure.platform or '(none)'} is lost, and work for it "
+                    "has not ended"
+                )
 
     def _lose(self, tenure: _Tenure, why: str) -> None:
         with self._lock:
@@ -616,12 +633,20 @@ class Elector:
     # Switching work on and off, beside the renewals
 
     def _shift(self) -> None:
-        while (shift := self._shifts.get()) is not None:
-            tenure, gained = shift
-            try:
-                self._switch(tenure, gained)
-            except Exception:
-                log.exception("fault", platform=tenure.platform)
+        while self.switch():
+            pass
+
+    def switch(self) -> bool:
+        """Wait for a lease that was gained or lost, and switch its work. Returns False at the end."""
+        shift = self._shifts.get()
+        if shift is None:
+            return False
+        tenure, gained = shift
+        try:
+            self._switch(tenure, gained)
+        except Exception:
+            log.exception("fault", platform=tenure.platform)
+        return True
 
     def _switch(self, tenure: _Tenure, gained: bool) -> None:
         platform = tenure.platform
