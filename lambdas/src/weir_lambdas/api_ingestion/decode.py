@@ -45,7 +45,24 @@ _VALUE = msgspec.json.Decoder()
 _REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 Row = dict[str, Any]
-Chunk = tuple[list[bytes], list[Row]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some records: parsed, and the JSON text of each (bytes, or what msgspec cut out)."""
+
+    rows: list[Row]
+    raws: Sequence[Any]
+
+    @property
+    def block(self) -> bytes:
+        """All as lines that end in a line feed."""
+        return b"\n".join(self.raws) + b"\n"
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each as a line that ends in a line feed."""
+        return [b"%b\n" % raw for raw in self.raws]
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Records:
     count
         Number of records.
     chunks
-        Gives them, in order: lines, and the same parsed.
+        Gives them, in order.
     lookup
         The value at a path of the answer itself, for the paginator; None where there is none.
     """
@@ -170,13 +187,13 @@ def _chunk(raws: Sequence[Any], exact: bool) -> Chunk:
             rows = list(map(_VALUE.decode, raws))
         except _REFUSALS:  # what msgspec does not take: lone surrogates, numbers beyond a double
             rows = [parse(bytes(raw)) for raw in raws]
-    if all(type(row) is dict for row in rows):
-        return [b"%b\n" % raw for raw in raws], rows
-    lines = [
-        b"%b\n" % raw if isinstance(row, dict) else b'{"value":%b}\n' % raw
+    if set(map(type, rows)) == {dict}:
+        return Chunk(rows, raws)
+    raws = [
+        raw if isinstance(row, dict) else b'{"value":%b}' % raw
         for raw, row in zip(raws, rows, strict=True)
     ]
-    return lines, [row if isinstance(row, dict) else {"value": row} for row in rows]
+    return Chunk([row if isinstance(row, dict) else {"value": row} for row in rows], raws)
 
 
 def _utf8(body: bytes) -> bytes:
@@ -311,7 +328,7 @@ def _of_value(value: Any, path: JsonPath | None) -> Records:
     def chunks() -> Iterator[Chunk]:
         for start in range(0, len(rows), CHUNK_ROWS):
             some = rows[start : start + CHUNK_ROWS]
-            yield [dump_line(row) for row in some], some
+            yield Chunk(some, [dump_line(row)[:-1] for row in some])
 
     return Records(len(rows), chunks, lambda place: _lookup(value, place))
 

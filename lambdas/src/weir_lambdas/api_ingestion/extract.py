@@ -169,11 +169,15 @@ class Extraction:
         """A page as batches: one at least, so that its place is known."""
         empty = True
         try:
-            for lines, rows in records.chunks():
+            for chunk in records.chunks():
+                empty = False
+                if not context.include and self._api.incremental is None:
+                    yield self._batch([chunk.block], chunk.rows, ahead, context.window)
+                    continue
+                lines, rows = chunk.lines, chunk.rows
                 if context.include:
                     lines, rows = _with_fields(lines, rows, context.include)
                 lines, rows = self._boundary.filter(lines, rows)
-                empty = False
                 yield self._batch(lines, rows, ahead, context.window)
         except WeirError as error:
             error.spoils = True  # Half a page was given: there is no place in the middle of it.
@@ -193,11 +197,12 @@ class Extraction:
             saved = {**ahead, "done": self._done}
             if spec:
                 saved["boundary"] = self._boundary.save()
-            return Batch(lines, rows, json.loads(self._concealed(json.dumps(saved))))
+            place = json.loads(self._concealed(json.dumps(saved)))
+            return Batch(lines, rows, place, count=len(rows))
         cursor = self._boundary.high
         if spec and spec.step_seconds is not None and window.end is not None:
             cursor = window.end
-        return Batch(lines, rows, None, cursor, self._boundary.state())
+        return Batch(lines, rows, None, cursor, self._boundary.state(), count=len(rows))
 
     def _count(self) -> None:
         if self._done >= self._api.limits.max_pages:
@@ -253,8 +258,8 @@ class Extraction:
         for got in chain.pages(lambda: False):
             page = chain.place(got.position)
             number = -1
-            for _, rows in got.records.chunks():
-                for row in rows:
+            for chunk in got.records.chunks():
+                for row in chunk.rows:
                     number += 1
                     if resumed is not None and number < resumed["row"]:
                         continue

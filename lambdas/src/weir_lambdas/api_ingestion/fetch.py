@@ -190,8 +190,8 @@ class Chain:
         self._guard.enter(name, answer.url)
         got, page = self._read(position, answer)
         if self._guard.needed(got.next is not None):
-            for lines, _ in got.records.chunks():
-                self._guard.see(hash(tuple(lines)), got.records.count, answer.url)
+            for chunk in got.records.chunks():
+                self._guard.see(hash(chunk.block), got.records.count, answer.url)
                 break
         got = replace(got, stop=stop())
         self._first_rows = self._first_rows or got.records.count

@@ -21,9 +21,12 @@ class Batch:
     Parameters
     ----------
     lines
-        The records as they are stored: each one line of compact JSON with a line feed.
+        The records as they are stored: each one line of compact JSON with a line feed. An item may
+        be several such lines, where ``count`` says how many records there are in all.
     rows
-        The same records parsed, for type inference; as many as there are lines.
+        The same records parsed, for type inference.
+    count
+        Number of records; None: each item of ``lines`` is one.
     position
         Where to go on after these records; None where they are the last.
     cursor
@@ -47,6 +50,7 @@ class Batch:
     files: tuple[LandedFile, ...] = ()
     parts: tuple[Part, ...] = ()
     inference: Inference | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True)

@@ -101,16 +101,17 @@ class Column:
         if kind in ("integer", "number", "exact"):
             self.measure(value)
 
-    def see_many(self, values: Sequence[Any]) -> None:
-        """Take values into account: all at once where they are of one Python type."""
-        kinds = set(map(type, values))
-        kinds.discard(type(None))
+    def see_many(self, values: Sequence[Any], types: set[type]) -> None:
+        """Take values of these Python types into account: all at once where there is one type."""
+        kinds = types - {type(None)}
         if len(kinds) != 1:
             for value in values:
                 self.see(value)
             return
-        kind = kinds.pop()
-        known = values if None not in values else [one for one in values if one is not None]
+        kind = next(iter(kinds))
+        if kind is str and "string" in self.kinds:
+            return  # A text that is nothing else has settled the column: the rest need no look.
+        known = values if len(types) == 1 else [one for one in values if one is not None]
         if kind is str:
             self._see_texts(known)
         elif kind is int and min(known) in INT64 and max(known) in INT64:
@@ -125,9 +126,6 @@ class Column:
                 self.see(value)
 
     def _see_texts(self, values: Sequence[str]) -> None:
-        # One text that is nothing else settles the column: the rest need no look.
-        if "string" in self.kinds:
-            return
         same = TEXTS.get(next(iter(self.kinds))) if len(self.kinds) == 1 else None
         if same and all(map(same[0].fullmatch, values)) and _all_valid(same[1], values):
             return
@@ -209,10 +207,6 @@ def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any
         return None
 
 
-def _json_types(values: Sequence[Any]) -> set[str]:
-    return {SHAPES[kind] for kind in set(map(type, values))}
-
-
 def column_name(key: str, taken: Iterable[str]) -> str:
     """A key as a column's name: letters, digits and ``_``, unlike any taken name in any case."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", key)[:120] or "_"
@@ -257,14 +251,16 @@ class Inference:
                 self.see(row)
             return
         for key, values in zip(keys, columns, strict=True):
-            self._shape.setdefault(key, set()).update(_json_types(values))
+            types = set(map(type, values))
+            self._shape.setdefault(key, set()).update(SHAPES[kind] for kind in types)
             if self._open:
                 self._admit(key)
             if self._open and key in self._names:
-                self._columns[self._names[key]].see_many(values)
+                self._columns[self._names[key]].see_many(values, types)
         if not self._open:
             for name, path in self._paths.items():
-                self._columns[name].see_many([value_at(row, path) for row in some])
+                at = [value_at(row, path) for row in some]
+                self._columns[name].see_many(at, set(map(type, at)))
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take one row into account."""

@@ -169,7 +169,7 @@ class Lander:
         ) as writer:
             try:
                 for batch in self._source.batches(start):
-                    writer.write(batch.lines)
+                    writer.write(batch.lines, batch.count)
                     inference.see_all(batch.rows)
                     if batch.inference is not None:
                         inference.merge(batch.inference)

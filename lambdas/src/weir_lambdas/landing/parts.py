@@ -76,8 +76,8 @@ class PartWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parts")
         self._waiting: deque[Future[None]] = deque()
         self._part = _Part()
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        self._blocks: list[bytes] = []
+        self._rows = self._bytes = 0
 
     def __enter__(self) -> PartWriter:
         return self
@@ -90,23 +90,36 @@ class PartWriter:
     ) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: Sequence[bytes], count: int | None = None) -> None:
         """Add records, each a line that ends in a line feed.
+
+        Parameters
+        ----------
+        count
+            Number of records, where an item of ``lines`` is several of them.
 
         Raises
         ------
         Exception
             What ``put`` raised for an earlier part.
         """
+        block = b"".join(lines)
+        if count is not None or len(block) < 4 * BLOCK_BYTES:
+            self._add(block, len(lines) if count is None else count)
+            return
         for line in lines:
-            self._lines.append(line)
-            self._bytes += len(line)
-            if self._bytes >= BLOCK_BYTES:
-                self._hand_over()
+            self._add(line, 1)
+
+    def _add(self, block: bytes, rows: int) -> None:
+        self._blocks.append(block)
+        self._rows += rows
+        self._bytes += len(block)
+        if self._bytes >= BLOCK_BYTES:
+            self._hand_over()
 
     def finish(self) -> tuple[Part, ...]:
         """Write what is left and return every part."""
-        if self._lines:
+        if self._rows:
             self._hand_over()
         while self._waiting:
             self._waiting.popleft().result()
@@ -115,8 +128,8 @@ class PartWriter:
         return tuple(self.parts)
 
     def _hand_over(self) -> None:
-        block, rows = b"".join(self._lines), len(self._lines)
-        self._lines, self._bytes = [], 0
+        block, rows = b"".join(self._blocks), self._rows
+        self._blocks, self._rows, self._bytes = [], 0, 0
         while len(self._waiting) >= MAX_WAITING or (self._waiting and self._waiting[0].done()):
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(self._compress, block, rows))
