@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from crashing.world import Masked, Records, Verdict, WorldAws, judge, masked, si
 from weir_local.proxy import Rule
 
 DELETE = "delete"
+REST_SECONDS = 0.5
+"""How long AWS itself may still be at work (a function that is updated)."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Lives:
             for operation in ("create", *sample.stages(), DELETE):
                 answer = life.do(operation)
                 calls = numbered(self.workers.seen)
-                entries = life.mask(str(answer["entries"]))
+                entries = life.mask(_listed(answer["entries"]))
                 found.append(Step(kind, operation, calls, life.changed(), entries))
             life.end()
             self._steps[kind] = found
@@ -122,8 +125,8 @@ class Lives:
             killed = answer is None
             if answer is None:
                 answer = life.do(step.operation, uid=uid)
-            verdict = judge(step.world, life.changed())
-            entries = life.mask(str(answer["entries"]))
+            verdict = life.judged(step)
+            entries = life.mask(_listed(answer["entries"]))
             if entries != step.entries:
                 verdict.differences.append(f"status should be {step.entries}, is {entries}")
             outcomes.append(Outcome(step, verdict, killed, list(answer["met"])))
@@ -154,6 +157,11 @@ class Lives:
                         point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
                         tally.verdicts.append((point, outcome.verdict))
         return tally
+
+
+def _listed(entries: list[dict[str, str]]) -> str:
+    """Entries as text, without the mark: a digest of names that are each life's own."""
+    return str([{name: text for name, text in one.items() if name != "mark"} for one in entries])
 
 
 class Life:
@@ -188,6 +196,15 @@ class Life:
         """What this life has made, masked."""
         now = since(self._before, self.lives.aws.world())
         return masked(now, {self.suffix: "SUFFIX"})
+
+    def judged(self, step: Step) -> Verdict:
+        """This life's world against the undisturbed one, once AWS has come to rest."""
+        end = time.monotonic() + REST_SECONDS
+        while True:
+            verdict = judge(step.world, self.changed())
+            if not verdict or time.monotonic() > end:
+                return verdict
+            time.sleep(0.05)
 
     def end(self) -> None:
         """Leave nothing behind for the next."""

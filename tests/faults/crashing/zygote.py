@@ -24,11 +24,7 @@ def quicken() -> None:
 
     from weir.aws import calls
 
-    standard.ExponentialBackoff._DEFAULT_BACKOFF_CONFIG = {
-        "throttling_base_scale": 0.005,
-        "non_throttling_base_scale": 0.005,
-    }
-    standard.ExponentialBackoff._SERVICE_BACKOFF_CONFIG = {}
+    standard.ExponentialBackoff.delay_amount = lambda _self, _context: 0.002
     bucket.TokenBucket.__init__.__defaults__ = (500.0,)
     assert calls.wait_for.__kwdefaults__ is not None
     calls.wait_for.__kwdefaults__["first"] = 0.004

@@ -117,10 +117,35 @@ def function_role(function: str) -> str:
     return str((config or {}).get("Role", ""))
 
 
+def twin(mapping: dict[str, Any]) -> str | None:
+    """The UUID of a mapping of the same function and source, or None.
+
+    :param mapping: the request of a new one
+    """
+    from ministack.services import lambda_svc
+
+    function = str(mapping.get("FunctionName", "")).rpartition(":function:")[2]
+    for uuid, there in lambda_svc._esms.items():
+        if there.get("EventSourceArn") != mapping.get("EventSourceArn"):
+            continue
+        if str(there.get("FunctionArn", "")).rpartition(":function:")[2] == function:
+            return str(uuid)
+    return None
+
+
 def guard(request: Request) -> Reply | None:
-    """Refuse a mapping whose source the function's role may not read."""
+    """Refuse a mapping that is there already, or whose source the role may not read."""
     if request.method != "POST" or not request.path.rstrip("/").endswith("/event-source-mappings"):
         return None
+    uuid = twin(request.json)
+    if uuid is not None:
+        return json_error(
+            "ResourceConflictException",
+            f"An event source mapping with {request.json['EventSourceArn']} and function "
+            f"{request.json['FunctionName']} already exists. Please update or delete the existing "
+            f"mapping with UUID {uuid}",
+            409,
+        )
     role = function_role(str(request.json.get("FunctionName", "")))
     denied = poll_denial(request.json, role) if role else None
     if denied is None:

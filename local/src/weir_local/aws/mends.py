@@ -110,8 +110,9 @@ MENDS: tuple[Mend, ...] = (
     Mend(
         "functions",
         "Errors carry the exception's class; logs and pollers need the role; only the runtime's "
-        "packages are there",
-        "Lambda Developer Guide: Python function errors; Execution role",
+        "packages are there; a source is mapped to a function once",
+        "Lambda Developer Guide: Python function errors; Execution role; Lambda API: "
+        "CreateEventSourceMapping (ResourceConflictException)",
     ),
     Mend(
         "metrics",

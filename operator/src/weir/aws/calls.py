@@ -44,12 +44,18 @@ class Calls:
         AwsError
             It failed; the subclass says how.
         """
-        try:
-            method = getattr(self.session.client(self.service), xform_name(operation))
-            answer: Answer = method(**parameters)
-        except (ClientError, BotoCoreError) as error:
-            raise classify(error, service=self.service, resource=about) from error
-        return answer
+        return self._call(self.session.client(self.service), operation, about, parameters)
+
+    def once(self, operation: str, /, about: str = "", **parameters: Any) -> Answer:
+        """As a call, but tried once: for what has no token and would be made twice.
+
+        Raises
+        ------
+        AwsError
+            It failed. After a Transient it may have happened all the same: look before another.
+        """
+        client = self.session.client(self.service, once=True)
+        return self._call(client, operation, about, parameters)
 
     def find(self, operation: str, /, about: str = "", **parameters: Any) -> Answer | None:
         """As a call, but None where what it names does not exist."""
@@ -57,6 +63,13 @@ class Calls:
             return self(operation, about, **parameters)
         except NotFound:
             return None
+
+    def _call(self, client: Any, operation: str, about: str, parameters: dict[str, Any]) -> Answer:
+        try:
+            answer: Answer = getattr(client, xform_name(operation))(**parameters)
+        except (ClientError, BotoCoreError) as error:
+            raise classify(error, service=self.service, resource=about) from error
+        return answer
 
     def pages(
         self, operation: str, key: str, /, about: str = "", **parameters: Any

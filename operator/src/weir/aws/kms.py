@@ -94,28 +94,32 @@ class Key(ServiceAdapter):
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         wanted = resource.properties
-        key_id = self._unaliased(resource.name)
-        again = key_id is not None
-        if key_id is None:
+        made = self._unaliased(resource.name)
+        again = bool(made)
+        for spare in made[1:]:
+            self._retire(resource.name, spare)
+        if again:
+            key_id = made[0]
+        else:
             parameters: dict[str, Any] = {
                 "Description": wanted.get("Description", ""),
                 "Tags": tagging.pairs({**tags, TAG_ALIAS: resource.name}, "TagKey", "TagValue"),
             }
             if wanted.get("KeyPolicy"):
                 parameters["Policy"] = encode(wanted["KeyPolicy"])
-            key_id = self.calls("CreateKey", resource.name, **parameters)["KeyMetadata"]["KeyId"]
+            # CreateKey knows no token: a second try after a lost reply would make a second key.
+            created = self.calls.once("CreateKey", resource.name, **parameters)
+            key_id = created["KeyMetadata"]["KeyId"]
         try:
             self.calls("CreateAlias", resource.name, AliasName=resource.name, TargetKeyId=key_id)
         except Conflict as taken:
-            if not again:
-                # Nobody has used the key that was made a moment ago.
-                self.calls.find(
-                    "ScheduleKeyDeletion",
-                    resource.name,
-                    KeyId=key_id,
-                    PendingWindowInDays=DELETION_DAYS,
-                )
-            return self.taken_back(resource, tags, taken)
+            there = self.calls.find("DescribeKey", resource.name, KeyId=resource.name)
+            if there is None or there["KeyMetadata"]["KeyId"] != key_id:
+                if not again:
+                    # Nobody has used the key that was made a moment ago.
+                    self._retire(resource.name, key_id)
+                return self.taken_back(resource, tags, taken)
+            # An earlier try of the same call did it, and its reply was lost.
         if wanted.get("EnableKeyRotation"):
             self.calls("EnableKeyRotation", resource.name, KeyId=key_id)
         if again:
@@ -177,24 +181,25 @@ class Key(ServiceAdapter):
         key = described["KeyMetadata"]
         # The alias goes last: until then the key is found again after a crash.
         if key["KeyState"] != "PendingDeletion":
-            self.calls(
-                "ScheduleKeyDeletion",
-                observed.name,
-                KeyId=key["KeyId"],
-                PendingWindowInDays=DELETION_DAYS,
-            )
+            self._retire(observed.name, key["KeyId"])
         self.calls.find("DeleteAlias", observed.name, AliasName=observed.name)
 
-    def _unaliased(self, alias: str) -> str | None:
-        """A key made for this alias that never got it, as after a crash between the two calls."""
+    def _retire(self, about: str, key_id: str) -> None:
+        self.calls.find(
+            "ScheduleKeyDeletion", about, KeyId=key_id, PendingWindowInDays=DELETION_DAYS
+        )
+
+    def _unaliased(self, alias: str) -> list[str]:
+        """Keys made for this alias that never got it, as after a crash between the two calls."""
+        found = []
         for arn, tags in tagging.bulk(self.session, "kms:key", key=TAG_ALIAS, value=alias).items():
             if tags.get(TAG_ALIAS) != alias:
                 continue
             key_id = arn.rpartition("/")[2]
-            found = self.calls.find("DescribeKey", alias, KeyId=key_id)
-            if found is not None and found["KeyMetadata"]["KeyState"] == "Enabled":
-                return key_id
-        return None
+            key = self.calls.find("DescribeKey", alias, KeyId=key_id)
+            if key is not None and key["KeyMetadata"]["KeyState"] == "Enabled":
+                found.append(key_id)
+        return sorted(found)
 
 
 ADAPTERS = (Key,)

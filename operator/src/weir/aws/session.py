@@ -167,7 +167,7 @@ class AwsSession:
         self._fence = fence
         self._observer = observer
         self._lock = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, bool], Any] = {}
         self._current = _Current()
         self._account = ""
         self._config = Config(
@@ -205,23 +205,34 @@ class AwsSession:
         """The ARN of something in this account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{path}"
 
-    def client(self, service: str) -> Any:
-        """The shared client of a service, by botocore's name of it."""
-        found = self._clients.get(service)
+    def client(self, service: str, *, once: bool = False) -> Any:
+        """The shared client of a service.
+
+        Parameters
+        ----------
+        service
+            botocore's name of it.
+        once
+            A client that tries each call once: for what would be made twice if the reply to a
+            first try is lost.
+        """
+        key = (service, once)
+        found = self._clients.get(key)
         if found is None:
             # Making a client is not thread safe in boto3; using one is.
             with self._lock:
-                found = self._clients.get(service)
+                found = self._clients.get(key)
                 if found is None:
                     make: Any = self._boto.client
+                    single = Config(retries={"mode": "standard", "total_max_attempts": 1})
                     found = make(
                         service,
-                        config=self._config,
+                        config=self._config.merge(single) if once else self._config,
                         endpoint_url=self.target.endpoint_url or None,
                     )
                     LIMITS.attach(self._place(service), found)
                     self._listen(service, found)
-                    self._clients[service] = found
+                    self._clients[key] = found
         return found
 
     def verify_account(self) -> str:
