@@ -37,6 +37,10 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*")
 """A folder of a prefix. Prefixes stand in IAM policies, where ``*``, ``?`` and ``${`` are patterns;
 Spark and Athena take folders that begin with ``_`` or ``.`` for hidden, and Weir keeps its own
 there."""
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 within IPv6 (RFC 6052): judged as what is inside."""
+METADATA = ipaddress.ip_network("fd00:ec2::/32")
+"""Where instances and pods of IPv6 networks get credentials (EC2 user guide, "Instance metadata")."""
 PLAIN_ARN = re.compile(r"[A-Za-z0-9:/_.=@+!'() -]+")
 """An ARN that names one thing: it may come to stand in a policy."""
 
@@ -248,6 +252,8 @@ def _externals(source: DataSource, known: Known) -> Problems:
     kinesis = found.stream.kinesis if found.stream else None
     if kinesis:
         yield from _external(kinesis.stream_arn, f"{path}.stream.kinesis.streamArn", known)
+    if found.stream and found.stream.registry:
+        yield from _registry(found.stream.registry, f"{path}.stream.registry", known)
     kafka = found.stream.kafka if found.stream else None
     if kafka is None:
         return
@@ -259,6 +265,18 @@ def _externals(source: DataSource, known: Known) -> Problems:
     for server in kafka.bootstrap_servers or ():
         host = server.rpartition(":")[0] or server
         yield from _host(host.strip("[]"), f"{path}.stream.kafka.bootstrapServers", known)
+
+
+def _registry(registry: str, where: str, known: Known) -> Problems:
+    """A schema registry is a host that is asked, or one of Glue's, which the account shares."""
+    if "://" in registry:
+        host = urlsplit(registry).hostname
+        if host:
+            yield from _host(host, where, known)
+        else:
+            yield Problem("InvalidEndpoint", where, "the URL has no host")
+    elif known.facts is not None:
+        yield from _external(known.facts.arn("glue", f"registry/{registry}"), where, known)
 
 
 def _watched(files: Files, where: str, partition: str, known: Known) -> Problems:
@@ -382,8 +400,12 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         found = ipaddress.ip_address(host)
     except ValueError:
         return None
-    mapped = getattr(found, "ipv4_mapped", None)
-    return mapped or found
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        return inner or found
+    return found
 
 
 def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
@@ -393,8 +415,10 @@ def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
         return None if grant.allow_loopback else f"{host} is loopback"
     if address is None:
         return None
-    if address.is_link_local or address == ipaddress.ip_address("fd00:ec2::254"):
+    if address.is_link_local or address in METADATA:
         return f"{host} is link-local or an instance's metadata, which is never allowed"
+    if address.is_unspecified or address.is_multicast:
+        return f"{host} is no host's address"
     if not address.is_global and not grant.allow_private:
         return f"{host} is a private address"
     return None
