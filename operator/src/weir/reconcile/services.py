@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -107,7 +107,8 @@ class Services:
 
     ``now`` is the wall clock in UTC. ``saved`` takes what the server answered to a write of ours: it
     enters the store, and those who read it are woken, before the watch brings it. ``wishes`` are
-    fingerprints of what each object wanted at its last look.
+    fingerprints of what each object wanted at its last look. ``forecast`` tells which AWS resources
+    a Platform's other new objects are going to want (:class:`weir.reconcile.forecast.Forecast`).
     """
 
     kube: ObjectsApi
@@ -120,3 +121,4 @@ class Services:
     now: Callable[[], datetime]
     saved: Callable[[Object], None]
     wishes: dict[Key, str] = field(default_factory=dict)
+    forecast: Callable[[Services, str], Iterable[tuple[str, str]]] = lambda _services, _platform: ()

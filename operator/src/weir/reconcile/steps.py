@@ -99,7 +99,11 @@ def converge(
             if look.forced or resource.kind in COSTLY:
                 world.inventory.drop(*resource.key)
     asks = may_adopt(look.obj)
-    world.inventory.own(look.key, [resource.key for resource in wanted.resources])
+    keys = [resource.key for resource in wanted.resources]
+    if look.key.kind != "Platform" and not world.inventory.knows(keys):
+        platform = str(look.obj["spec"].get("platform", "default"))
+        world.inventory.expect(look.services.forecast(look.services, platform))
+    world.inventory.own(look.key, keys)
     try:
         gone = gone_data(look, world, wanted.resources)
         result = world.applier.apply(
