@@ -34,19 +34,34 @@ SKIPPED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", ".lock",
 
 PLATFORMS = ("host", "x86_64-manylinux2014", "aarch64-manylinux2014")
 
-FUNCTION_DEPENDENCIES = ("urllib3", "msgspec", "defusedxml", "backports-zstd", "cryptography", "cffi")
+FUNCTION_DEPENDENCIES = (
+    "urllib3",
+    "msgspec",
+    "defusedxml",
+    "backports-zstd",
+    "cryptography",
+    "cffi",
+)
 """Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
 
 FILE_DEPENDENCIES = (
-    "backports-zstd",
-    "defusedxml",
+    "brotli",
     "fastavro",
     "ijson",
+    "inflate64",
+    "multivolumefile",
+    "psutil",
+    "py7zr",
     "pyarrow",
+    "pybcj",
+    "pycryptodomex",
+    "pyppmd",
     "python-calamine",
-    "urllib3",
+    "pyzipper",
+    "texttable",
+    "tnefparse",
 )
-"""What reads files, beside what every function has."""
+"""What reads files and mails, beside what every function has."""
 
 UNUSED = (
     "pyarrow/include/",
@@ -170,7 +185,11 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
     }
     archives = {
         "functions": (("weir_contract", "weir_lambdas"), FUNCTION_DEPENDENCIES, "functions.zip"),
-        "files": (("weir_contract", "weir_lambdas"), FILE_DEPENDENCIES, "files.zip"),
+        "files": (
+            ("weir_contract", "weir_lambdas"),
+            (*FUNCTION_DEPENDENCIES, *FILE_DEPENDENCIES),
+            "files.zip",
+        ),
         "glue": (("weir_contract", "weir_glue"), GLUE_DEPENDENCIES, "glue.zip"),
     }
     index = {}

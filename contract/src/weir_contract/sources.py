@@ -15,9 +15,22 @@ from weir_contract.rest import RestApi as RestApi
 from weir_contract.rows import RowContract
 
 FileFormat = Literal[
-    "csv", "tsv", "json", "jsonLines", "xml", "fixedWidth", "xlsx", "parquet", "avro", "orc"
+    "csv",
+    "tsv",
+    "json",
+    "jsonLines",
+    "xml",
+    "fixedWidth",
+    "xlsx",
+    "parquet",
+    "avro",
+    "orc",
+    "auto",
+    "stored",
 ]
-Compression = Literal["auto", "none", "gzip", "zip", "bz2", "zstd"]
+"""``auto`` goes by a file's name; ``stored`` keeps it as it is, with a record of its own."""
+
+Compression = Literal["auto", "none", "gzip", "zip", "7z", "bz2", "zstd"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,52 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What a mail must have shown to be taken: each True must be ``pass``.
+
+    ``spam`` and ``virus`` are SES's own verdicts, the others are of RFC 7208, 6376 and 7489.
+    """
+
+    spf: bool = True
+    dkim: bool = True
+    dmarc: bool = False
+    spam: bool = True
+    virus: bool = True
+
+
+@dataclass(frozen=True)
+class Email:
+    """Attachments of mails that SES or WorkMail has put into a bucket.
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where the mails are.
+    allowed_senders
+        Addresses, or ``@example.com`` for a whole domain; empty means any.
+    patterns
+        Globs of the names of attachments that are taken; empty means all.
+    inline
+        Whether what is shown within a mail counts as an attachment too.
+    max_bytes
+        Of one attachment as it was sent.
+    password
+        ``${SECRET:name}`` of encrypted archives.
+    """
+
+    bucket: str
+    prefix: str
+    allowed_senders: tuple[str, ...] = ()
+    trust: Trust = Trust()
+    patterns: tuple[str, ...] = ()
+    inline: bool = False
+    max_bytes: int = 41_943_040
+    password: str | None = None
+    parsing: Parsing = Parsing("auto")
+    duplicates: Literal["skip", "land"] = "skip"
+
+
+@dataclass(frozen=True)
 class Egress:
     """Where outgoing requests may go. Public addresses always; others only where switched on.
 
@@ -148,6 +207,7 @@ class SourceConfig:
     rest_api: RestApi | None = None
     quarantine_bucket: str = ""
     files: Files | None = None
+    email: Email | None = None
 
     @property
     def id(self) -> str:

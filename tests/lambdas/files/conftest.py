@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
+from lambdas.files.letters import letter, stored
 from weir_contract.rows import RowContract
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.output import Reject
@@ -61,12 +63,25 @@ class Collected:
 class Reading:
     """Reads bytes as a parsing says."""
 
-    def __call__(self, body: bytes, parsing: Parsing, piece: int = 1 << 20) -> Collected:
+    def __call__(
+        self,
+        body: bytes,
+        parsing: Parsing,
+        piece: int = 1 << 20,
+        name: str = "file",
+        password: str | None = None,
+    ) -> Collected:
         sink = Collected()
-        read_file(Memory(body, piece), replace(parsing), sink)  # type: ignore[arg-type]
+        read_file(Memory(body, piece), parsing, name, sink, password)
         return sink
 
 
 @pytest.fixture(scope="session")
 def reading() -> Reading:
     return Reading()
+
+
+@pytest.fixture(scope="session")
+def mails() -> tuple[Callable[..., EmailMessage], Callable[..., bytes]]:
+    """``(letter, stored)``."""
+    return letter, stored

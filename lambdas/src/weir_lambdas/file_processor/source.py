@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from weir_contract.manifest import LandedFile
-from weir_contract.sources import Parsing, SourceConfig
+from weir_contract.sources import Compression, FileFormat, Parsing, SourceConfig
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.arrived import (
@@ -50,7 +50,7 @@ class FileSource(ArrivedSource):
                     output,
                 )
                 if parts is None:
-                    read_file(source, parsing, output)
+                    read_file(source, parsing, arrived.located.key, output)
                     parts = output.finish()
                 content = source.sha256
             except Superseded:
@@ -65,25 +65,83 @@ class FileSource(ArrivedSource):
         return Taken(landed, parts, tuple(output.rejects), output.inference)
 
 
-def read_file(source: Bytes, parsing: Parsing, output: Sink) -> None:
+def read_file(
+    source: Bytes, parsing: Parsing, name: str, output: Sink, password: str | None = None
+) -> None:
     """All records of a file, of every member where it is an archive.
+
+    Parameters
+    ----------
+    name
+        The file's name, or its key: where the format is ``auto`` its ending tells it.
+    password
+        Of encrypted archives.
 
     Raises
     ------
     Unreadable
         It is not what it is said to be; of an archive the message names the member.
     """
-    read = reader(parsing.format)
-    for plain in unpack(source, compression_of(parsing), parsing.max_bytes):
+    compression = compression_of(parsing, name)
+    for plain in unpack(source, compression, parsing.max_bytes, password):
         try:
+            read = reader(format_of(parsing.format, plain.member or name))
             read(plain.chunks, parsing, output)
         except Unreadable as error:
             where = f"{plain.member!r} in the archive: " if plain.member else ""
             raise Unreadable(f"{where}{error}") from error
 
 
-def compression_of(parsing: Parsing) -> Any:
-    """The stated compression; workbooks are zip archives themselves and are not unpacked."""
-    if parsing.format == "xlsx" and parsing.compression == "auto":
-        return "none"
-    return parsing.compression
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+
+ENDINGS: dict[str, FileFormat] = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonLines",
+    ".ndjson": "jsonLines",
+    ".xml": "xml",
+    **dict.fromkeys(WORKBOOKS, "xlsx"),
+    ".parquet": "parquet",
+    ".avro": "avro",
+    ".orc": "orc",
+}
+"""Ending of a name -> format."""
+
+PACKED = (".gz", ".bz2", ".zst", ".zip", ".7z")
+
+
+def format_of(stated: FileFormat, name: str) -> FileFormat:
+    """The format of a file: as stated, or by its name's ending.
+
+    Raises
+    ------
+    Unreadable
+        The ending is not known.
+    """
+    if stated != "auto":
+        return stated
+    ending = ending_of(name)
+    if ending not in ENDINGS:
+        raise Unreadable(
+            f"the format of a file {ending or 'without an ending'} is not known: state it"
+        )
+    return ENDINGS[ending]
+
+
+def ending_of(name: str) -> str:
+    """``.csv`` of ``a/b.CSV.gz``; empty where there is none."""
+    lower = name.lower()
+    for packed in PACKED:
+        lower = lower.removesuffix(packed)
+    head, dot, ending = lower.rpartition("/")[2].rpartition(".")
+    return f".{ending}" if dot and head else ""
+
+
+def compression_of(parsing: Parsing, name: str) -> Compression:
+    """The stated compression; a workbook is a zip archive itself and is not unpacked."""
+    sheet = parsing.format == "xlsx" or (parsing.format == "auto" and ending_of(name) in WORKBOOKS)
+    packed = name.lower().endswith(PACKED)
+    return "none" if sheet and parsing.compression == "auto" and not packed else parsing.compression

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 from weir_contract.sources import Compression
 
@@ -48,6 +48,7 @@ MAGIC: tuple[tuple[bytes, Compression], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"BZh", "bz2"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
@@ -59,8 +60,10 @@ def sniff(head: bytes) -> Compression:
     return next((kind for magic, kind in MAGIC if head.startswith(magic)), "none")
 
 
-def unpack(source: Bytes, compression: Compression, max_bytes: int) -> Iterator[Plain]:
-    """The plain streams of a file: one, or each member of a zip in the archive's order.
+def unpack(
+    source: Bytes, compression: Compression, max_bytes: int, password: str | None = None
+) -> Iterator[Plain]:
+    """The plain streams of a file: one, or each member of an archive in its order.
 
     Parameters
     ----------
@@ -68,6 +71,8 @@ def unpack(source: Bytes, compression: Compression, max_bytes: int) -> Iterator[
         ``auto`` goes by the first bytes.
     max_bytes
         The most that all of them together may unfold to.
+    password
+        Of an encrypted archive.
 
     Raises
     ------
@@ -80,7 +85,10 @@ def unpack(source: Bytes, compression: Compression, max_bytes: int) -> Iterator[
         first += following
     kind = sniff(first) if compression == "auto" else compression
     if kind == "zip":
-        yield from _members(source, max_bytes)
+        yield from _members(source, max_bytes, password)
+        return
+    if kind == "7z":
+        yield from _seven(source, max_bytes, password)
         return
     guard = Guard(max_bytes)
     packed = guard.counting(_prepend(first, chunks))
@@ -235,9 +243,9 @@ def as_file(chunks: Iterable[bytes]) -> io.BufferedReader:
     return io.BufferedReader(_Pulled(iter(chunks)), CHUNK)
 
 
-def _members(source: Bytes, max_bytes: int) -> Iterator[Plain]:
+def _members(source: Bytes, max_bytes: int, password: str | None) -> Iterator[Plain]:
     try:
-        archive = zipfile.ZipFile(source.seekable())
+        archive = _zip(source.seekable(), password)
     except (zipfile.BadZipFile, ValueError) as error:
         raise Unreadable("the zip archive is damaged or ends too early") from error
     with archive:
@@ -246,9 +254,59 @@ def _members(source: Bytes, max_bytes: int) -> Iterator[Plain]:
             raise Unreadable(f"the archive has {len(members)} members, more than {MAX_MEMBERS}")
         guard = Guard(max_bytes)
         for member in members:
-            if member.flag_bits & 0x1:
-                raise Unreadable(f"{member.filename!r} in the archive is encrypted")
+            if member.flag_bits & ENCRYPTED and password is None:
+                raise Unreadable(
+                    f"{member.filename!r} in the archive is encrypted, and no password is stated"
+                )
             yield Plain(member.filename, guard.bounded(_member(archive, member, guard)))
+
+
+ENCRYPTED = 0x1
+"""General purpose bit 0 of a member (APPNOTE.TXT 4.4.4)."""
+
+
+def _zip(file: IO[bytes], password: str | None) -> zipfile.ZipFile:
+    """An archive; one with a password may be encrypted by AES, which the standard library lacks."""
+    if password is None:
+        return zipfile.ZipFile(file)
+    import pyzipper
+
+    archive: zipfile.ZipFile = pyzipper.AESZipFile(file)
+    archive.setpassword(password.encode())
+    return archive
+
+
+def _seven(source: Bytes, max_bytes: int, password: str | None) -> Iterator[Plain]:
+    """Members of a 7z archive: packed together, so that they are unpacked together, in memory."""
+    import lzma
+
+    import py7zr
+    from py7zr.io import BytesIOFactory
+
+    try:
+        with py7zr.SevenZipFile(
+            source.seekable(), password=password, max_extract_size=min(max_bytes, SEVEN_BYTES)
+        ) as archive:
+            names = [one.filename for one in archive.list() if not one.is_directory]
+            if len(names) > MAX_MEMBERS:
+                raise Unreadable(f"the archive has {len(names)} members, more than {MAX_MEMBERS}")
+            factory = BytesIOFactory(SEVEN_BYTES)
+            archive.extract(targets=names, factory=factory)
+    except py7zr.PasswordRequired as error:
+        raise Unreadable("the 7z archive is encrypted, and no password is stated") from error
+    except py7zr.DecompressionBombError as error:
+        raise Unreadable(f"it unfolds to more than {min(max_bytes, SEVEN_BYTES)} bytes") from error
+    except (py7zr.exceptions.ArchiveError, lzma.LZMAError, EOFError, ValueError, OSError) as error:
+        raise Unreadable("the 7z archive is damaged, or its password is another") from error
+    members: dict[str, Any] = factory.products
+    for name in names:
+        body = members[name]
+        body.seek(0)
+        yield Plain(name, [body.read()])
+
+
+SEVEN_BYTES = 512 * 1024 * 1024
+"""The most that a 7z archive may unfold to: it is held in memory."""
 
 
 def _litter(member: zipfile.ZipInfo) -> bool:
@@ -263,5 +321,9 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, guard: Guard) -> 
         with archive.open(member) as stream:
             while chunk := stream.read(CHUNK * 8):
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except NotImplementedError as error:
+        raise Unreadable(f"{member.filename!r} is packed in a way that nobody reads") from error
+    except RuntimeError as error:  # what both zip libraries raise for a wrong password
+        raise Unreadable(f"the stated password does not open {member.filename!r}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise Unreadable(f"{member.filename!r} in the archive is damaged") from error

@@ -1,0 +1,86 @@
+"""The function ``email_processor``: lands mails that have arrived, or records that it failed.
+
+WorkMail has no rule that puts mails into a bucket: its message flow calls the function with a
+message's id, and the function puts the mail where SES would have (WorkMail Administrator Guide,
+*Configuring AWS Lambda for Amazon WorkMail*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weir_contract.sources import Email, Files, SourceConfig
+from weir_lambdas.common.aws import client
+from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.config import load_config
+from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.common.log import log
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.common.state import Table
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.email_processor.source import MailSource
+from weir_lambdas.file_processor.arrivals import sweep
+from weir_lambdas.file_processor.ledger import Ledger
+from weir_lambdas.landing.calls import asked, fail
+from weir_lambdas.landing.land import Lander
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Entry point.
+
+    Parameters
+    ----------
+    event
+        As of ``file_processor``, or WorkMail's ``{"messageId", "flowDirection", ...}``.
+    context
+        Lambda's context: its remaining time bounds the landing.
+
+    Returns
+    -------
+    dict
+        As of ``file_processor``; to WorkMail: ``{"actions": [{"action": {"type": "DEFAULT"}}]}``.
+
+    Raises
+    ------
+    WeirError
+        The class name is what the state machine retries and catches by.
+    """
+    config = load_config(SourceConfig)
+    if config.email is None:
+        raise ConfigInvalid("the source is no source of mails", config.id)
+    s3 = client("s3")
+    storage = Storage(s3, config.kms_key_arn)
+    if "flowDirection" in event:
+        return from_workmail(event, config.email, storage)
+    table, clock = Table(client("dynamodb"), config.state_table), SystemClock()
+    call = asked(event, "email_processor")
+    if call.error is not None:
+        return fail(config, table, call, clock)
+    ledger = Ledger(table, config.id)
+    if not call.arrival:
+        found = sweep(s3, ledger, Files(config.email.bucket, config.email.prefix))
+        log("INFO", "looked through the mails", source=config.id, found=found)
+    secrets = Secrets(client("secretsmanager"), config.secrets, clock)
+    source = MailSource(config, s3, storage, ledger, secrets)
+    lander = Lander(
+        config,
+        source,
+        table,
+        storage,
+        clock,
+        lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
+    left = next(ledger.waiting(limit=1), None) is not None
+    return landing.as_output() | {"complete": landing.complete and not left}
+
+
+def from_workmail(event: Mapping[str, Any], config: Email, storage: Storage) -> dict[str, Any]:
+    """Put a mail of WorkMail's message flow into the bucket; a second call changes nothing."""
+    number = str(event["messageId"])
+    if event["flowDirection"] == "INBOUND":
+        answer = client("workmailmessageflow").get_raw_message_content(messageId=number)
+        body = answer["messageContent"].read()
+        storage.put(config.bucket, f"{config.prefix}{number}", body, "message/rfc822")
+    return {"actions": [{"allRecipients": True, "action": {"type": "DEFAULT"}}]}

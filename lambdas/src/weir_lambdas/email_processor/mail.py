@@ -1,0 +1,163 @@
+"""Any real mail taken apart: nested, forwarded, wrongly encoded, packed by Outlook."""
+
+from __future__ import annotations
+
+import email
+import email.errors
+import email.policy
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage, Message
+
+MAX_DEPTH = 20
+"""Mails within mails; real ones have two or three."""
+
+MAX_ATTACHMENTS = 1_000
+TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
+TEXT_TYPES = ("text/plain", "text/html")
+
+
+class NoMail(Exception):
+    """What was stored is no mail that can be taken apart. The text is for people."""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One file that a mail carries.
+
+    Parameters
+    ----------
+    name
+        Without any folder, made harmless; never empty.
+    inline
+        Whether it is shown within the mail and was not attached to it.
+    """
+
+    name: str
+    body: bytes
+    inline: bool
+
+
+def read(raw: bytes) -> EmailMessage:
+    """A mail's headers and parts (RFC 5322, RFC 2045).
+
+    Raises
+    ------
+    NoMail
+        It has no headers at all.
+    """
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    if not mail.keys():
+        raise NoMail("it has no headers: this is no mail")
+    return mail
+
+
+def attachments(mail: Message, depth: int = 0) -> Iterator[Attachment]:
+    """Every file of a mail in its order, of forwarded mails and of winmail.dat too.
+
+    Raises
+    ------
+    NoMail
+        It is nested too deeply or carries too many files.
+    """
+    count = 0
+    for part, level in _leaves(mail, depth):
+        for found in _of_part(part, level):
+            count += 1
+            if count > MAX_ATTACHMENTS:
+                raise NoMail(f"it carries more than {MAX_ATTACHMENTS} files")
+            yield found
+
+
+def _leaves(part: Message, depth: int) -> Iterator[tuple[Message, int]]:
+    if depth > MAX_DEPTH:
+        raise NoMail(f"it is nested more than {MAX_DEPTH} deep")
+    if part.is_multipart():
+        for child in part.get_payload():
+            if isinstance(child, Message):
+                yield from _leaves(child, depth + 1)
+        return
+    yield part, depth
+
+
+def _of_part(part: Message, depth: int) -> Iterator[Attachment]:
+    name, kind = file_name(part), part.get_content_type()
+    disposition = (part.get_content_disposition() or "").lower()
+    if not name and disposition != "attachment" and (kind in TEXT_TYPES or not _bytes(part)):
+        return
+    body = _bytes(part)
+    if kind in TNEF_TYPES or name.lower() == "winmail.dat":
+        yield from _outlook(body, name)
+    elif kind == "message/rfc822" or (name.lower().endswith(".eml") and body):
+        # A mail that was attached as a file, with a transfer encoding that keeps it from being
+        # taken apart with the rest (RFC 2046, 5.2.1 forbids it, senders do it all the same).
+        yield from attachments(read(body), depth + 1)
+    else:
+        inline = disposition == "inline" or (not disposition and bool(part.get("Content-ID")))
+        yield Attachment(name or "unnamed", body, inline)
+
+
+def _bytes(part: Message) -> bytes:
+    try:
+        body = part.get_payload(decode=True)
+    except (ValueError, LookupError, email.errors.MessageError):
+        return b""
+    return body if isinstance(body, bytes) else b""
+
+
+def _outlook(body: bytes, name: str) -> Iterator[Attachment]:
+    """The files in a TNEF stream ([MS-OXTNEF]); one that can't be read comes as it is."""
+    from tnefparse import TNEF
+
+    try:
+        stream = TNEF(body, do_checksum=False)
+        found = [(_text(one.long_filename() or one.name), one.data) for one in stream.attachments]
+    except Exception as error:  # noqa: BLE001 - the parser raises what its bytes make it trip over
+        del error
+        yield Attachment(name or "winmail.dat", body, False)
+        return
+    for title, data in found:
+        yield Attachment(harmless(title) or "unnamed", bytes(data), False)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def file_name(part: Message) -> str:
+    """The name that a part has (RFC 2183, RFC 2231, and RFC 2047 where it does not belong), made
+    harmless; empty where it has none."""
+    try:
+        found = part.get_filename()
+    except (ValueError, LookupError, IndexError, email.errors.MessageError):
+        found = None
+    return harmless(_decoded(str(found))) if found else ""
+
+
+def _decoded(text: str) -> str:
+    """Encoded words that a sender has put into a parameter, as many do against RFC 2047, 5."""
+    if "=?" not in text:
+        return text
+    from email.header import decode_header, make_header
+
+    try:
+        return str(make_header(decode_header(text)))
+    except (ValueError, LookupError, email.errors.HeaderParseError):
+        return text
+
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
+
+
+def harmless(name: str) -> str:
+    """A name without folders, control characters and direction marks, of at most 200 characters."""
+    last = re.split(r"[\\/]", name)[-1]
+    plain = "".join(one for one in last if unicodedata.category(one) not in ("Cc", "Cf", "Cs"))
+    plain = _UNSAFE.sub("_", unicodedata.normalize("NFC", plain)).strip(" .")
+    if len(plain) > 200:
+        head, dot, ending = plain.rpartition(".")
+        keep = f"{dot}{ending}" if dot and len(ending) <= 10 else ""
+        plain = (head or plain)[: 200 - len(keep)] + keep
+    return plain

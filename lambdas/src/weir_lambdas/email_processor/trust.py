@@ -1,0 +1,90 @@
+"""Whether a mail may be believed: the verdicts that SES has written on top of it, and its sender.
+
+SES puts its own headers before all that the sender wrote (SES Developer Guide, *Email receiving
+concepts* and *Contents of notifications*). So the first header of a name is SES's, and whatever the
+sender has added under the same name comes after it and is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import parseaddr
+
+from weir_contract.sources import Email, Trust
+
+AUTHORITY = "amazonses.com"
+"""The authserv-id of SES (RFC 8601, section 2.5)."""
+
+RECEIVER = re.compile(r"\bby\s+inbound-smtp\.[a-z0-9-]+\.amazonaws\.com\b")
+_METHOD = re.compile(r"\b(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
+_COMMENT = re.compile(r"\([^()]*\)")
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What was found of a mail, in lower case: ``pass``, ``fail``, ``none``; empty where nobody
+    said."""
+
+    spf: str = ""
+    dkim: str = ""
+    dmarc: str = ""
+    spam: str = ""
+    virus: str = ""
+
+
+def verdicts(mail: EmailMessage) -> Verdicts:
+    """The verdicts on a mail that SES has received; none for a mail that came another way."""
+    first = str(mail.get("Received", ""))
+    if not RECEIVER.search(_flat(first)):
+        return Verdicts()
+    results = _flat(str(mail.get("Authentication-Results", "")))
+    authority, _, rest = results.partition(";")
+    methods: dict[str, str] = {}
+    if authority.strip().lower() == AUTHORITY:
+        for name, result in _METHOD.findall(_COMMENT.sub("", rest)):
+            # A mail may carry several signatures: one that passes is enough (RFC 6376, 6.1).
+            known = methods.get(name.lower())
+            methods[name.lower()] = "pass" if known == "pass" else result.lower()
+    return Verdicts(
+        methods.get("spf", ""),
+        methods.get("dkim", ""),
+        methods.get("dmarc", ""),
+        _flat(str(mail.get("X-SES-Spam-Verdict", ""))).lower(),
+        _flat(str(mail.get("X-SES-Virus-Verdict", ""))).lower(),
+    )
+
+
+def distrust(mail: EmailMessage, config: Email) -> str | None:
+    """Why a mail is not taken, or None where it may be."""
+    found = verdicts(mail)
+    for name in Trust.__dataclass_fields__:
+        verdict = getattr(found, name)
+        if getattr(config.trust, name) and verdict != "pass":
+            return f"{name} is {verdict or 'not known'} (trust.{name})"
+    sender = address_of(mail)
+    if config.allowed_senders and not allowed(sender, config.allowed_senders):
+        return "its sender is none of allowedSenders"
+    return None
+
+
+def address_of(mail: EmailMessage) -> str:
+    """The address in ``From``, in lower case; empty where there is not exactly one."""
+    found = mail.get_all("From", [])
+    if len(found) != 1:
+        return ""
+    addresses = getattr(found[0], "addresses", ())
+    if len(addresses) > 1:
+        return ""
+    return parseaddr(_flat(str(found[0])))[1].lower()
+
+
+def allowed(sender: str, senders: tuple[str, ...]) -> bool:
+    """Whether an address is listed, by itself or by its domain (``@example.com``)."""
+    domain = f"@{sender.rpartition('@')[2]}"
+    return bool(sender) and any(one.lower() in (sender, domain) for one in senders)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,132 @@
+"""From stored mails to committed manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lambdas.files.test_landing_files import Rig
+from weir_contract.rows import RowContract
+from weir_contract.sources import Email, Files, Parsing, SourceConfig
+from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.common.state import Table
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.email_processor.handler import from_workmail
+from weir_lambdas.email_processor.source import MailSource
+from weir_lambdas.landing.land import Lander, Landing
+
+
+class Post(Rig):
+    """One source of mails on the local AWS."""
+
+    def deliver(self, name: str, raw: bytes) -> None:
+        self.ledger.arrive(self.upload(f"mail/{name}", raw), datetime.now(UTC))
+
+    def land(self, run: str, s3: Any = None) -> Landing:
+        storage, clock = Storage(self.s3), SystemClock()
+        secrets = Secrets(None, {}, clock)
+        source = MailSource(self.config, self.s3, storage, self.ledger, secrets)
+        return Lander(self.config, source, self.table, storage, clock, lambda: 600.0).land(
+            run, None, None
+        )
+
+    def states(self) -> list[tuple[str, str]]:
+        return [(file.state, file.reason) for one in self.manifests() for file in one.files]
+
+
+@pytest.fixture
+def post(aws: Callable[[str], Any], new_bucket: Callable[[], str], table: Table) -> Post:
+    raw = new_bucket()
+    config = SourceConfig(
+        platform="default",
+        namespace="shop",
+        name="orders",
+        raw_bucket=raw,
+        state_table=table.name,
+        contract=RowContract(),
+        quarantine_bucket=new_bucket(),
+        files=Files(raw),
+        email=Email(raw, "mail/", patterns=("*.csv", "*.xlsx", "*.pdf", "*.json")),
+    )
+    return Post(aws("s3"), table, config)
+
+
+def test_attachments_become_rows_and_the_rest_of_the_mail_does_not(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    mail = letter(**{"a.csv": b"id\n1\n2\n", "logo.png": b"png", "b.json": b'[{"id": "3"}]'})
+    post.deliver("1", stored(mail))
+    assert post.land("r1").rows == 3
+    assert sorted(row["id"] for row in post.records()) == ["1", "2", "3"]
+    assert post.states() == [("landed", "")]
+
+
+def test_a_mail_that_is_not_trusted_goes_to_quarantine_with_the_reason(
+    post: Post, mails: Any
+) -> None:
+    letter, stored = mails
+    post.deliver("1", stored(letter(**{"a.csv": b"id\n1\n"}), virus="FAIL"))
+    assert post.land("r1").rows == 0
+    assert post.states() == [("rejected", "virus is fail (trust.virus)")]
+    (row,) = post.quarantined()
+    assert row["reason"] == "mail/1: virus is fail (trust.virus)"
+    assert row["record"].startswith("s3://")
+
+
+def test_a_mail_twice_lands_once_by_its_message_id(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    post.deliver("1", stored(letter(**{"a.csv": b"id\n1\n"})))
+    again = letter(**{"a.csv": b"id\n1\n"})
+    again["Received"] = "from elsewhere by another way"
+    post.deliver("2", stored(again))
+    changed = letter(**{"a.csv": b"id\n2\n"})
+    post.deliver("3", stored(changed))
+    post.land("r1")
+    assert [state for state, _ in post.states()] == ["landed", "duplicate", "landed"]
+    assert [row["id"] for row in post.records()] == ["1", "2"]
+
+
+def test_a_broken_attachment_goes_to_quarantine_alone(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    post.deliver("1", stored(letter(**{"bad.json": b"{", "good.csv": b"id\n1\n"})))
+    post.land("r1")
+    assert [row["id"] for row in post.records()] == ["1"]
+    assert post.states() == [("landed", "")]
+    (row,) = post.quarantined()
+    assert row["reason"].startswith("mail/1: bad.json: it is no JSON")
+
+
+def test_stored_attachments_have_a_record_each(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    email = replace(post.config.email, parsing=Parsing("stored"))  # type: ignore[type-var]
+    object.__setattr__(post.config, "email", email)
+    post.deliver("1", stored(letter(**{"in/voice.pdf": b"%PDF-1.7"})))
+    post.land("r1")
+    (record,) = post.records()
+    assert (record["name"], record["sender"], record["subject"], record["sent"]) == (
+        "voice.pdf",
+        "ann@example.com",
+        "Orders",
+        "2026-01-02T02:04:05.000Z",
+    )
+    body = post.s3.get_object(Bucket=record["bucket"], Key=record["key"])["Body"].read()
+    assert body == b"%PDF-1.7" and record["bytes"] == 8
+
+
+def test_what_is_no_mail_is_rejected(post: Post) -> None:
+    post.deliver("1", b"\r\njust text")
+    post.land("r1")
+    assert post.states()[0][0] == "rejected"
+
+
+def test_an_outgoing_mail_of_workmail_is_not_kept(post: Post) -> None:
+    event = {"messageId": "m", "flowDirection": "OUTBOUND"}
+    assert post.config.email is not None
+    answer = from_workmail(event, post.config.email, Storage(post.s3))
+    assert json.dumps(answer) and answer["actions"][0]["action"]["type"] == "DEFAULT"
+    assert "Contents" not in post.s3.list_objects_v2(Bucket=post.config.raw_bucket)

@@ -1,0 +1,216 @@
+"""Trust first, then any real mail taken apart."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from email.message import EmailMessage
+from typing import Any
+
+import py7zr
+import pytest
+import pyzipper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weir_contract.sources import Email, Parsing, Trust
+from weir_lambdas.email_processor.mail import NoMail, attachments, harmless, read
+from weir_lambdas.email_processor.trust import address_of, allowed, distrust, verdicts
+from weir_lambdas.file_processor.source import ending_of, format_of
+from weir_lambdas.file_processor.unpack import Unreadable
+
+ALL = Trust(dmarc=True)
+
+
+def config(**fields: Any) -> Email:
+    return Email("b", "p/", **fields)
+
+
+def names(mail: EmailMessage | bytes) -> list[str]:
+    raw = mail if isinstance(mail, bytes) else mail.as_bytes()
+    return [one.name for one in attachments(read(raw))]
+
+
+def test_a_mail_that_passed_everything_is_trusted(mails: Any) -> None:
+    letter, stored = mails
+    assert distrust(read(stored(letter())), config(trust=ALL)) is None
+
+
+@pytest.mark.parametrize("verdict", ["spf", "dkim", "dmarc", "spam", "virus"])
+@pytest.mark.parametrize("said", ["fail", "none", "GRAY"])
+def test_each_verdict_that_is_no_pass_is_the_reason(mails: Any, verdict: str, said: str) -> None:
+    letter, stored = mails
+    reason = distrust(read(stored(letter(), **{verdict: said})), config(trust=ALL))
+    assert reason == f"{verdict} is {said.lower()} (trust.{verdict})"
+
+
+def test_a_verdict_that_is_not_asked_for_does_not_count(mails: Any) -> None:
+    letter, stored = mails
+    assert distrust(read(stored(letter(), dmarc="fail")), config()) is None
+
+
+def test_what_the_sender_wrote_about_itself_is_not_believed(mails: Any) -> None:
+    letter, stored = mails
+    forged = letter()
+    forged["X-SES-Spam-Verdict"] = "PASS"
+    forged["Authentication-Results"] = "amazonses.com; spf=pass; dkim=pass; dmarc=pass"
+    assert verdicts(read(forged.as_bytes())).spam == ""
+    assert verdicts(read(stored(forged, spf="fail", spam="FAIL"))).spf == "fail"
+    assert verdicts(read(stored(forged, spam="FAIL"))).spam == "fail"
+
+
+def test_senders_are_allowed_by_address_or_domain(mails: Any) -> None:
+    letter, stored = mails
+    mail = read(stored(letter()))
+    assert distrust(mail, config(allowed_senders=("@Example.com",))) is None
+    assert distrust(mail, config(allowed_senders=("bob@example.com",))) is not None
+    assert not allowed("", ("@",)) and not allowed("x@sub.example.com", ("@example.com",))
+
+
+def test_two_senders_are_no_sender() -> None:
+    mail = EmailMessage()
+    mail["From"] = "a@x.org, b@example.com"
+    assert address_of(mail) == ""
+    assert address_of(read(b"From: a@x.org\r\nFrom: b@example.com\r\n\r\n")) == ""
+
+
+def test_forwarded_mails_are_taken_apart_too(mails: Any) -> None:
+    letter, _ = mails
+    inner = letter(**{"inner.csv": b"a\n1\n"})
+    outer = letter(**{"outer.csv": b"a\n2\n"})
+    outer.add_attachment(inner)
+    assert names(outer) == ["outer.csv", "inner.csv"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("attachment; filename*=UTF-8''%E2%82%AC%20rates.csv", "€ rates.csv"),
+        ("attachment; filename*0=long-; filename*1=name.csv", "long-name.csv"),
+        ('attachment; filename="=?utf-8?B?w7xiZXIuY3N2?="', "über.csv"),
+        ('attachment; filename="../../etc/passwd"', "passwd"),
+        ('attachment; filename="C:\\\\temp\\\\x.csv"', "x.csv"),
+        ("attachment", "unnamed"),
+    ],
+)
+def test_names_are_read_as_they_were_meant_and_lead_nowhere(header: str, expected: str) -> None:
+    body = base64.b64encode(b"a,b\n").decode()
+    raw = (
+        "From: a@b.c\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Disposition: {header}\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}\r\n"
+    )
+    assert names(raw.encode()) == [expected]
+
+
+def test_inline_is_told_from_attached(mails: Any) -> None:
+    letter, _ = mails
+    mail = letter(**{"data.csv": b"a\n"})
+    mail.add_attachment(b"png", "image", "png", filename="logo.png", disposition="inline")
+    found = {one.name: one.inline for one in attachments(read(mail.as_bytes()))}
+    assert found == {"data.csv": False, "logo.png": True}
+
+
+def tnef(name: bytes, body: bytes) -> bytes:
+    """A TNEF stream with one file ([MS-OXTNEF], 2.1.3)."""
+
+    def attribute(level: int, number: int, data: bytes) -> bytes:
+        head = bytes([level]) + number.to_bytes(4, "little") + len(data).to_bytes(4, "little")
+        return head + data + (sum(data) % 65536).to_bytes(2, "little")
+
+    return (
+        (0x223E9F78).to_bytes(4, "little")
+        + (1).to_bytes(2, "little")
+        + attribute(1, 0x00089006, (0x00010000).to_bytes(4, "little"))
+        + attribute(2, 0x00069002, b"\1\0" + b"\0" * 12)
+        + attribute(2, 0x00018010, name + b"\0")
+        + attribute(2, 0x0006800F, body)
+    )
+
+
+def test_files_in_winmail_dat_are_found(mails: Any) -> None:
+    letter, _ = mails
+    mail = letter(**{"winmail.dat": tnef(b"orders.csv", b"a\n1\n")})
+    (found,) = attachments(read(mail.as_bytes()))
+    assert (found.name, found.body) == ("orders.csv", b"a\n1\n")
+    broken = letter(**{"winmail.dat": b"no tnef"})
+    assert names(broken) == ["winmail.dat"]
+
+
+def test_mails_nested_without_end_are_refused() -> None:
+    mail = EmailMessage()
+    mail["From"] = "a@b.c"
+    mail.set_content("x")
+    for _ in range(30):
+        outer = EmailMessage()
+        outer["From"] = "a@b.c"
+        outer.set_content("see below")
+        outer.add_attachment(mail)
+        mail = outer
+    with pytest.raises(NoMail, match="nested"):
+        names(mail)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+def test_no_bytes_break_the_reader(raw: bytes) -> None:
+    try:
+        mail = read(raw)
+    except NoMail:
+        return
+    for found in attachments(mail):
+        assert found.name and "/" not in found.name
+    verdicts(mail)
+    address_of(mail)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300))
+def test_a_harmless_name_is_one_name(name: str) -> None:
+    found = harmless(name)
+    assert len(found) <= 200 and not set(found) & set('/\\\0\n<>:"|?*')
+    assert found not in (".", "..")
+
+
+def test_encrypted_archives_are_opened_with_the_stated_password(reading: Any) -> None:
+    aes = io.BytesIO()
+    with pyzipper.AESZipFile(aes, "w", encryption=pyzipper.WZ_AES) as archive:
+        archive.setpassword(b"secret")
+        archive.writestr("x.csv", b"a,b\n1,2\n")
+    seven = io.BytesIO()
+    with py7zr.SevenZipFile(seven, "w", password="secret") as packed:
+        packed.writestr(b"a,b\n1,2\n", "x.csv")
+    for body in (aes.getvalue(), seven.getvalue()):
+        seen = reading(body, Parsing("auto"), name="x.zip", password="secret")
+        assert seen.rows == [{"a": "1", "b": "2"}]
+        with pytest.raises(Unreadable, match="no password is stated"):
+            reading(body, Parsing("auto"))
+        with pytest.raises(Unreadable, match="password") as caught:
+            reading(body, Parsing("auto"), password="guess")
+        assert "guess" not in str(caught.value)
+
+
+def test_a_7z_bomb_is_stopped(reading: Any) -> None:
+    file = io.BytesIO()
+    with py7zr.SevenZipFile(file, "w") as packed:
+        packed.writestr(b"\0" * (8 << 20), "x.csv")
+    with pytest.raises(Unreadable, match="unfolds to more than"):
+        reading(file.getvalue(), Parsing("auto", max_bytes=1 << 20))
+
+
+def test_a_plain_zip_opens_whatever_the_password(reading: Any) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.csv", "a\n1\n")
+    assert reading(file.getvalue(), Parsing("csv"), password="x").rows == [{"a": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("a/B.CSV.gz", ".csv"), ("x.tar", ".tar"), (".hidden", ""), ("none", ""), ("a.b/c", "")],
+)
+def test_endings_are_told_below_the_packing(name: str, ending: str) -> None:
+    assert ending_of(name) == ending
+    if ending != ".csv":
+        with pytest.raises(Unreadable, match="state it"):
+            format_of("auto", name)
