@@ -107,8 +107,42 @@ def test_every_metric_is_in_the_table() -> None:
 
 
 def test_annotations_and_the_finalizer_have_their_names() -> None:
-    names = {keys.PAUSED, keys.RECONCILE_AT, keys.ADOPT, keys.FINALIZER}
+    names = {
+        value
+        for name, value in vars(keys).items()
+        if name.isupper() and isinstance(value, str) and value.startswith("weir.dev/")
+    }
+    names.discard(keys.API_VERSION)
+    assert {keys.PAUSED, keys.ABANDON, keys.FINALIZER} <= names
     assert unnamed(names, page("operations.md")) == set()
+
+
+def test_the_page_of_ownership_names_reasons_and_events_that_there_are() -> None:
+    """Its first table says of each case what is said; each of these is in the code, too."""
+    text = page("ownership.md")
+    table = text[text.index("| what happens") : text.index("Conditions and reasons:")]
+    named = set(re.findall(r"`([A-Z][A-Za-z]+)`", table))
+    reasons = texts("Halt", 0, "reconcile") | {"Conflict"}
+    events = texts("say", 1, "reconcile") | texts("warn", 1, "reconcile")
+    assert len(named) > 12
+    assert named <= reasons | events
+    deleting = text[text.index("| waits for | reason") : text.index("## Abandon")]
+    outcomes = set(vars(aws_errors))
+    waits = set(re.findall(r"^\|[^|]*\| `([A-Z][A-Za-z]+)`", deleting, re.MULTILINE))
+    assert len(waits) == 8
+    assert waits <= reasons | outcomes
+
+
+def test_every_link_of_the_page_of_ownership_leads_to_a_heading() -> None:
+    text = page("ownership.md")
+    headings = {
+        line.removeprefix("## ").lower().replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("## ")
+    }
+    linked = set(re.findall(r"\(#([a-z-]+)\)", text))
+    assert len(linked) > 10
+    assert linked <= headings
 
 
 def test_every_error_with_an_action_is_in_the_table() -> None:

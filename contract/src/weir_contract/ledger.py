@@ -10,6 +10,9 @@ from weir_contract.compile import quoted
 
 LEDGER_SCHEMA = "weir"
 LEDGER_TABLE = "load_ledger"
+OWNER_SCHEMA = "weir_owner"
+OWNER_TABLE = "claim"
+"""Says which Platform the database belongs to; no loader may touch it."""
 
 LEDGER_COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("run", "VARCHAR(128)", False),

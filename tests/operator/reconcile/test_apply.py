@@ -10,7 +10,6 @@ from weir.aws.errors import Conflict, Transient
 from weir.reconcile.apply import Applied, Applier, Entry, NotConverging
 from weir.reconcile.inventory import Inventory
 from weir.reconcile.plan import Verb, make_plan
-from weir.reconcile.plan_text import plan_json, plan_lines
 from weir.resource import TAG_NAME, UNKNOWN, Observed, Owner, Ref, Resource
 
 OWNER = Owner("c1", "DataSource", "team", "orders", "uid-1")
@@ -198,6 +197,21 @@ def test_a_difference_that_always_comes_back_stops_with_the_fields_names(operato
     assert isinstance(problem.error, NotConverging) and "Policies" in str(problem.error)
 
 
+def test_updates_that_aws_refuses_are_told_as_what_they_are(operator, cloud):
+    operator.apply(wanted())
+    cloud.things["role", "role"].properties["Policies"] = ["evil"]
+
+    def fault(op: str, kind: str, name: str, done: bool) -> None:
+        if (op, kind) == ("update", "role"):
+            raise throttled()
+
+    cloud.fault = fault
+    for _ in range(5):
+        operator.time += 61
+        (problem,) = operator.apply(wanted()).problems
+        assert not isinstance(problem.error, NotConverging)
+
+
 def test_a_failure_blocks_only_what_depends_on_it(operator, cloud):
     cloud.fault = lambda op, kind, name, done: fail(op, kind)
 
@@ -354,10 +368,9 @@ def test_a_plan_says_what_is_known_only_after_apply_and_what_loses_data(cloud):
     assert plan.has_changes
     seen = {("bucket", "data"): Observed("data", {"Region": "us"}, tags=OWNER.tags)}
     plan = make_plan(OWNER, wanted(), seen, TRAITS, OWNER.tags)
-    text = "\n".join(plan_lines(plan))
-    assert "± bucket data: replace" in text and "DATA IS LOST" in text
-    assert "4 to create" in text
-    assert plan_json(plan)["actions"][0]["losesData"] is True
+    first = plan.actions[0]
+    assert (first.verb, first.name, first.loses_data) == (Verb.REPLACE, "data", True)
+    assert [one.verb for one in plan.actions[1:]] == [Verb.CREATE] * 4
 
 
 def test_a_plan_and_the_apply_that_follows_agree(operator, cloud):

@@ -5,57 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, child_of, loaded, pipeline_spec, source, source_spec
 
 from weir.kube.client import Gone
 from weir.kube.keys import FINALIZER, Key
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
-
-
-def source_spec(rig: Rig, **changes: Any) -> dict[str, Any]:
-    base = {
-        "platform": rig.platform_name,
-        "source": {
-            "restApi": {"endpoint": "https://api.example.com/rows", "schedule": "rate(1 hour)"}
-        },
-        "schema": {
-            "fields": [
-                {"name": "id", "type": "integer", "nullable": False},
-                {"name": "name", "type": "string"},
-            ]
-        },
-        "suspend": True,
-    }
-    return {name: value for name, value in {**base, **changes}.items() if value is not None}
-
-
-def loaded(table: str) -> dict[str, Any]:
-    return {
-        "destination": {"prefix": f"{table}/"},
-        "redshift": {"schema": "sales", "table": table, "distkey": "id"},
-    }
-
-
-def pipeline_spec(rig: Rig, *sources: str, prefix: str = "", table: str = "") -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "platform": rig.platform_name,
-        "sources": [{"name": name} for name in sources],
-        "destination": {"prefix": prefix or f"{sources[0]}-out/"},
-        "stages": [{"name": "tidy", "clean": {"trim": True}}],
-    }
-    if table:
-        load = {"redshift": {"schema": "sales", "table": table, "mode": "append"}}
-        spec["stages"].append({"name": "warehouse", "load": load})
-    return spec
-
-
-def source(rig: Rig, name: str, **changes: Any) -> Key:
-    return rig.apply("DataSource", name, source_spec(rig, **changes))
-
-
-def child_of(key: Key) -> Key:
-    return Key("Pipeline", key.namespace, key.name)
 
 
 def test_everything_becomes_ready_and_then_nothing_is_written_any_more(rig: Rig) -> None:

@@ -9,6 +9,8 @@ from weir.aws import tags as tagging
 from weir.aws.base import FEW, ServiceAdapter, blind, changed, picked, with_tags
 from weir.aws.documents import without_defaults
 from weir.aws.errors import Conflict, Invalid, NotFound
+from weir.aws.glue_partitions import OPEN, Partitions
+from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
 
 CATALOG_PAGE = 100
@@ -134,12 +136,17 @@ class Table(ServiceAdapter):
     """A catalog table, named ``database.table``.
 
     Properties: ``TableType``, ``Parameters``, ``PartitionKeys``, ``StorageDescriptor``,
-    ``Description``. Attributes: ``arn``.
+    ``Description``. Attributes: ``arn``. A table that is created over a folder with data knows its
+    partitions.
     """
 
     kind = "glue.Table"
     service = "glue"
     traits = Traits()
+
+    def __init__(self, session: AwsSession) -> None:
+        super().__init__(session)
+        self._partitions = Partitions(session)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         form = dict(properties)
@@ -191,10 +198,17 @@ class Table(ServiceAdapter):
         return self._observed(name, found["Table"]) if found else None
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        folders = self._partitions.found(resource.properties)
+        given = dict(resource.properties)
+        if folders:
+            given["Parameters"] = {**(given.get("Parameters") or {}), OPEN: str(len(folders))}
         try:
-            made = self._put("CreateTable", resource, resource.properties, tags)
+            made = self._put("CreateTable", resource, given, tags)
         except Conflict as taken:
             return self.taken_back(resource, tags, taken)
+        if folders:
+            self._partitions.register(split_table(resource.name)[0], made, folders)
+            made = self._put("UpdateTable", resource, resource.properties, tags)
         return self._observed(resource.name, made)
 
     def update(
@@ -207,6 +221,10 @@ class Table(ServiceAdapter):
         if not changes and not tagging.missing(observed.tags, tags):
             return observed
         whole = {**observed.properties, **resource.properties}
+        if OPEN in (observed.properties.get("Parameters") or {}):
+            database, table = split_table(resource.name)
+            named = {**self.canonical(whole), "Name": table}
+            self._partitions.register(database, named, self._partitions.found(named))
         made = self._put("UpdateTable", resource, whole, {**observed.tags, **tags})
         return self._observed(resource.name, made)
 

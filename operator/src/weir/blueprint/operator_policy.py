@@ -153,6 +153,7 @@ def documents(
                 "kms:ListResourceTags",
                 "kms:PutKeyPolicy",
                 "kms:ScheduleKeyDeletion",
+                "kms:TagResource",
                 "kms:UpdateKeyDescription",
             ),
             [arn("kms", "key/*")],
@@ -380,6 +381,7 @@ def documents(
         _allow(
             "KeepCatalog",
             (
+                "glue:BatchCreatePartition",
                 "glue:CreateDatabase",
                 "glue:CreateTable",
                 "glue:DeleteDatabase",

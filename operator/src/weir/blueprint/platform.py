@@ -35,7 +35,7 @@ MAX_RECEIVES = 5
 SWEEP = "rate(5 minutes)"
 MANIFEST_KEYS = "*/_manifests/_manifest-*.json"
 ABORT_UPLOADS_DAYS = 7
-KMS_KEY, WAREHOUSE = "kms-key", "warehouse"
+KMS_KEY, WAREHOUSE, CLAIM = "kms-key", "warehouse", "ledger-claim"
 
 
 def zone_buckets(platform: Platform) -> dict[str, ZoneBucket]:
@@ -521,7 +521,8 @@ def _warehouse(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[R
     yield Resource(
         "secretsmanager.Secret", "admin-secret", warehouse.admin_secret_arn, external=True
     )
-    needs = (WAREHOUSE, "admin-secret")
+    yield tables.claim(warehouse, CLAIM, (WAREHOUSE, "admin-secret"))
+    needs = (CLAIM,)
     namespaces = [use.namespace for use in uses if use.schemas]
     schemas = {LEDGER_SCHEMA: namespaces}
     for use in uses:

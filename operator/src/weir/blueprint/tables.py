@@ -15,7 +15,14 @@ from weir_contract.compile import (
     redshift_type,
     table_ddl,
 )
-from weir_contract.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, LEDGER_TABLE, ledger_ddl
+from weir_contract.ledger import (
+    LEDGER_COLUMNS,
+    LEDGER_SCHEMA,
+    LEDGER_TABLE,
+    OWNER_SCHEMA,
+    OWNER_TABLE,
+    ledger_ddl,
+)
 from weir_contract.pipelines import Destination, Load
 from weir_contract.rows import Field, RowContract
 
@@ -41,7 +48,7 @@ SYSTEM_FIELDS = (
 )
 
 
-RESERVED_SCHEMAS = (LEDGER_SCHEMA, "information_schema")
+RESERVED_SCHEMAS = (LEDGER_SCHEMA, OWNER_SCHEMA, "information_schema")
 
 
 def is_reserved(schema: str) -> bool:
@@ -119,6 +126,16 @@ def sql_name(warehouse: WarehouseFacts, thing: str) -> str:
         raise ValueError(f"{warehouse.name} has no admin secret")
     place = (warehouse_name(warehouse), warehouse.database, warehouse.admin_secret_arn)
     return "|".join((*place, thing.lower()))
+
+
+def claim(warehouse: WarehouseFacts, logical_id: str, depends_on: Sequence[str]) -> Resource:
+    """The Platform's claim on the database: nothing in it is made before it is held."""
+    return Resource(
+        "redshift.Claim",
+        logical_id,
+        sql_name(warehouse, f"{OWNER_SCHEMA}.{OWNER_TABLE}"),
+        depends_on=tuple(depends_on),
+    )
 
 
 def redshift_schema(

@@ -214,6 +214,13 @@ class ConvergenceGuard:
                 resource=action.name,
             )
 
+    def refused(self, key: PhysicalKey) -> None:
+        """AWS did not take the update: it changed nothing, and does not count."""
+        with self._lock:
+            mark, count = self._seen.get(key, ("", 0))
+            if count:
+                self._seen[key] = (mark, count - 1)
+
     def settle(self, key: PhysicalKey) -> None:
         """The resource is as wanted."""
         with self._lock:
@@ -599,6 +606,8 @@ class Applier:
                 )
         except AwsError as error:
             self._inventory.drop(*step.key)
+            if not isinstance(error, NotConverging):
+                self._guard.refused(step.key)
             return _Done(observed, error=error)
         self._inventory.wrote(*step.key, seen)
         traits = adapter.traits

@@ -12,6 +12,9 @@ from weir.kube.store import Store
 from weir.reconcile.queue import Lane
 from weir.reconcile.workers import Workers
 
+YIELDING = frozenset({"Conflict", "Moving"})
+"""Reasons of Ready that another object's end may mend."""
+
 
 class Controller:
     """Takes what the watches see, keeps the store, and feeds the queue.
@@ -28,6 +31,7 @@ class Controller:
         self._store = store
         self._workers = workers
         self._edited = edited
+        self._yielding: set[Key] = set()
 
     def seen(self, obj: Object, *, gone: bool, listed: bool = False) -> None:
         """An object was listed, added, changed or removed.
@@ -43,15 +47,20 @@ class Controller:
         if gone:
             around = self._around(key)
             self._store.remove(obj)
+            self._yielding.discard(key)
             if self._store.get(key) is None:
                 self._workers.forget(key)
                 self._workers.add(key, Lane.EDIT)
-            self._wake(around)
+            self._wake([*around, *self._waiting(key)])
             return
         before, left = self._store.get(key), self._store.targets(key)
         self._store.put(obj)
         if self._store.get(key) is not obj:
             return  # An older sight than the one that is here, or of an object that is gone.
+        if _waits(obj):
+            self._yielding.add(key)
+        else:
+            self._yielding.discard(key)
         born = before is None
         if born:
             self._workers.add(key, Lane.DRIFT if listed and is_settled(obj) else Lane.EDIT)
@@ -59,6 +68,7 @@ class Controller:
             self._workers.add(key, Lane.EDIT)
         if not listed and _generation(before) != _generation(obj):
             self._edited(key, _generation(obj))
+            self._wake(self._waiting(key) if not born else [])
         if born or _shown(before) != _shown(obj):
             self._wake(self._around(key))
             self._wake([one for one in left if one not in self._store.targets(key)])
@@ -81,10 +91,19 @@ class Controller:
             ]
         return around
 
+    def _waiting(self, key: Key) -> list[Key]:
+        """Who waits for somebody to give a name or a place up: ``key`` may just have."""
+        return sorted(other for other in list(self._yielding) if other != key)
+
     def _wake(self, keys: list[Key]) -> None:
         for key in keys:
             if self._store.get(key) is not None:
                 self._workers.add(key, Lane.DEPENDENT)
+
+
+def _waits(obj: Object) -> bool:
+    ready = find(obj.get("status") or {}, READY) or {}
+    return ready.get("reason") in YIELDING
 
 
 def _generation(obj: Object | None) -> int:

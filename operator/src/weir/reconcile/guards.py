@@ -27,6 +27,8 @@ THERE = frozenset({READY, SETTLING})
 """States of what was seen on AWS."""
 TOLD = 8
 """Resources that a message names."""
+EMPTY = frozenset({"redshift.Claim", "redshift.Schema"})
+"""Kinds that hold data only by what is in them: that has an entry of its own."""
 MENDS: Mapping[str, str] = {
     "dynamodb.Table": "restore it under its name (aws dynamodb restore-table-to-point-in-time)",
     "kms.Key": "within its window: aws kms cancel-key-deletion, and create the alias again",
@@ -116,7 +118,8 @@ def gone_data(look: Look, world: World, resources: Sequence[Resource]) -> list[E
     before = {entry.key: entry for entry in look.entries if entry.state in {*THERE, MISSING}}
     mine = [before[one.key] for one in resources if one.key in before and not one.external]
     traits, allowed = world.applier.traits, named(look.obj, RECREATE)
-    data = _absent(world, [one for one in mine if traits[one.kind].holds_data])
+    holders = [one for one in mine if traits[one.kind].holds_data and one.kind not in EMPTY]
+    data = _absent(world, holders)
     data = [one for one in data if one.id not in allowed and not _lives(world, one)]
     if data and len(_absent(world, mine)) == len(mine):
         look.services.events.warn(

@@ -47,7 +47,7 @@ SETTLING = 2.0
 UNASKED = 4.0
 """Times ``ttl`` after which an entry that nobody owns and nobody asked for is forgotten."""
 
-COSTLY = frozenset({"redshift.Schema", "redshift.Table"})
+COSTLY = frozenset({"redshift.Claim", "redshift.Schema", "redshift.Table"})
 """Kinds that no timer looks at: a question keeps a serverless warehouse awake, and billed. They are
 looked at when the spec changes, when somebody asks, and after a restart."""
 
@@ -654,7 +654,7 @@ class Inventory:
     def _covered(self, kind: str, entry: _Entry, started: float) -> bool:
         """Whether our own write is more to be trusted than a look that began at ``started``."""
         grace = CONSISTENCY_GRACE if self._adapters[kind].traits.eventually_consistent else 0.0
-        return started < entry.written + grace
+        return entry.known and started < entry.written + grace
 
     def _old(self, kind: str, entry: _Entry, now: float) -> bool:
         if not entry.known:

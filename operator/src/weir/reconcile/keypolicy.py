@@ -7,9 +7,13 @@ that uses the key by itself, like CloudWatch Logs and CloudWatch's alarms.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+from weir.blueprint.platform import partition_of
 
 LOGS = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey")
 """CloudWatch Logs User Guide, *Encrypt log data using AWS KMS*."""
@@ -18,8 +22,35 @@ MESSAGES = ("Decrypt", "GenerateDataKey")
 ACCOUNT = ("Encrypt", "Decrypt", "GenerateDataKey", "DescribeKey")
 
 
-def missing(document: Mapping[str, Any], account: str, region: str) -> list[str]:
-    """Who may not do what with the key, for people; empty where all is well.
+@dataclass(frozen=True)
+class Lack:
+    """Who may not do what with the key, and the statement that allows it."""
+
+    who: str
+    actions: tuple[str, ...]
+    principal: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.who} lacks {', '.join(self.actions)}"
+
+    @property
+    def statement(self) -> dict[str, Any]:
+        """What to add to the key's policy."""
+        return {
+            "Effect": "Allow",
+            "Principal": dict(self.principal),
+            "Action": list(self.actions),
+            "Resource": "*",
+        }
+
+
+def statements(lacks: list[Lack]) -> str:
+    """The missing statements, as they are to be pasted into the key's policy."""
+    return json.dumps([one.statement for one in lacks], separators=(",", ":"))
+
+
+def missing(document: Mapping[str, Any], account: str, region: str) -> list[Lack]:
+    """Who may not do what with the key; empty where all is well.
 
     Conditions are not judged: whoever wrote one has thought of the service.
 
@@ -38,16 +69,18 @@ def missing(document: Mapping[str, Any], account: str, region: str) -> list[str]
         ("Service", "events.amazonaws.com", MESSAGES, ""),
         ("Service", "cloudwatch.amazonaws.com", MESSAGES, ""),
     )
-    found = []
+    found: list[Lack] = []
+    partition = partition_of(region)
     for kind, principal, actions, title in needs:
         allowed = list(_allowed(document, kind, principal))
-        lacking = [
+        lacking = tuple(
             f"kms:{action}"
             for action in actions
             if not any(fnmatchcase(f"kms:{action}".lower(), one) for one in allowed)
-        ]
+        )
         if lacking:
-            found.append(f"{title or principal} lacks {', '.join(lacking)}")
+            named = {kind: f"arn:{partition}:iam::{account}:root" if kind == "AWS" else principal}
+            found.append(Lack(title or principal, lacking, named))
     return found
 
 

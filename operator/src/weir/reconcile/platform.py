@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from weir.api.v1alpha1.platform import Platform
-from weir.aws.errors import AwsError
+from weir.aws.errors import AccessDenied, AwsError
+from weir.blueprint import tables
+from weir.blueprint.facts import WarehouseFacts
 from weir.kube.client import Object
 from weir.kube.keys import SQL_DONE, Key, annotation, is_deleting
-from weir.reconcile import keypolicy
+from weir.reconcile import keypolicy, manualsql
 from weir.reconcile import wanted as blueprints
+from weir.reconcile.apply import CONFLICTING, NOT_OURS, Entry
 from weir.reconcile.guards import check_account
 from weir.reconcile.headroom import follow_quotas
 from weir.reconcile.look import Halt, Look, halt_of
@@ -25,6 +29,7 @@ from weir.reconcile.steps import (
 )
 from weir.reconcile.view import parse
 from weir.reconcile.world import World
+from weir.resource import TAG_CLUSTER
 from weir_contract.codec import digest
 
 SHOWN_USERS = 5
@@ -70,23 +75,66 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     users = view.users(platform.name)
     look.status["users"] = len(users)
     context = blueprints.context_of(services, view, platform, look.obj, "")
-    wanted = blueprints.platform_wanted(context, look.obj)
-    shut_out = _key_fault(world, platform)
+    try:
+        foreign = _foreign_schemas(look, world, context)
+    except AwsError as error:
+        return halt_of([error])
+    wanted = blueprints.platform_wanted(context, look.obj, foreign)
+    shut_out = _key_fault(world, platform, services.options.cluster)
     if shut_out is not None:
         return shut_out
     halt = converge(look, world, wanted, lambda _resource: True)
+    look.enter([*look.entries, *foreign.values()])
     look.status["links"] = blueprints.links(context, wanted.resources)
     follow_quotas(look, world)
-    return halt or _sql_by_hand(look, context)
+    return halt or _sql_by_hand(look, world, context)
 
 
-def _key_fault(world: World, platform: Platform) -> Halt | None:
+def _foreign_schemas(look: Look, world: World, context: blueprints.Context) -> dict[str, Entry]:
+    """Schemas that namespaces want and somebody else made, with the line that says so.
+
+    A schema in which no role of ours has a privilege was not made by Weir. It is taken where a
+    namespace that wants it was handed it by name, or may adopt it.
+    """
+    warehouse = context.facts.warehouse
+    if warehouse is None or not warehouse.admin_secret_arn:
+        return {}
+    known = {one.key for one in look.entries if one.state not in NOT_OURS}
+    found: dict[str, Entry] = {}
+    for schema, adopters in blueprints.schema_users(context).items():
+        name = tables.sql_name(warehouse, schema)
+        key = ("redshift.Schema", name)
+        if adopters or key in known:
+            continue
+        seen = world.inventory.get([key]).get(key)
+        if seen is None or seen.properties.get("Roles"):
+            continue
+        found[schema] = Entry(key[0], blueprints.schema_id(schema), name, state=CONFLICTING)
+        look.services.events.warn(
+            look.obj,
+            "ForeignSchema",
+            f"schema {schema} was there before Weir and is not taken over: grant it by its name "
+            "(grants[].redshift.schemas), or allow adopt for it",
+            "Adopt",
+        )
+    return found
+
+
+def _key_fault(world: World, platform: Platform, cluster: str) -> Halt | None:
     """Whom an adopted key's policy shuts out: nothing is built on such a key."""
     arn = platform.spec.kms.key_arn
     if arn is None:
         return None
     try:
         key = world.inventory.get([("kms.Key", arn)]).get(("kms.Key", arn))
+    except AccessDenied as error:
+        return Halt(
+            "KeyNotReadable",
+            f"{error} The operator's policy of docs/iam.md covers keys with the tag "
+            f"{TAG_CLUSTER}={cluster}: tag the key {arn} (spec.kms.keyArn) so, or add this to its "
+            f"policy for the operator's role: {json.dumps(error.statement, sort_keys=True)}",
+            stalled=True,
+        )
     except AwsError as error:
         return halt_of([error])
     if key is None:
@@ -99,18 +147,23 @@ def _key_fault(world: World, platform: Platform) -> Halt | None:
     return Halt(
         "KeyPolicyIncomplete",
         f"the policy of the key {arn} (spec.kms.keyArn) does not allow what is needed, so that "
-        f"logs, alarms or events would be lost: {'; '.join(lacking)}. Add Allow statements for "
-        "them to the key's policy; Weir does not change a key that it did not make",
+        f"logs, alarms or events would be lost: {'; '.join(map(str, lacking))}. Add these statements "
+        "to the key's policy (Weir does not change a key that it did not make): "
+        + keypolicy.statements(lacking),
         stalled=True,
     )
 
 
-def _sql_by_hand(look: Look, context: blueprints.Context) -> Halt | None:
+def _sql_by_hand(look: Look, world: World, context: blueprints.Context) -> Halt | None:
     """What an administrator has to run where the operator has no secret to run it with."""
     statements = blueprints.manual_sql(context)
     mark = digest({"statements": list(statements)})[:16]
-    if not statements or annotation(look.obj, SQL_DONE) == mark:
+    warehouse = context.facts.warehouse
+    if not statements or warehouse is None:
+        look.status.pop("sqlDone", None)
         return None
+    if annotation(look.obj, SQL_DONE) == mark:
+        return _sql_took_effect(look, world, context, warehouse, mark)
     shown: list[str] = []
     for statement in statements:
         if sum(map(len, shown)) + len(statement) > SQL_SHOWN:
@@ -125,6 +178,43 @@ def _sql_by_hand(look: Look, context: blueprints.Context) -> Halt | None:
         + "; ".join(shown)
         + ";"
         + more,
+        stalled=True,
+        synced=True,
+    )
+
+
+def _sql_took_effect(
+    look: Look,
+    world: World,
+    context: blueprints.Context,
+    warehouse: WarehouseFacts,
+    mark: str,
+) -> Halt | None:
+    """Look once whether what is said to be done is there."""
+    if look.status.get("sqlDone") == mark and not look.forced:
+        return None
+    wanted = manualsql.expected(warehouse, blueprints.uses_of(context))
+    try:
+        absent = manualsql.lacking(world.session, warehouse, wanted)
+    except manualsql.NotVisible as error:
+        look.services.events.warn(
+            look.obj,
+            "SqlNotVerified",
+            f"{SQL_DONE} is believed: the operator can't look whether the SQL took effect ({error})",
+            "Verify",
+        )
+        absent = ()
+    except AwsError as error:
+        return halt_of([error])
+    if not absent:
+        look.status["sqlDone"] = mark
+        return None
+    return Halt(
+        "ManualSqlNeeded",
+        f"{SQL_DONE} says that the SQL was run, but database {warehouse.database} of "
+        f"{warehouse.name} has no {', '.join(absent)}: run it there, and annotate the Platform with "
+        "weir.dev/reconcile-at to have it looked at again. Take the annotation "
+        f"{SQL_DONE} off to see the statements",
         stalled=True,
         synced=True,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from weir.blueprint.dashboard import NamespaceUse
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant, namespace_grant
 from weir.kube.client import Object
-from weir.reconcile.apply import EXTERNAL, READY, SETTLING, Entry
+from weir.reconcile.apply import CONFLICTING, EXTERNAL, READY, SETTLING, Entry
 from weir.reconcile.look import Halt
 from weir.reconcile.services import Services
 from weir.reconcile.steps import Wanted, owner_of, platform_entries
@@ -125,17 +125,51 @@ def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> Non
     needed.append(f"database-{namespace}")
     warehouse = context.facts.warehouse
     if warehouse is not None and warehouse.admin_secret_arn:
-        needed += [f"schema-{naming.short_hash(schema)}" for schema in schemas]
+        needed += [schema_id(schema) for schema in schemas]
     missing = [
         name
         for name in needed
         if name not in context.entries or context.entries[name].state not in USABLE
     ]
+    _refuse_foreign(context, namespace, schemas)
     if missing:
         raise Halt(
             "WaitingForPlatform",
             f"waits until Platform {context.platform.name} has {', '.join(missing[:5])}",
         )
+
+
+def _refuse_foreign(context: Context, namespace: str, schemas: Sequence[str]) -> None:
+    """A schema that was there before Weir is used by who may adopt it, or was handed it by name."""
+    for schema in schemas:
+        entry = context.entries.get(schema_id(schema))
+        if entry is not None and entry.state == CONFLICTING:
+            raise Halt(
+                "Conflict",
+                f"schema {schema} was there before Weir, and nothing says that namespace {namespace} "
+                f"may have it: ask the owner of Platform {context.platform.name} to grant it by its "
+                "name (grants[].redshift.schemas), or to allow adopt for it (grants[].allow, "
+                "adoptNames); or load into another schema",
+                stalled=True,
+            )
+
+
+def schema_id(schema: str) -> str:
+    """The logical id of a schema of the warehouse."""
+    return f"schema-{naming.short_hash(schema.lower())}"
+
+
+def schema_users(context: Context) -> dict[str, set[str]]:
+    """Schema -> the namespaces that may take it over if it was there before."""
+    found: dict[str, set[str]] = {}
+    for use in uses_of(context):
+        labels = context.labels_of(use.namespace)
+        grant = namespace_grant(context.platform, use.namespace, labels)
+        for schema in use.schemas:
+            allowed = found.setdefault(schema, set())
+            if grant.may_adopt(schema) or grant.was_handed(schema):
+                allowed.add(use.namespace)
+    return found
 
 
 def _need_schemas(context: Context, namespace: str, schemas: Sequence[str]) -> None:
@@ -148,7 +182,7 @@ def _need_schemas(context: Context, namespace: str, schemas: Sequence[str]) -> N
     }
     if context.grant.schemas is not None or others.isdisjoint(schemas):
         return
-    mine = next((use.schemas for use in _uses(context) if use.namespace == namespace), ())
+    mine = next((use.schemas for use in uses_of(context) if use.namespace == namespace), ())
     for schema in schemas:
         if schema not in mine:
             raise Halt(
@@ -201,19 +235,28 @@ def pipeline_wanted(
     return _wanted(context, obj, resources)
 
 
-def platform_wanted(context: Context, obj: Object) -> Wanted:
-    """What a Platform wants, for itself and for those that use it."""
-    uses = _uses(context)
+def platform_wanted(context: Context, obj: Object, barred: Collection[str] = frozenset()) -> Wanted:
+    """What a Platform wants, for itself and for those that use it.
+
+    Parameters
+    ----------
+    barred
+        Schemas of the warehouse that are somebody else's.
+    """
+    uses = tuple(
+        replace(use, schemas=tuple(one for one in use.schemas if one not in barred))
+        for use in uses_of(context)
+    )
     resources = _drawn(lambda: platform.platform_resources(context.platform, context.facts, uses))
     return _wanted(context, obj, resources)
 
 
 def manual_sql(context: Context) -> Sequence[str]:
     """What an administrator of the warehouse runs by hand, where no admin secret is named."""
-    return platform.manual_sql(context.facts, _uses(context))
+    return platform.manual_sql(context.facts, uses_of(context))
 
 
-def _uses(context: Context) -> tuple[NamespaceUse, ...]:
+def uses_of(context: Context) -> tuple[NamespaceUse, ...]:
     """What the namespaces that are granted the Platform claim of it."""
     found = context.platform
     sources: list[DataSource] = []

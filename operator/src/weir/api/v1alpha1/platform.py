@@ -308,6 +308,9 @@ class PlatformStatus(Status):
     users: Annotated[int, Field(ge=0)] | None = Field(
         None, description="DataSources and Pipelines that use this Platform."
     )
+    sql_done: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        None, description="Hash of the SQL by hand that was seen to have taken effect."
+    )
     quotas: Annotated[list[QuotaStatus], Field(max_length=32)] = Field(
         default_factory=list,
         description="How far AWS's quotas are used up, measured once a day.",
