@@ -11,6 +11,7 @@ PACKAGES := contract operator lambdas glue local
 SOURCES := contract/src operator/src lambdas/src glue/src local/src
 UV := .local/uv/bin/uv
 N ?= 1000
+MINUTES ?= 10
 
 .PHONY: help
 help: ## Say what there is
@@ -96,6 +97,10 @@ format: setup ## Format the code and mend what the linter can
 .PHONY: bench
 bench: setup ## Time from apply to the first row, and AWS calls a resource, as one JSON line
 	@$(PY) -m benchmarks.apply_to_row
+
+.PHONY: soak
+soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of drift and edits, as one JSON line
+	@MINUTES=$(MINUTES) $(PY) -m benchmarks.soak
 
 .PHONY: bench-control-plane
 bench-control-plane: setup ## AWS calls, seconds and memory for N objects, as one JSON line (KILL=0: without the kill test)
