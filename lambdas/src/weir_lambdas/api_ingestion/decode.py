@@ -22,6 +22,7 @@ from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.select import SelectorError, detected, selected, shape
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer, SourceTooLarge
+from weir_lambdas.landing.infer import Columns, columns_of
 from weir_lambdas.landing.paths import PathError, steps
 from weir_lambdas.landing.paths import lookup as lookup_in
 from weir_lambdas.landing.records import dump_line, parse
@@ -45,6 +46,10 @@ _VALUE = msgspec.json.Decoder()
 _REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 Row = dict[str, Any]
+
+
+PLACEHOLDERS: Mapping[int, Any] = {ord("{"): {}, ord("["): [], ord("n"): None}
+"""First letter of a JSON value -> what stands for it in a column."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,21 @@ class Records:
     """
 
     count: int
-    chunks: Callable[[], Iterator[Chunk]]
+    chunks: Callable[[], Iterator[Chunk | Shallow]]
     lookup: Callable[[str], Any]
 
 
-def decode(answer: Answer, fmt: Format, selector: str | None, limit: int) -> Records:
+def decode(
+    answer: Answer, fmt: Format, selector: str | None, limit: int, shallow: bool = False
+) -> Records:
     """The records of an answer.
 
     Parameters
     ----------
     limit
         Bytes of the answer at most, unpacked.
+    shallow
+        Whether the outer values of JSON records are all that is looked at.
 
     Raises
     ------
@@ -112,7 +121,7 @@ def decode(answer: Answer, fmt: Format, selector: str | None, limit: int) -> Rec
     if fmt.type in ("json", "jsonLines", "csv"):
         _no_page(body, answer, fmt.type, where)
     try:
-        return FORMATS[fmt.type](body, fmt, selector)
+        return FORMATS[fmt.type](body, fmt, selector, shallow)
     except SelectorError as error:
         raise SourceBadAnswer(f"dataSelector: {error}", where) from error
     except (*_REFUSALS, csv.Error, LookupError) as error:
@@ -168,12 +177,63 @@ def _no_page(body: bytes, answer: Answer, kind: str, where: str) -> None:
         )
 
 
-def _records(raws: Sequence[Any], lookup: Callable[[str], Any], exact: bool = False) -> Records:
+@dataclass(frozen=True)
+class Shallow:
+    """Some records of which only the outer values are looked at: half the work for nested ones."""
+
+    columns: Columns
+    raws: Sequence[Any]
+    exact: bool
+
+    @property
+    def rows(self) -> list[Row]:
+        """The records, parsed after all."""
+        return _chunk(self.raws, self.exact).rows
+
+    @property
+    def block(self) -> bytes:
+        """All as lines that end in a line feed."""
+        return b"\n".join(self.raws) + b"\n"
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each as a line that ends in a line feed."""
+        return [b"%b\n" % raw for raw in self.raws]
+
+
+def _shallow(raws: Sequence[Any], exact: bool) -> Shallow | None:
+    """Records as columns of their outer values; None where they are not nested, or not alike."""
+    try:
+        first = _MEMBERS.decode(raws[0])
+        if not any(_first(raw) in (b"{", b"[") for raw in first.values()):
+            return None
+        members = columns_of(list(map(_MEMBERS.decode, raws)))
+        if members is None:
+            return None
+        columns = {key: _values(column, exact) for key, column in members.items()}
+    except _REFUSALS:
+        return None
+    return Shallow(Columns(columns), raws, exact)
+
+
+def _values(column: Sequence[Any], exact: bool) -> Sequence[Any]:
+    letters = [memoryview(raw)[0] for raw in column]
+    if PLACEHOLDERS.keys() >= set(letters):
+        return [PLACEHOLDERS[letter] for letter in letters]
+    text = b"[" + b",".join(column) + b"]"
+    values: Sequence[Any] = parse(text) if exact else _VALUE.decode(text)
+    return values
+
+
+def _records(
+    raws: Sequence[Any], lookup: Callable[[str], Any], exact: bool = False, shallow: bool = False
+) -> Records:
     """Records from the JSON text of each; ``exact``: some number may be longer than a double."""
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Iterator[Chunk | Shallow]:
         for start in range(0, len(raws), CHUNK_ROWS):
-            yield _chunk(raws[start : start + CHUNK_ROWS], exact)
+            some = raws[start : start + CHUNK_ROWS]
+            yield (_shallow(some, exact) if shallow else None) or _chunk(some, exact)
 
     return Records(len(raws), chunks, lookup)
 
@@ -203,6 +263,8 @@ def _utf8(body: bytes) -> bytes:
     elif body[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in body[:4]:
         body = body.decode("utf-16" if body[2:4] != b"\0\0" else "utf-32").encode()
         body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body.isascii():
+        body.decode()  # msgspec passes over a text that is no UTF-8 where it only looks for its end
     if b"\n" in body or b"\r" in body:
         body = msgspec.json.format(body.strip(), indent=-1)
     return body
@@ -218,7 +280,7 @@ def _checked(records: Records, body: bytes) -> Records:
     return records
 
 
-def _json(body: bytes, _fmt: Format, selector: str | None) -> Records:
+def _json(body: bytes, _fmt: Format, selector: str | None, shallow: bool) -> Records:
     try:
         body = _utf8(body)
         path = compile_path(selector) if selector else None
@@ -231,7 +293,7 @@ def _json(body: bytes, _fmt: Format, selector: str | None) -> Records:
             raise
         return _found_by_path(body, compile_path(selector) if selector else None)
     exact = body.translate(DIGITS).find(LONG_NUMBER) >= 0
-    return _checked(_records(raws, _Levels(levels).lookup, exact), body)
+    return _checked(_records(raws, _Levels(levels).lookup, exact, shallow), body)
 
 
 def _plain_keys(path: JsonPath | None) -> tuple[str | int, ...] | None:
@@ -325,7 +387,7 @@ def _found_by_path(body: bytes, path: JsonPath | None) -> Records:
 def _of_value(value: Any, path: JsonPath | None) -> Records:
     rows = selected(value, path)
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Iterator[Chunk | Shallow]:
         for start in range(0, len(rows), CHUNK_ROWS):
             some = rows[start : start + CHUNK_ROWS]
             yield Chunk(some, [dump_line(row)[:-1] for row in some])
@@ -344,15 +406,15 @@ def _no_member(_path: str) -> None:
     """What is no document has nothing beside its records."""
 
 
-def _json_lines(body: bytes, _fmt: Format, _selector: str | None) -> Records:
+def _json_lines(body: bytes, _fmt: Format, _selector: str | None, shallow: bool) -> Records:
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     raws = [line for line in map(bytes.strip, body.split(b"\n")) if line]
     exact = body.translate(DIGITS).find(LONG_NUMBER) >= 0
-    return _checked(_records(raws, _no_member, exact), body)
+    return _checked(_records(raws, _no_member, exact, shallow), body)
 
 
-def _csv(body: bytes, fmt: Format, _selector: str | None) -> Records:
+def _csv(body: bytes, fmt: Format, _selector: str | None, _shallow: bool) -> Records:
     encoding = "utf-8-sig" if fmt.encoding.lower().replace("_", "-") == "utf-8" else fmt.encoding
     text = body.decode(encoding)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=fmt.delimiter, strict=True)
@@ -374,7 +436,7 @@ def _csv(body: bytes, fmt: Format, _selector: str | None) -> Records:
     return _checked(_records(raws, _no_member), body)
 
 
-def _xml(body: bytes, _fmt: Format, selector: str | None) -> Records:
+def _xml(body: bytes, _fmt: Format, selector: str | None, _shallow: bool) -> Records:
     from xml.etree.ElementTree import ParseError
 
     from defusedxml import DefusedXmlException
@@ -428,7 +490,7 @@ def _only_list(value: Any) -> Any:
 
 
 NAMES: Mapping[str, str] = {"json": "JSON", "jsonLines": "JSON lines", "csv": "CSV", "xml": "XML"}
-FORMATS: Mapping[str, Callable[[bytes, Format, str | None], Records]] = {
+FORMATS: Mapping[str, Callable[[bytes, Format, str | None, bool], Records]] = {
     "json": _json,
     "jsonLines": _json_lines,
     "csv": _csv,

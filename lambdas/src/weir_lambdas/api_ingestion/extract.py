@@ -14,7 +14,7 @@ from weir_contract.rest import Paginator, RestApi
 from weir_lambdas.api_ingestion.auth import Static
 from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import Answer
-from weir_lambdas.api_ingestion.decode import Records, decode
+from weir_lambdas.api_ingestion.decode import Records, Shallow, decode
 from weir_lambdas.api_ingestion.fetch import Calls, Chain, refuse_reference
 from weir_lambdas.api_ingestion.incremental import Boundary, Window, windows
 from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
@@ -25,6 +25,7 @@ from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import SourceBadAnswer, WeirError
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.landing.batch import Batch, Position, Start
+from weir_lambdas.landing.infer import Columns
 from weir_lambdas.landing.paths import lookup
 from weir_lambdas.landing.records import dump_line
 
@@ -74,6 +75,8 @@ class Extraction:
         How requests are sent.
     auth
         Whose tokens are kept out of positions.
+    shallow
+        Whether the outer values of records tell all types that are to be told.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class Extraction:
         auth: Static,
         clock: Clock,
         start: Start,
+        shallow: bool = False,
     ) -> None:
         check_references(api)
+        self._shallow = shallow and api.incremental is None
         self._api, self._calls, self._budget = api, calls, budget
         self._egress, self._secrets, self._auth = egress, secrets, auth
         self._clock, self._start = clock, start
@@ -172,7 +177,9 @@ class Extraction:
             for chunk in records.chunks():
                 empty = False
                 if not context.include and self._api.incremental is None:
-                    yield self._batch([chunk.block], chunk.rows, ahead, context.window)
+                    seen = chunk.columns if isinstance(chunk, Shallow) else chunk.rows
+                    count = len(chunk.raws)
+                    yield self._batch([chunk.block], seen, ahead, context.window, count)
                     continue
                 lines, rows = chunk.lines, chunk.rows
                 if context.include:
@@ -188,9 +195,10 @@ class Extraction:
     def _batch(
         self,
         lines: list[bytes],
-        rows: list[dict[str, Any]],
+        rows: list[dict[str, Any]] | Columns,
         ahead: Position | None,
         window: Window,
+        count: int | None = None,
     ) -> Batch:
         spec = self._api.incremental
         if ahead is not None:
@@ -198,11 +206,11 @@ class Extraction:
             if spec:
                 saved["boundary"] = self._boundary.save()
             place = json.loads(self._concealed(json.dumps(saved)))
-            return Batch(lines, rows, place, count=len(rows))
+            return Batch(lines, rows, place, count=count)
         cursor = self._boundary.high
         if spec and spec.step_seconds is not None and window.end is not None:
             cursor = window.end
-        return Batch(lines, rows, None, cursor, self._boundary.state(), count=len(rows))
+        return Batch(lines, rows, None, cursor, self._boundary.state(), count=count)
 
     def _count(self) -> None:
         if self._done >= self._api.limits.max_pages:
@@ -310,7 +318,8 @@ class Extraction:
 
         def read(answer: Answer) -> Records:
             fmt = api.format if kind == api.format.type else type(api.format)()
-            return decode(answer, fmt, resource.data_selector, api.limits.max_response_bytes)
+            limit, outer = api.limits.max_response_bytes, self._shallow and own
+            return decode(answer, fmt, resource.data_selector, limit, outer)
 
         keep = own or self._api.async_job is not None
         return Chain(

@@ -17,6 +17,7 @@ from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.landing.batch import Batch, Source, Start
+from weir_lambdas.landing.infer import Inference
 
 SNAPSHOT_SECONDS = 86_400.0
 """A source that is read whole is not gone on with after a day: its pages have moved."""
@@ -74,5 +75,8 @@ class RestSource(Source):
         client = SourceClient(
             egress, api.limits, budget, clock, start.remaining, auth, api.response_actions
         )
+        shallow = Inference(self._config.contract).shallow
         with Calls(client, budget.threads) as calls:
-            yield from Extraction(api, calls, budget, egress, secrets, auth, clock, start).batches()
+            yield from Extraction(
+                api, calls, budget, egress, secrets, auth, clock, start, shallow
+            ).batches()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from weir_contract.manifest import LandedFile, Manifest, Part
-from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.infer import Columns, Inference
 
 Position = dict[str, Any]
 """Where an extraction goes on: plain JSON without secrets, so that a later call can read it."""
@@ -24,7 +24,7 @@ class Batch:
         The records as they are stored: each one line of compact JSON with a line feed. An item may
         be several such lines, where ``count`` says how many records there are in all.
     rows
-        The same records parsed, for type inference.
+        The same records parsed, or their columns, for type inference.
     count
         Number of records; None: each item of ``lines`` is one.
     position
@@ -42,7 +42,7 @@ class Batch:
     """
 
     lines: Sequence[bytes] = ()
-    rows: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Mapping[str, Any]] | Columns = ()
     position: Position | None = None
     cursor: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)

@@ -197,12 +197,24 @@ MIN_ROWS = 8
 """Fewer rows are looked at one by one."""
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any] | None:
-    """The rows as columns, or None where they do not all have the same keys."""
+@dataclass(frozen=True)
+class Columns:
+    """Records as columns: top-level key -> a value for each record.
+
+    An object or list may be stood for by an empty one: their content tells no type.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]] | None:
+    """Rows as columns, or None where they are few, or do not all have the same keys."""
+    keys = list(rows[0]) if rows else []
     if len(rows) < MIN_ROWS or len(keys) < 2 or set(map(len, rows)) != {len(keys)}:
         return None
     try:
-        return list(zip(*map(itemgetter(*keys), rows), strict=True))
+        found = zip(*map(itemgetter(*keys), rows), strict=True)
+        return dict(zip(keys, found, strict=True))
     except KeyError:
         return None
 
@@ -241,26 +253,40 @@ class Inference:
         self._names: dict[str, str] = {}
         self._shape: dict[str, set[str]] = {}
 
-    def see_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    @property
+    def shallow(self) -> bool:
+        """Whether top-level values tell all that is to be told."""
+        return self._open or all(path.isidentifier() for path in self._paths.values())
+
+    def see_all(self, rows: Iterable[Mapping[str, Any]] | Columns) -> None:
         """Take rows into account: a column at a time where all rows have the same keys."""
+        if isinstance(rows, Columns):
+            self._see_columns(rows.values)
+            for name, path in self._paths.items():
+                if not self._open and path in rows.values:
+                    at = rows.values[path]
+                    self._columns[name].see_many(at, set(map(type, at)))
+            return
         some = list(rows)
-        keys = list(some[0]) if some else []
-        columns = _columns(some, keys)
+        columns = columns_of(some)
         if columns is None:
             for row in some:
                 self.see(row)
             return
-        for key, values in zip(keys, columns, strict=True):
+        self._see_columns(columns)
+        if not self._open:
+            for name, path in self._paths.items():
+                at = [value_at(row, path) for row in some]
+                self._columns[name].see_many(at, set(map(type, at)))
+
+    def _see_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        for key, values in columns.items():
             types = set(map(type, values))
             self._shape.setdefault(key, set()).update(SHAPES[kind] for kind in types)
             if self._open:
                 self._admit(key)
             if self._open and key in self._names:
                 self._columns[self._names[key]].see_many(values, types)
-        if not self._open:
-            for name, path in self._paths.items():
-                at = [value_at(row, path) for row in some]
-                self._columns[name].see_many(at, set(map(type, at)))
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take one row into account."""
