@@ -118,9 +118,10 @@ class Lives:
         :param disturb: says how, step by step
         :param uid: with which the owner comes back after it was disturbed, if it is another
         """
+        steps = self.steps(kind)
         life = self.begin(BY_KIND[kind])
         outcomes = []
-        for step in self.steps(kind):
+        for step in steps:
             answer = life.do(step.operation, disturb(step))
             killed = answer is None
             if answer is None:
