@@ -12,6 +12,7 @@ from weir.aws.errors import AccessDenied, Conflict, NotYet
 from weir.aws.session import AwsSession
 from weir.aws.tagindex import TagIndex
 from weir.resource import (
+    EVERYTHING,
     OWNER_TAGS,
     TAGS,
     Adapter,
@@ -160,7 +161,9 @@ class ServiceAdapter(Adapter):
             observed,
             properties={**observed.properties, **written},
             tags={**observed.tags, **tags},
-            unseen=observed.unseen.difference(written),
+            unseen=observed.unseen
+            if observed.unseen is EVERYTHING
+            else observed.unseen.difference(written),
             settled=True,
             detail="",
             version="",
