@@ -436,14 +436,7 @@ class Table(ServiceAdapter):
         self._sql = Statements(session)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        form: dict[str, Any] = {}
-        if "Columns" in properties:
-            form["Columns"] = _columns(properties["Columns"])
-        if "DistKey" in properties:
-            form["DistKey"] = (properties["DistKey"] or "").lower() or None
-        if "SortKey" in properties:
-            form["SortKey"] = [name.lower() for name in properties["SortKey"] or []]
-        return form
+        return table_form(properties)
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         return _seen_by_connection(names, self._look)
@@ -483,18 +476,7 @@ class Table(ServiceAdapter):
     ) -> Observed:
         connection, thing = Connection.parse(resource.name)
         schema, table = _split(thing)
-        wanted, fields = self.canonical(resource.properties), changed(changes)
-        statements, refused = alter_statements(
-            schema,
-            table,
-            observed.properties["Columns"],
-            wanted["Columns"] if "Columns" in fields else observed.properties["Columns"],
-        )
-        refused += [
-            f"{field} is {observed.properties[field] or 'none'}, not {wanted[field] or 'none'}"
-            for field in ("DistKey", "SortKey")
-            if field in fields and field in wanted
-        ]
+        statements, refused = table_changes(schema, table, resource.properties, observed, changes)
         if refused:
             raise Invalid(
                 f"table {schema}.{table} on {connection.warehouse} can't be changed in place: "
@@ -514,6 +496,39 @@ class Table(ServiceAdapter):
         drop = f"DROP TABLE IF EXISTS {quoted(schema)}.{quoted(table)}"
         if observed.name in self.observe([observed.name]):
             self._sql.execute(connection, [drop], observed.name)
+
+
+def table_form(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's properties in the form in which they are compared."""
+    form: dict[str, Any] = {}
+    if "Columns" in properties:
+        form["Columns"] = _columns(properties["Columns"])
+    if "DistKey" in properties:
+        form["DistKey"] = (properties["DistKey"] or "").lower() or None
+    if "SortKey" in properties:
+        form["SortKey"] = [name.lower() for name in properties["SortKey"] or []]
+    return form
+
+
+def table_changes(
+    schema: str,
+    table: str,
+    properties: Mapping[str, Any],
+    observed: Observed,
+    changes: Sequence[Change],
+) -> tuple[list[str], list[str]]:
+    """The SQL for what differs in a table, and what of it can't be done in place."""
+    wanted, fields = table_form(properties), changed(changes)
+    seen = observed.properties["Columns"]
+    statements, refused = alter_statements(
+        schema, table, seen, wanted["Columns"] if "Columns" in fields else seen
+    )
+    refused += [
+        f"{field} is {observed.properties[field] or 'none'}, not {wanted[field] or 'none'}"
+        for field in ("DistKey", "SortKey")
+        if field in fields and field in wanted
+    ]
+    return statements, refused
 
 
 def alter_statements(

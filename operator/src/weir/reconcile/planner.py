@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
+from weir.aws import redshift
 from weir.kube.client import Kube, Object
 from weir.kube.keys import Key, may_adopt
 from weir.kube.store import Store
@@ -26,7 +27,7 @@ from weir.reconcile.apply import EXTERNAL, NOT_OURS, READY, Entry
 from weir.reconcile.guards import check_account, gone_data, withheld
 from weir.reconcile.look import Look
 from weir.reconcile.metrics import Metrics
-from weir.reconcile.plan import Plan, Verb
+from weir.reconcile.plan import Action, Plan, Verb
 from weir.reconcile.runs import RunBooks
 from weir.reconcile.services import Options, Services
 from weir.reconcile.steps import MACHINE, TRIGGERS, Wanted, need_platform, owner_of, view_of
@@ -162,7 +163,7 @@ class Planning:
         )
         if is_platform:
             self._of_services.store.put(as_planned(obj, plan))
-        return plan
+        return replace(plan, actions=tuple(map(foreseen, plan.actions)))
 
     def deleted(self, obj: Object) -> Plan:
         """What the deletion of an object would do, in the order in which it is done.
@@ -266,6 +267,28 @@ class Planning:
         pipelines.check_claims(services, view, platform, obj)
         context = blueprints.context_of(services, view, platform, known, namespace)
         return context, blueprints.pipeline_wanted(context, model, named, obj)
+
+
+def foreseen(action: Action) -> Action:
+    """An action as it will turn out: what the operator refuses to do is said before."""
+    if action.verb is Verb.REPLACE and action.loses_data:
+        return replace(action, reason=f"{action.reason}; the operator refuses, since data would go")
+    refuses = REFUSALS.get(action.kind)
+    refused = refuses(action) if refuses and action.verb is Verb.UPDATE else ()
+    if not refused:
+        return action
+    why = f"can't be changed in place: {'; '.join(refused)}"
+    return replace(action, verb=Verb.CONFLICT, reason=why)
+
+
+def _table_refuses(action: Action) -> Sequence[str]:
+    assert action.resource is not None and action.observed is not None
+    properties = action.resource.properties
+    return redshift.table_changes("", "", properties, action.observed, action.changes)[1]
+
+
+REFUSALS: Mapping[str, Callable[[Action], Sequence[str]]] = {"redshift.Table": _table_refuses}
+"""Kind -> why an update would be refused; empty where it would not."""
 
 
 def entries_of(obj: Object) -> list[Entry]:
