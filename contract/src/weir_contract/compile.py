@@ -34,7 +34,7 @@ GLUE_TYPES = {
 }
 """Type -> Hive type of the Glue Data Catalog; decimal carries its digits."""
 
-IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,126}$")
+IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,126}\Z")
 
 
 def quoted(identifier: str) -> str:

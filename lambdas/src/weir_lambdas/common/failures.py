@@ -68,5 +68,6 @@ def notice(kind: str, object_id: str, run: str, failure: Failure) -> dict[str, s
         "",
         f"Run: {run}",
     ]
-    ascii_subject = subject.encode("ascii", "replace").decode()
+    one_line = " ".join("".join(c if c.isprintable() else " " for c in subject).split())
+    ascii_subject = one_line.encode("ascii", "replace").decode()
     return {"subject": ascii_subject[:MAX_SUBJECT], "message": "\n".join(lines)}
