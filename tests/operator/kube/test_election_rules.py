@@ -94,6 +94,9 @@ class Job:
     def held(self, platform: str, *, held: bool, transitions: int) -> None:
         self.told.append(f"{'held' if held else 'lost'} {platform} {transitions}")
 
+    def gone(self, platform: str) -> None:
+        self.told.append(f"gone {platform}")
+
     def took_over(self, platform: str) -> None:
         self.overs.append(platform)
 
@@ -290,6 +293,7 @@ def test_the_lease_of_a_platform_that_is_gone_is_removed() -> None:
     world.round(one)
     assert one.held == ["", "p"]
     assert lease_name("c", "q") not in world.store.leases
+    assert world.jobs["one"].told[-1] == "gone q"
 
 
 def test_a_process_that_follows_in_the_same_pod_goes_on_at_once_as_another_turn() -> None:

@@ -120,6 +120,9 @@ class Told(Protocol):
     def took_over(self, platform: str) -> None:
         """A lease was taken from a holder that had stopped renewing it."""
 
+    def gone(self, platform: str) -> None:
+        """There is no such Platform any more."""
+
 
 @dataclass
 class _Tenure:
@@ -393,7 +396,9 @@ class Elector:
                 sights[name] = _Sight(lease, now, now)
         self._sights = sights
         self._looked = True
-        self._known = self._groups()
+        before, self._known = self._known, self._groups()
+        for platform in before - self._known:
+            self._told.gone(platform)
         self._free_since = {
             platform: self._free_since.get(platform, now)
             for platform in self._known
@@ -652,7 +657,10 @@ class Elector:
         platform = tenure.platform
         number = tenure.lease.transitions
         self._work().clear(platform)
-        self._told.held(platform, held=gained and not tenure.revoked, transitions=number)
+        if platform in self._groups():
+            self._told.held(platform, held=gained and not tenure.revoked, transitions=number)
+        else:
+            self._told.gone(platform)
         if gained and not tenure.revoked:
             tenure.open = True
             self._work().begin(platform)

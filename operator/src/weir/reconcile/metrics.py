@@ -403,6 +403,11 @@ class Metrics:
         self.lease_held.labels(platform or "none").set(held)
         self.lease_transitions.labels(platform or "none").set(transitions)
 
+    def gone(self, platform: str) -> None:
+        """There is no such Platform any more: nobody waits for a holder of its lease."""
+        for gauge in (self.lease_held, self.lease_transitions, self.failovers):
+            gauge.remove(platform or "none")
+
     def took_over(self, platform: str) -> None:
         """A lease was taken from a replica that had stopped renewing it."""
         self.failovers.labels(platform or "none").inc()
