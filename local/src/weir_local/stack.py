@@ -235,6 +235,8 @@ class Stack:
             "WEIR_DRIFT_INTERVAL": "1m",
             "WEIR_LISTEN": f"127.0.0.1:{free_port()}",
             "WEIR_LEASE_NAMESPACE": NAMESPACE,
+            # There is one of it at a time: the next goes on with its leases, however it ended.
+            "WEIR_POD_UID": "local",
             "AWS_REGION": found["region"],
             "AWS_DEFAULT_REGION": found["region"],
             "AWS_ENDPOINT_URL": found["endpoint"],
