@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from installation import Installation, Part, all_at_once, as_listed, one_by_one
 
+from weir.aws.base import ServiceAdapter
 from weir.aws.dynamodb import TABLE
 from weir.aws.kms import KEY
 from weir.aws.s3 import BUCKET, OBJECT
@@ -14,7 +17,10 @@ from weir.aws.scheduler import FIELDS
 from weir.aws.sns import TOPIC
 from weir.aws.sqs import FIELDS as QUEUE
 from weir.aws.states import SETTINGS
+from weir.reconcile.apply import Applied, Applier, Entry
+from weir.reconcile.inventory import Inventory
 from weir.reconcile.plan import Verb
+from weir.resource import Adapter, Observed
 from weir_local.aws.server import LocalAws
 
 pytestmark = pytest.mark.aws
@@ -77,6 +83,54 @@ def test_a_listing_says_what_a_deep_look_says_and_names_what_it_did_not_see(
     for key, full in deep.items():
         assert listed[key] == as_listed(full, listed[key]), key
         assert listed[key].unseen == UNSEEN.get(key[0], set()), key
+
+
+class Listing:
+    """An adapter that never looks deeply unasked, with a note of every other call."""
+
+    def __init__(self, adapter: Adapter, calls: list[tuple[str, str]]) -> None:
+        assert isinstance(adapter, ServiceAdapter)
+        self.kind, self.traits = adapter.kind, adapter.traits
+        self._adapter, self._calls = adapter, calls
+
+    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+        return self._adapter.listing(list(names))
+
+    def __getattr__(self, verb: str) -> Any:
+        self._calls.append((verb, self.kind))
+        return getattr(self._adapter, verb)
+
+
+def applied_again(
+    installed: Installation, part: Part, entries: Sequence[Entry]
+) -> tuple[Applied, list[tuple[str, str]]]:
+    """Apply as a process that has just begun does: it knows the status, and lists."""
+    calls: list[tuple[str, str]] = []
+    kinds: Any = {kind: Listing(one, calls) for kind, one in installed.adapters.items()}
+    applier = Applier(kinds, Inventory(kinds, 600, lambda: 0.0), installed.pool)
+    return applier.apply(part.owner, part.resources, part.owner.tags, entries), calls
+
+
+def test_every_kind_is_found_as_it_was_wanted_by_its_listing_and_its_mark_alone(
+    installed: Installation, parts: list[Part]
+) -> None:
+    for part in parts:
+        assert [one.name for one in part.entries if one.state == "Ready" and not one.mark] == []
+        result, calls = applied_again(installed, part, part.entries)
+        assert (result.done, result.problems) == ([], [])
+        assert calls == []
+        assert result.entries == part.entries
+
+
+def test_every_kind_applied_again_writes_nothing_where_no_mark_tells_of_it(
+    installed: Installation, parts: list[Part]
+) -> None:
+    for part in parts:
+        unmarked = [replace(one, mark="") for one in part.entries]
+        result, calls = applied_again(installed, part, unmarked)
+        assert (result.done, result.problems) == ([], [])
+        assert {verb for verb, _ in calls} <= {"observe"}
+        assert result.entries == part.entries
 
 
 STAYS = {"bucket-artifacts", "schema-weir", "load-ledger"}
