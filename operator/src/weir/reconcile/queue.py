@@ -50,6 +50,9 @@ class Backoff:
         return whole * (1.0 - chance / 2.0)
 
 
+SPARE = 64
+"""Places in the queue of times that may be out of date, beside as many as there are keys."""
+
 FAIR_SHARE = 8
 """Every so many takes, the key that has waited longest goes first whatever its lane is: a steady
 stream of edits must not starve drift checks."""
@@ -256,6 +259,10 @@ class KeyedQueue(Generic[K]):
         else:
             self._count += 1
             heapq.heappush(self._delayed, (wanted.due, self._count, key))
+            if len(self._delayed) > 2 * len(self._entries) + SPARE:
+                # What was asked for sooner meanwhile would stay until its former time came.
+                self._delayed = [item for item in self._delayed if not self._stale(item)]
+                heapq.heapify(self._delayed)
 
     def _promote(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
