@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -83,6 +84,7 @@ class Writes:
     """What an operator does to AWS: ``(create | update | delete, kind, name)``, in order."""
 
     done: list[tuple[str, str, str]] = field(default_factory=list)
+    inside: threading.local = field(default_factory=threading.local)
 
     def adapters(self, session: AwsSession) -> dict[str, Adapter]:
         """The real adapters, noting each change that came to pass."""
@@ -94,7 +96,13 @@ class Writes:
 
     def _noting(self, verb: str, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def noted(subject: Any, *more: Any) -> Any:
-            answer = call(subject, *more)
+            if getattr(self.inside, "busy", False):
+                return call(subject, *more)  # An update that puts anew what it updates.
+            self.inside.busy = True
+            try:
+                answer = call(subject, *more)
+            finally:
+                self.inside.busy = False
             self.done.append((verb, kind, subject.name))
             return answer
 
@@ -142,7 +150,7 @@ class Desk:
             self.file(*objects),
         )  # fmt: skip
         reconciler = Reconciler(self.services)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 30
         while True:
             self.refresh()
             going = [
@@ -157,7 +165,7 @@ class Desk:
             for obj in going:
                 reconciler.reconcile(Key.of(obj))
 
-    def settle(self, seconds: float = 90) -> None:
+    def settle(self, seconds: float = 30) -> None:
         """Reconcile everything until every object is Ready."""
         reconciler = Reconciler(self.services)
         deadline = time.monotonic() + seconds

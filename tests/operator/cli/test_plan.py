@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from weir.cli.stored import Server, merge_patch
+from weir.cli.documents import read_files
+from weir.cli.manifests import manifests
+from weir.cli.stored import NoServer, Server, merge_patch
 from weir.kube.client import path_of
 from weir.kube.keys import Key
 from weir_local.aws.server import LocalAws
@@ -18,6 +25,40 @@ from weir_local.cluster import run
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
 Source = Callable[..., dict[str, Any]]
+CALLS = {
+    "create": ("create",),
+    "update": ("update",),
+    "adopt": ("update",),
+    "replace": ("delete", "create"),
+    "delete": ("delete",),
+}
+"""What a plan says -> the calls that do it."""
+UNKNOWN_TEXT = "(known after apply)"
+
+
+def announced(planned: dict[str, Any]) -> Counter[tuple[str, str, str]]:
+    """The changes that a plan says will be made: call, kind and name."""
+    return Counter(
+        (call, line["kind"], line["name"])
+        for one in planned["objects"]
+        for line in one["actions"]
+        for call in CALLS.get(line["action"], ())
+    )
+
+
+def unannounced(
+    done: list[tuple[str, str, str]], said: Counter[tuple[str, str, str]]
+) -> list[tuple[str, str, str]]:
+    """Changes that were made and not announced. A name may have had an unknown in it."""
+    patterns = {(call, kind): [] for call, kind, _ in said}
+    for call, kind, name in said:
+        rule = re.escape(name).replace(re.escape(UNKNOWN_TEXT), "[^/]+")
+        patterns[call, kind].append(re.compile(rule))
+    return [
+        (call, kind, name)
+        for call, kind, name in done
+        if not any(rule.fullmatch(name) for rule in patterns.get((call, kind), ()))
+    ]
 
 
 def verbs(planned: dict[str, Any], kind: str) -> dict[str, str]:
@@ -55,8 +96,30 @@ def test_a_new_platform_needs_the_cluster_id(desk, platform) -> None:
     assert "--artifacts" in planned["objects"][0]["error"]["message"]
 
 
-def test_after_apply_the_plan_is_empty(desk, platform, source: Source) -> None:
+def test_what_only_aws_can_tell_is_unknown_wherever_it_goes(
+    desk, platform, source: Source, build: Path
+) -> None:
+    """A key's ARN is in configurations, and their hash in names."""
+    options = ("--cluster-id", "desk", "--artifacts", str(build))
+    planned = desk.plan(platform, source(), options=options)
+    names = {line["id"]: line["name"] for one in planned["objects"][1:] for line in one["actions"]}
+    assert names["config"].endswith(f"/customers-{UNKNOWN_TEXT}.json")
+    assert UNKNOWN_TEXT not in names["ingest"]
+    told = json.dumps(planned)
+    assert "arn:aws:unknown" not in told
+
+
+def test_after_apply_the_plan_is_empty_and_apply_did_what_it_said(
+    desk, platform, source: Source, build: Path
+) -> None:
+    options = ("--cluster-id", "desk", "--artifacts", str(build))
+    said = announced(desk.plan(platform, source(), options=options))
+    desk.writes.done.clear()
     desk.apply(platform, source())
+    created = [one for one in desk.writes.done if one[0] == "create"]
+    assert unannounced(created, said) == []
+    twice = [one for one, count in Counter(created).items() if count > 1]
+    assert len(created) == sum(said.values()), twice
     planned = desk.plan(platform, source())
     assert planned["exit"] == 0, planned
     assert planned["changes"] is False
@@ -188,7 +251,7 @@ def test_a_pipeline_whose_source_is_missing_cannot_be_planned(desk) -> None:
     planned = desk.plan(pipeline)
     assert planned["exit"] == 1
     found = next(one for one in planned["objects"] if one["kind"] == "Pipeline")
-    assert found["error"]["reason"] == "UnknownSource"
+    assert found["error"]["reason"] == "SourceNotFound"
     assert "nobody" in found["error"]["message"]
 
 
@@ -268,6 +331,230 @@ def test_a_merge_patch_drops_what_the_former_manifest_had() -> None:
     before = {"spec": {"a": 1, "b": {"c": 2, "d": 3}, "list": [1]}}
     wish = {"spec": {"b": {"c": 4}, "list": [2]}}
     assert merge_patch(before, wish) == {"spec": {"a": None, "b": {"c": 4, "d": None}, "list": [2]}}
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "a schedule": {
+        "source": {
+            "restApi": {
+                "endpoint": "https://api.example.com/customers",
+                "schedule": "rate(3 hours)",
+            }
+        }
+    },
+    "suspension": {"suspend": True},
+    "no warehouse any more": {"redshift": None},
+}
+
+
+@pytest.mark.parametrize("edit", list(EDITS))
+def test_an_edit_does_what_its_plan_said_and_no_more(
+    desk, platform, source: Source, edit: str
+) -> None:
+    """From the same start each: the object as the former edit left it is part of what there is."""
+    changed = source(**EDITS[edit])
+    planned = desk.plan(platform, changed)
+    said = announced(planned)
+    assert planned["exit"] == 2 and said
+    desk.writes.done.clear()
+    desk.apply(platform, changed)
+    assert unannounced(desk.writes.done, said) == []
+    assert said - Counter(desk.writes.done) == Counter()
+    again = desk.plan(platform, changed)
+    assert again["exit"] == 0, [verbs(again, kind) for kind in ("Platform", "DataSource")]
+
+
+def test_a_column_is_added_and_one_that_goes_is_refused_before_anything_happens(
+    desk, platform, source: Source
+) -> None:
+    """To another table, since what is added to a table stays."""
+
+    def wide(*more: str) -> dict[str, Any]:
+        fields = [{"name": "customerId", "type": "integer", "nullable": False}]
+        fields += [{"name": name, "type": "string"} for name in more]
+        return source("wide", schema={"fields": fields})
+
+    desk.apply(platform, wide("a"))
+    said = announced(desk.plan(platform, wide("a", "b")))
+    desk.writes.done.clear()
+    desk.apply(platform, wide("a", "b"))
+    assert unannounced(desk.writes.done, said) == []
+    assert said - Counter(desk.writes.done) == Counter()
+    planned = desk.plan(platform, wide("a"))
+    assert planned["exit"] == 2
+    assert verbs(planned, "Pipeline")["redshift.Table target-warehouse"] == "conflict"
+    reasons = [line["reason"] for one in planned["objects"] for line in one["actions"]]
+    assert "can't be changed in place: column b is in the table" in " ".join(reasons)
+    desk.delete(wide("a"))
+
+
+def test_a_change_of_the_platform_shows_in_those_who_use_it(desk, platform, source: Source) -> None:
+    desk.apply(platform, source())
+    kept = {**platform, "spec": {**platform["spec"], "logRetentionDays": 90}}
+    planned = desk.plan(kept)
+    assert [one["kind"] for one in planned["objects"]] == ["Platform", "DataSource", "Pipeline"]
+    assert [one["inFiles"] for one in planned["objects"]] == [True, False, False]
+    for kind in ("DataSource", "Pipeline"):
+        changed = verbs(planned, kind)
+        assert {name.split()[0] for name in changed} == {"logs.LogGroup"}
+    costs = [
+        cost for one in planned["objects"] for line in one["actions"] for cost in line["costs"]
+    ]
+    assert "RetentionInDays: 30 -> 90" in costs
+
+
+def test_a_stream_that_helm_renders_is_planned(desk, source: Source) -> None:
+    stream = "---\n# Source: chart/templates/x.yaml\napiVersion: v1\nkind: Service\n"
+    stream += "metadata: {name: x}\n---\n" + json.dumps(source())
+    result = desk.weir("plan", "-f", "-", "-n", desk.namespace, stdin=stream)
+    assert result.exit_code == 0, result.output
+    assert "No changes" in result.stdout
+    assert "left out, since Weir builds nothing on AWS from it: 1 Service" in result.stderr
+    nothing = desk.weir("plan", "-f", "-", "-n", desk.namespace, stdin="kind: Service\n")
+    assert nothing.exit_code == 1
+    assert "no Platform, DataSchema, DataSource or Pipeline" in nothing.stderr
+
+
+def test_no_secret_is_in_any_plan(desk, source: Source, plan_aws: LocalAws) -> None:
+    secret = "s3cr3t-of-the-api"
+    plan_aws.admin_session().client("secretsmanager").create_secret(
+        Name=f"weir/{desk.namespace}/api_key", SecretString=secret
+    )
+    keyed = source(
+        source={
+            "restApi": {
+                "endpoint": "https://api.example.com/customers",
+                "schedule": "rate(1 hour)",
+                "headers": {"X-Api-Key": "${SECRET:api_key}", "X-Other": "literal-token-value"},
+            }
+        }
+    )
+    for style in ("text", "json", "markdown"):
+        result = desk.weir("plan", "-f", desk.file(keyed), "-n", desk.namespace, "-o", style)
+        assert result.exit_code == 2, result.output
+        assert secret not in result.output and "literal-token-value" not in result.output
+        assert "weir-redshift-password" not in result.output
+
+
+@pytest.fixture
+def repository(desk, source: Source, tmp_path: Path) -> Callable[..., None]:
+    """A Git repository with the source that is applied; a call writes a file, or takes it away."""
+
+    def write(name: str, obj: dict[str, Any] | None) -> None:
+        file = tmp_path / name
+        if obj is None:
+            file.unlink()
+        else:
+            file.write_text(json.dumps({**obj, "metadata": {**obj["metadata"]}}))
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "main")
+    write("customers.json", source())
+    git("add", ".")
+    git("commit", "-qm", "one")
+    return write
+
+
+def diffed(desk, folder: Path, *options: str) -> dict[str, Any]:
+    result = desk.weir(
+        "plan", "-f", str(folder), "--diff", "main", "-n", desk.namespace, "-o", "json", *options
+    )
+    assert result.stdout, result.output
+    return {**json.loads(result.stdout), "exit": result.exit_code, "said": result.stderr}
+
+
+def test_a_revision_with_nothing_changed_plans_nothing(
+    desk, repository: Callable[..., None], tmp_path: Path
+) -> None:
+    planned = diffed(desk, tmp_path)
+    assert planned["exit"] == 0 and planned["objects"] == []
+    assert "0 object(s) to apply, 0 to remove, 1 unchanged" in planned["said"]
+
+
+def test_what_a_revision_had_and_the_working_tree_lacks_is_deleted(
+    desk, repository: Callable[..., None], tmp_path: Path
+) -> None:
+    repository("customers.json", None)
+    planned = diffed(desk, tmp_path)
+    assert planned["exit"] == 2
+    assert "1 file(s) are not committed" in planned["said"]
+    found = {one["kind"]: one for one in planned["objects"]}
+    assert found["DataSource"]["operation"] == "delete" and found["DataSource"]["inFiles"]
+    assert found["Pipeline"]["operation"] == "delete"
+    assert found["Pipeline"]["notes"] == ["its source goes"]
+    assert verbs(planned, "Pipeline")["redshift.Table target-warehouse"] == "retain"
+    assert verbs(planned, "DataSource")["lambda.Function ingest"] == "delete"
+    assert any(action == "delete" for action in verbs(planned, "Platform").values())
+
+
+def test_a_renamed_object_is_made_anew_and_the_former_one_goes(
+    desk, source: Source, repository: Callable[..., None], tmp_path: Path
+) -> None:
+    renamed = {**source(), "metadata": {"name": "clients"}}
+    repository("customers.json", renamed)
+    planned = diffed(desk, tmp_path)
+    notes = {one["name"]: one["notes"] for one in planned["objects"] if one["kind"] == "DataSource"}
+    assert notes["customers"] == [f"moved to DataSource {desk.namespace}/clients"]
+    assert "weir.dev/moved-from" in notes["clients"][0]
+    text = desk.weir("plan", "-f", str(tmp_path), "--diff", "main", "-n", desk.namespace).stdout
+    assert "+ lambda.Function" in text and "- lambda.Function" in text
+
+
+def test_a_deletion_does_what_its_plan_said_and_no_more(desk, platform, source: Source) -> None:
+    result = desk.weir(
+        "plan", "--delete", "-f", desk.file(source()), "-n", desk.namespace, "-o", "json"
+    )
+    planned = json.loads(result.stdout)
+    assert result.exit_code == 2
+    # The Platform's dashboards and databases follow when the object is gone.
+    said = announced(planned)
+    desk.writes.done.clear()
+    desk.delete(source())
+    desk.settle()
+    assert unannounced(desk.writes.done, said) == []
+    assert said - Counter(desk.writes.done) == Counter()
+    gone = desk.weir("plan", "--delete", "-f", desk.file(source()), "-n", desk.namespace)
+    assert gone.exit_code == 0
+    assert "is not in the cluster: nothing goes with it" in gone.stdout
+    desk.apply(platform, source())
+
+
+def test_a_platform_in_use_does_not_go_and_the_plan_says_who_holds_it(desk, platform) -> None:
+    result = desk.weir("plan", "--delete", "-f", desk.file(platform), "-o", "json")
+    planned = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert planned["objects"][0]["error"]["reason"] == "InUse"
+    assert "customers" in planned["objects"][0]["error"]["message"]
+
+
+def test_kubectl_weir_plan_is_the_same_command(desk, source: Source, build: Path) -> None:
+    """Through the real kubectl, which finds kubectl-weir on the PATH."""
+    bin_folder = Path(sys.executable).parent
+    done = subprocess.run(
+        [
+            str(desk.plane.bin_dir / "kubectl"),
+            "weir", "plan", "-f", desk.file(source()), "-n", desk.namespace,
+        ],
+        env={**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No changes: AWS is as it should be." in done.stdout
+
+
+def test_the_defaults_without_a_server_are_those_of_the_server(desk) -> None:
+    """Every example, so that a plan without a cluster is the same plan."""
+    folder = Path(__file__).parents[3] / "examples"
+    found = manifests(list(read_files([folder])), None, desk.namespace).objects
+    assert len(found) > 15
+    for one in found:
+        theirs = Server(desk.kube).applied({**one, "metadata": {**one["metadata"], "name": "new"}})
+        assert NoServer().applied(one)["spec"] == theirs["spec"], one["metadata"]["name"]
 
 
 def test_who_may_list_one_namespace_plans_without_the_platforms_part(

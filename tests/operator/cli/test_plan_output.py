@@ -23,7 +23,9 @@ from weir.reconcile.plan import Action, Plan, Verb
 from weir.resource import UNKNOWN, Change, Observed, Owner, Resource
 
 ROOT = Path(__file__).parents[3]
-VALIDATOR = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "plan.schema.json").read_text()))
+VALIDATOR = jsonschema.Draft202012Validator(
+    json.loads((ROOT / "docs" / "plan.schema.json").read_text())
+)
 OWNER = Owner("c", "DataSource", "sales", "customers", "u")
 KINDS = (
     "glue.Job", "iam.Role", "kms.Key", "lambda.Function", "s3.Object", "scheduler.Schedule",
