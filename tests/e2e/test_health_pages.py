@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.running import Object, Running
+from weir_local.stack import ROOT
 
 pytestmark = pytest.mark.e2e
 
@@ -45,3 +49,11 @@ def test_metrics_tell_of_reconciles_calls_resources_and_rows(
         if sample.labels["name"] == "orders"
     ]
     assert success > 1.7e9
+
+
+def test_the_running_operator_tells_what_the_alerts_ask_for(running: Running) -> None:
+    alerts = yaml.safe_load((ROOT / "charts/weir/files/alerts.yaml").read_text())
+    asked = {name for alert in alerts for name in re.findall(r"\bweir_\w+", alert["expr"])}
+    told = set(re.findall(r"^# TYPE (\w+) \w+$", running.page("/metrics")[1], re.MULTILINE))
+    assert len(asked) > 10
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} <= told
