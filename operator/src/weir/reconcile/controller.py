@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,7 @@ class Controller:
         listed
             It comes from a listing: whoever starts anew looks at it, but edits go first.
         """
+        _lighten(obj)
         key = Key.of(obj)
         if gone:
             around = self._around(key)
@@ -108,6 +110,19 @@ def _waits(obj: Object) -> bool:
 
 def _generation(obj: Object | None) -> int:
     return 0 if obj is None else int(obj["metadata"].get("generation") or 0)
+
+
+def _lighten(obj: Object) -> None:
+    """Let go of what nobody here reads: there may be ten thousand of them.
+
+    Who writes an object without ``managedFields`` leaves them as they are (Kubernetes documentation,
+    *Server-Side Apply*, "Clearing managedFields").
+    """
+    obj["metadata"].pop("managedFields", None)
+    for line in (obj.get("status") or {}).get("resources") or ():
+        for name in ("kind", "id", "state"):
+            if type(line.get(name)) is str:
+                line[name] = sys.intern(line[name])
 
 
 def _asked(obj: Object | None) -> tuple[Any, ...]:
