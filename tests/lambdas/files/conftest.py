@@ -45,7 +45,7 @@ class Collected:
     def table(self, table: Any) -> None:
         from weir_lambdas.file_processor.columns import columns_of
 
-        self.inference.see_columns(columns_of(table, True))
+        self.inference.see_columns(columns_of(table, lambda _: True))
         self.rows += table.to_pylist()
 
     def record(self, record: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import pyarrow as pa
@@ -16,19 +17,19 @@ LEADING_ZERO = r"^[+-]?0[0-9]"
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
-def columns_of(table: pa.Table, look: bool) -> dict[str, SeenColumn]:
+def columns_of(table: pa.Table, open_: Callable[[str], bool]) -> dict[str, SeenColumn]:
     """What was seen of each column of a table.
 
     Parameters
     ----------
-    look
-        Whether text is looked at for what else it could be.
+    open_
+        Whether a column of text, by its name, is to be looked at for what else it could be.
     """
     found = typed_columns(table.schema)
-    if look:
-        for name in table.column_names:
-            if pa.types.is_string(table.schema.field(name).type):
-                found[name] = SeenColumn("string", text_column(table[name]))
+    for name in table.column_names:
+        if pa.types.is_string(table.schema.field(name).type):
+            seen = text_column(table[name]) if open_(name) else Column()
+            found[name] = SeenColumn("string", seen)
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET = "application/vnd.apache.parquet"
-PARQUET_BYTES = 64 * 1024 * 1024
+PARQUET_BYTES = 32 * 1024 * 1024
 """Written bytes at which a Parquet part is closed: it is held in memory until then."""
 
 SAMPLE_RECORDS = 1_000
 """Records of a file that are looked at for their shape where no type has to be told."""
+
+MAX_WAITING = 2
+"""Tables that wait to be encoded, before the reader waits for it."""
 
 MAX_REJECTS = 100_000
 """Records of one file that are put into quarantine; a file with more is not what it is said to be."""
@@ -98,6 +103,8 @@ class FileOutput:
     def __exit__(self, *error: object) -> None:
         if self._lines is not None:
             self._lines.__exit__(None, None, None)
+        if self._parquet is not None:
+            self._parquet.stop()
 
     def table(self, table: pa.Table) -> None:
         """Records as columns."""
@@ -105,7 +112,8 @@ class FileOutput:
             return
         from weir_lambdas.file_processor.columns import columns_of
 
-        self.inference.see_columns(columns_of(table, self._look))
+        known = self.inference
+        known.see_columns(columns_of(table, lambda name: self._look and not known.settled(name)))
         if self._parquet is None:
             self._parquet = ParquetParts(self._key, self._put, self._numbers)
         self._parquet.write(table)
@@ -165,7 +173,11 @@ class FileOutput:
 
 
 class ParquetParts:
-    """Tables of one shape after another as Parquet parts."""
+    """Tables of one shape after another as Parquet parts.
+
+    Encoding and upload run in a thread of their own (Arrow lets go of the interpreter), so that
+    parsing goes on meanwhile; what waits for it is bounded.
+    """
 
     def __init__(self, key: Callable[[int, str], str], put: PutPart, numbers: Numbers) -> None:
         self._key, self._put, self._numbers = key, put, numbers
@@ -173,9 +185,34 @@ class ParquetParts:
         self._writer: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
         self._rows = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._waiting: deque[Future[None]] = deque()
 
     def write(self, table: pa.Table) -> None:
-        """Add rows; a table of another shape begins another part."""
+        """Add rows; a table of another shape begins another part.
+
+        Raises
+        ------
+        Exception
+            What ``put`` raised for an earlier part.
+        """
+        while len(self._waiting) >= MAX_WAITING or (self._waiting and self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._add, table))
+
+    def finish(self) -> tuple[Part, ...]:
+        """Write what is left, and give all parts."""
+        while self._waiting:
+            self._waiting.popleft().result()
+        if self._writer is not None:
+            self._close()
+        return tuple(self._parts)
+
+    def stop(self) -> None:
+        """End the thread; what was not finished is left."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _add(self, table: pa.Table) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -191,12 +228,6 @@ class ParquetParts:
         self._rows += table.num_rows
         if self._buffer.tell() >= PARQUET_BYTES:
             self._close()
-
-    def finish(self) -> tuple[Part, ...]:
-        """Write what is left, and give all parts."""
-        if self._writer is not None:
-            self._close()
-        return tuple(self._parts)
 
     def _close(self) -> None:
         assert self._writer is not None and self._schema is not None

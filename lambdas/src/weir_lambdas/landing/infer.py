@@ -308,6 +308,11 @@ class Inference:
             self._shape.setdefault(key, set()).add(seen.json_type)
             self._take(key, seen.column)
 
+    def settled(self, key: str) -> bool:
+        """Whether a top-level key is known to be text: no further value can change that."""
+        names = [name for name, path in self._paths.items() if path == key]
+        return bool(names) and all("string" in self._columns[name].kinds for name in names)
+
     def merge(self, other: Inference) -> None:
         """Take what another has seen under the same contract into account."""
         for key, kinds in other._shape.items():

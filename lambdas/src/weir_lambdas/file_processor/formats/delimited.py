@@ -136,12 +136,12 @@ class _Reader:
 
     def _take(self, table: pa.Table) -> None:
         """Pass a block on as text; rows that are no text are rejected."""
-        numbers = self._numbers(table.num_rows)
+        first, self._row = self._row, self._last_row(table.num_rows)
         try:
             self._sink.table(_as_text(table))
             return
         except pa.ArrowInvalid:
-            good = self._good_rows(table, numbers)
+            good = self._good_rows(table, self._numbers(first))
         self._sink.table(_as_text(table.take(pa.array(good, pa.int64()))))
 
     def _good_rows(self, table: pa.Table, numbers: list[int]) -> list[int]:
@@ -161,16 +161,18 @@ class _Reader:
                 good.append(index)
         return good
 
-    def _numbers(self, count: int) -> list[int]:
-        """Row numbers of the next ``count`` good rows: the numbers that were not rejected."""
-        refused: set[int] = set(self._rejected)
-        numbers: list[int] = []
-        while len(numbers) < count:
-            self._row += 1
-            if self._row not in refused:
-                numbers.append(self._row)
-        self._rejected = [one for one in self._rejected if one > self._row]
-        return numbers
+    def _last_row(self, count: int) -> int:
+        """The number of the last of the next ``count`` good rows: rejected ones lie between."""
+        last = self._row + count
+        for number in sorted(self._rejected):
+            if self._row < number <= last:
+                last += 1
+        return last
+
+    def _numbers(self, first: int) -> list[int]:
+        """Row numbers of the block's good rows, which come after row ``first``."""
+        refused = set(self._rejected)
+        return [row for row in range(first + 1, self._row + 1) if row not in refused]
 
 
 def _as_text(table: pa.Table) -> pa.Table:

@@ -1,0 +1,178 @@
+"""How fast a large CSV lands, and in how much memory: ours, dlt's and the peer's DuckDB reader's.
+
+``python -m benchmarks.ingest_csv [rows]`` prints one JSON line. Each reader runs in a process of its
+own, on the same file; ours reads it from a local S3 and writes its parts there, as the function does.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+COLUMNS = (
+    "id", "name", "email", "amount", "created_at", "country", "active", "note", "ref", "qty",
+)  # fmt: skip
+
+
+def write_file(path: Path, rows: int) -> None:
+    """A file of orders, 115 bytes a row, the same at each call."""
+    chance = random.Random(1)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for number in range(rows):
+            writer.writerow(
+                (
+                    number,
+                    f"Customer {number}",
+                    f"c{number}@example.com",
+                    f"{chance.random() * 1000:.2f}",
+                    f"2026-01-{number % 28 + 1:02d}T{number % 24:02d}:00:00Z",
+                    "FR" if number % 3 == 0 else "DE",
+                    "true" if number % 2 else "false",
+                    "a note, with a comma" if number % 5 == 0 else "plain note",
+                    f"{chance.getrandbits(64):016x}",
+                    number % 100,
+                )
+            )
+
+
+def ours(path: Path) -> int:
+    """Through the function's own reader, sink and parts; S3 is a folder behind the same calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from weir_contract.rows import RowContract
+    from weir_contract.sources import Parsing
+    from weir_lambdas.file_processor.output import FileOutput, Numbers
+    from weir_lambdas.file_processor.reading import Located, S3File
+    from weir_lambdas.file_processor.source import read_file
+    from weir_lambdas.landing.infer import Inference
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
+        written = Path(folder)
+
+        def put(key: str, body: bytes, _type: str) -> None:
+            (written / key).write_bytes(body)
+
+        size = path.stat().st_size
+        source = S3File(FolderS3(path), Located("b", "k", "e", size), pool)
+        inference = Inference(RowContract())
+        key: Callable[[int, str], str] = lambda number, suffix: f"part-{number:05d}.{suffix}"  # noqa: E731
+        with FileOutput(key, put, Numbers(), inference, True) as output:
+            read_file(source, Parsing("csv"), path.name, output)
+            parts = output.finish()
+        assert source.sha256 and inference.types
+        return sum(part.rows for part in parts)
+
+
+class FolderS3:
+    """The one call that reading makes, answered from a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_object(self, **asked: str) -> dict[str, object]:
+        """A range of the file."""
+        start, end = (int(one) for one in asked["Range"].removeprefix("bytes=").split("-"))
+        with self._path.open("rb") as file:
+            file.seek(start)
+            return {"Body": _Body(file.read(end - start + 1))}
+
+
+class _Body:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        return self._data
+
+
+def dlt_rows(path: Path) -> int:
+    """dlt's filesystem source with its CSV reader, extracted and normalized."""
+    return _dlt(path, "read_csv")
+
+
+def dlt_duckdb_rows(path: Path) -> int:
+    """dlt's filesystem source with its DuckDB reader."""
+    return _dlt(path, "read_csv_duckdb")
+
+
+def _dlt(path: Path, reader: str) -> int:
+    import dlt
+    from dlt.sources import filesystem as files
+
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = dlt.pipeline("csv", destination="filesystem", pipelines_dir=folder)
+        found = files.filesystem(bucket_url=f"file://{path.parent}", file_glob=path.name)
+        rows = found | getattr(files, reader)()
+        pipeline.extract(rows.with_name("orders"))
+        pipeline.normalize(loader_file_format="parquet") if reader.endswith("duckdb") else (
+            pipeline.normalize()
+        )
+        counts = pipeline.last_trace.last_normalize_info.row_counts
+        return int(counts["orders"])
+
+
+READERS: dict[str, Callable[[Path], int]] = {
+    "": ours,
+    "_dlt": dlt_rows,
+    "_dlt_duckdb": dlt_duckdb_rows,
+}
+"""Suffix of the figures' names -> who reads."""
+
+
+def measure(suffix: str, path: Path) -> dict[str, float]:
+    """Rows a second and peak memory of one reader, in this process."""
+    started = time.perf_counter()
+    rows = READERS[suffix](path)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        f"csv_rows_per_s{suffix}": round(rows / seconds),
+        f"csv_peak_rss_mb{suffix}": round(peak),
+    }
+
+
+def run(rows: int, peers: dict[str, str]) -> dict[str, float]:
+    """All readers, each in a process of its own.
+
+    Parameters
+    ----------
+    rows
+        Of the file.
+    peers
+        Suffix -> the Python that has what it needs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "orders.csv"
+        write_file(path, rows)
+        figures: dict[str, float] = {"csv_rows": rows, "csv_mb": round(path.stat().st_size / 1e6)}
+        for suffix, python in {"": sys.executable, **peers}.items():
+            command = [python, "-m", "benchmarks.ingest_csv", "--one", suffix, str(path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+            figures |= json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    if arguments[:1] == ["--one"]:
+        print(json.dumps(measure(arguments[1], Path(arguments[2]))))
+        return
+    rows = int(arguments[0]) if arguments else 1_000_000
+    peers = dict.fromkeys(("_dlt", "_dlt_duckdb"), arguments[1]) if arguments[1:] else {}
+    print(json.dumps(run(rows, peers)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
