@@ -128,8 +128,9 @@ class World:
         self.now += seconds
         for elector in electors:
             elector.check_deadlines()
-            with suppress(KubeError):
-                elector.step()
+            for part in (elector.renew, elector.share):
+                with suppress(KubeError):
+                    part()
             while elector.switching:
                 elector.switch()
 

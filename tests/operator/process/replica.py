@@ -27,7 +27,7 @@ from weir_local.stack import BOUNDARY, CLUSTER_ID, REGION
 
 START_SECONDS = 60
 PASSED_ON = ("PATH", "HOME", "PYTHONPATH")
-TERMS = Terms(duration=6.0, renew_deadline=4.0, retry_period=0.5)
+TERMS = Terms(duration=10.0, renew_deadline=8.0, retry_period=0.5)
 """Of the election: short, and yet with room for a busy machine."""
 
 

@@ -95,3 +95,26 @@ def test_others_are_looked_at_while_a_platform_is_silent_from_the_start(
         assert operator.page("/healthz")[0] == 200
     finally:
         operator.kill()
+
+
+def test_a_reconcile_that_hangs_fails_healthz_after_the_limit(
+    cluster: ControlPlane,
+    process_aws: tuple[LocalAws, dict],
+    kube: Kube,
+    kube_namespace: str,
+    silent: str,
+    tmp_path: Path,
+) -> None:
+    far, _ = objects(kube_namespace, silent, "unused")
+    far["metadata"]["name"] = "hangs"
+    put(kube, far)
+    write_artifacts(tmp_path)
+    limit = {"WEIR_STUCK_AFTER": "4s"}
+    operator = Process(cluster.kubeconfig, tmp_path, {**process_aws[1]["operator"], **limit})
+    try:
+        assert wait(lambda: operator.page("/healthz")[0] == 200)
+        assert wait(lambda: operator.page("/healthz")[0] == 503)
+        assert "workers: a reconcile hangs for" in operator.page("/healthz")[1]
+        assert "role=holder" in operator.page("/healthz")[1]
+    finally:
+        operator.kill()

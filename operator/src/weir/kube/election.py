@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -130,7 +130,7 @@ class _Tenure:
 
     ``renewed`` is the clock before the last successful renewal was sent. ``open`` is set once work
     may begin, ``begun`` once all that there is to do waits for a worker, ``leaving`` once no new
-    work begins.
+    work begins. ``lock`` is held while its Lease is written.
     """
 
     platform: str
@@ -140,6 +140,8 @@ class _Tenure:
     begun: bool = False
     leaving: bool = False
     revoked: bool = False
+    released: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class Elector:
         self._looked = False
         self.trouble = ""
         self._lock = threading.Lock()
+        self._announcing = threading.Lock()
         self._nudged = threading.Event()
         self._stopping = threading.Event()
         self._shifts: SimpleQueue[tuple[_Tenure, bool] | None] = SimpleQueue()
@@ -200,6 +203,7 @@ class Elector:
             threading.Thread(target=run, name=name, daemon=True)
             for name, run in (
                 ("election", self._run),
+                ("lease-renewals", self._run_renewals),
                 ("lease-watchdog", self._watch),
                 ("lease-shifts", self._shift),
             )
@@ -342,7 +346,7 @@ class Elector:
         while not self._stopping.is_set():
             started = self._clock()
             try:
-                self.step()
+                self.share()
             except KubeError as error:
                 self.trouble = f"the Leases can't be read or written: {error}"
                 log.warning("election", error=str(error))
@@ -352,6 +356,16 @@ class Elector:
                 self.trouble = ""
             self._nudged.wait(max(0.0, min(self._next(), started + self._period) - self._clock()))
             self._nudged.clear()
+
+    def _run_renewals(self) -> None:
+        """Apart from all else, so that no slow listing keeps a lease from being renewed."""
+        while not self._stopping.wait(self._period):
+            try:
+                self.renew()
+            except KubeError as error:
+                log.warning("not announced", error=str(error))
+            except Exception:
+                log.exception("fault")
 
     @property
     def _period(self) -> float:
@@ -363,20 +377,31 @@ class Elector:
         ends = [one.at + one.lease.duration for one in self._sights.values()]
         return min((end for end in ends if end > now), default=now + self._period) + 0.01
 
-    def step(self) -> None:
-        """Renew, look, give up, take: what is done every retry period.
+    def renew(self) -> None:
+        """Renew what is held, and this replica's own Lease.
+
+        Raises
+        ------
+        KubeError
+            The API server does not answer, or refuses: this replica can't say that it lives.
+        """
+        self._renew()
+        if self._looked:
+            self._announce()
+
+    def share(self) -> None:
+        """Look, give up, take: what is done every retry period beside the renewals.
 
         Raises
         ------
         KubeError
             The API server does not answer, or refuses.
         """
-        self._renew()
         self._release_idle()
-        if self._stopping.is_set():
-            return
         self._look()
-        self._announce()
+        if not self._me.version:
+            self._announce()
+        self._tidy()
         self._give_up()
         self._take_free()
 
@@ -396,8 +421,8 @@ class Elector:
                 sights[name] = _Sight(lease, now, now)
         self._sights = sights
         self._looked = True
-        before, self._known = self._known, self._groups()
-        for platform in before - self._known:
+        known, self._known = self._known, self._groups()
+        for platform in known - self._known:
             self._told.gone(platform)
         self._free_since = {
             platform: self._free_since.get(platform, now)
@@ -445,17 +470,23 @@ class Elector:
     # Being there
 
     def _announce(self) -> None:
-        """Renew this replica's own Lease, and remove those of replicas that are long gone."""
+        """Renew this replica's own Lease."""
+        with self._announcing:
+            if self._stopping.is_set():
+                return
+            there = self._sights.get(self._me.name)
+            if self._me.version == "" and there is not None:
+                self._me = replace(self._me, version=there.lease.version)
+            self._me = replace(self._me, duration=self._terms.duration, renewed=wall_clock())
+            try:
+                self._me = self._leases.put(self._me)
+            except (Stale, Gone):
+                found = self._leases.get(self._me.name)
+                self._me = replace(self._me, version=found.version if found else "")
+
+    def _tidy(self) -> None:
+        """Remove the Leases of replicas that are long gone."""
         now = self._clock()
-        there = self._sights.get(self._me.name)
-        if self._me.version == "" and there is not None:
-            self._me = replace(self._me, version=there.lease.version)
-        self._me = replace(self._me, duration=self._terms.duration, renewed=wall_clock())
-        try:
-            self._me = self._leases.put(self._me)
-        except (Stale, Gone):
-            found = self._leases.get(self._me.name)
-            self._me = replace(self._me, version=found.version if found else "")
         for sight in list(self._sights.values()):
             lease = sight.lease
             if lease.role == REPLICA and now > sight.at + FORGOTTEN * lease.duration:
@@ -463,11 +494,12 @@ class Elector:
 
     def _retire(self) -> None:
         """This replica takes part no more."""
-        try:
-            if self._me.version:
-                self._leases.delete(self._me)
-        except KubeError as error:
-            log.warning("retire", error=str(error))
+        with self._announcing:
+            try:
+                if self._me.version:
+                    self._leases.delete(self._me)
+            except KubeError as error:
+                log.warning("retire", error=str(error))
 
     # Holding
 
@@ -482,6 +514,11 @@ class Elector:
             call.result()
 
     def _renew_one(self, tenure: _Tenure) -> None:
+        with tenure.lock:
+            if not tenure.released:
+                self._renew_held(tenure)
+
+    def _renew_held(self, tenure: _Tenure) -> None:
         started = self._clock()
         try:
             tenure.lease = self._leases.put(replace(tenure.lease, renewed=wall_clock()))
@@ -554,12 +591,16 @@ class Elector:
     def _release(self, tenure: _Tenure, gone: bool) -> None:
         tenure.revoked = True
         number = max(tenure.lease.transitions, self._floors.get(tenure.platform, 0))
-        free = replace(tenure.lease, holder="", duration=1.0, transitions=number)
         try:
-            if gone:
-                self._leases.delete(tenure.lease)
-            else:
-                self._leases.put(free)
+            with tenure.lock:
+                if tenure.released:
+                    return
+                if gone:
+                    self._leases.delete(tenure.lease)
+                else:
+                    free = replace(tenure.lease, holder="", duration=1.0, transitions=number)
+                    self._leases.put(free)
+                tenure.released = True
         except (Stale, Gone):
             self._lose(tenure, "somebody else wrote its Lease")
             return
