@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -349,6 +351,20 @@ def test_many_are_surveyed_by_pages(counted: Counted, filled: Filled, kind: str)
     assert set(seen) == set(names)
     pages = math.ceil(MANY / case.page) + (math.ceil(MANY / 100) if case.tagged else 0)
     assert sum(calls.values()) <= pages + case.more + 1, calls
+
+
+PAGE = Path(__file__).parents[3] / "docs/aws-calls.md"
+ROW = re.compile(r"^\| `(\w+\.\w+)` \|[^|]*\|([^|]*)\|[^|]*\|([^|]*)\|$", re.MULTILINE)
+
+
+def test_the_page_says_what_each_kind_costs(counted: Counted) -> None:
+    rows = {kind: (page, calls) for kind, page, calls in ROW.findall(PAGE.read_text())}
+    assert set(rows) == set(counted.adapters)
+    for kind, case in KINDS.items():
+        page, calls = rows[kind]
+        first = int(calls.partition(",")[0])
+        each = 1 if "for each" in calls else 0
+        assert (int(page), first + each) == (case.page, sum(case.create.values())), kind
 
 
 def test_a_source_costs_at_most_1_6_calls_a_resource() -> None:
