@@ -124,12 +124,14 @@ class Planner:
         self._asked = {Key.of(one) for one in named}
         self._moved = wish.moved
         for one in wish.removed:
-            self._remove(Key.of(one))
+            with self._failing(Key.of(one)):
+                self._remove(Key.of(one))
         for one in wish.applied:
             self._store(one)
         for key in sorted(key for key in self._asked if key.kind == "DataSource"):
             if key in self._objects and key not in self._results:
-                self._child(key)
+                with self._failing(key):
+                    self._child(key)
         by_platform: dict[str, list[Key]] = {}
         for key in self._touched():
             by_platform.setdefault(self._platform_of(self._objects[key]), []).append(key)
@@ -334,7 +336,7 @@ class Planner:
         """What can't be planned is said of the object, and the others are planned all the same."""
         try:
             yield
-        except (Halt, AwsError, GraphError, Unreadable, Refused) as error:
+        except (Halt, AwsError, GraphError, Unreadable, Refused, KubeError) as error:
             self._unplanned([key], _reason(error), str(error))
 
 
