@@ -174,13 +174,10 @@ def schema_users(context: Context) -> dict[str, set[str]]:
 
 def _need_schemas(context: Context, namespace: str, schemas: Sequence[str]) -> None:
     """A schema that another namespace claimed first is that one's, unless a grant names it."""
-    others = {
-        schema
-        for user in context.view.users(context.platform.name)
-        if user["metadata"]["namespace"] != namespace
-        for schema in _schemas_of(user)
-    }
-    if context.grant.schemas is not None or others.isdisjoint(schemas):
+    if not schemas or context.grant.schemas is not None:
+        return
+    claimed = _claimed_schemas(context)
+    if not any(claimed.get(schema, set()) - {namespace} for schema in schemas):
         return
     mine = next((use.schemas for use in uses_of(context) if use.namespace == namespace), ())
     for schema in schemas:
@@ -192,6 +189,22 @@ def _need_schemas(context: Context, namespace: str, schemas: Sequence[str]) -> N
                 "(grants[].redshift.schemas)",
                 stalled=True,
             )
+
+
+def _claimed_schemas(context: Context) -> Mapping[str, set[str]]:
+    """Schema -> the namespaces whose objects name it."""
+
+    def compute() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for user in context.view.users(context.platform.name):
+            for schema in _schemas_of(user):
+                found.setdefault(schema, set()).add(user["metadata"]["namespace"])
+        return found
+
+    claimed: Mapping[str, set[str]] = context.view.memo(
+        f"schemas on {context.platform.name}", compute
+    )
+    return claimed
 
 
 def _schemas_of(obj: Object) -> Iterable[str]:
@@ -269,10 +282,17 @@ def uses_of(context: Context) -> tuple[NamespaceUse, ...]:
         if not grants[namespace].granted:
             continue
         if user["kind"] == "DataSource":
-            sources.append(parse(DataSource, user))
+            sources.append(context.view.of_spec(user, _without_schema))
         else:
-            pipelines.append(parse(Pipeline, user))
+            pipelines.append(context.view.of_spec(user, lambda one: parse(Pipeline, one)))
     return platform.uses_of(sources, pipelines, grants)
+
+
+def _without_schema(obj: Object) -> DataSource:
+    """A DataSource as its Platform knows it, which keeps thousands of them: without the fields."""
+    source = parse(DataSource, obj)
+    spec = source.spec.model_copy(update={"schema_spec": None})
+    return source.model_copy(update={"spec": spec, "status": None})
 
 
 def known_resources(
