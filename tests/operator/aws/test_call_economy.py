@@ -359,7 +359,7 @@ ROW = re.compile(r"^\| `(\w+\.\w+)` \|[^|]*\|([^|]*)\|[^|]*\|([^|]*)\|$", re.MUL
 
 def test_the_page_says_what_each_kind_costs(counted: Counted) -> None:
     rows = {kind: (page, calls) for kind, page, calls in ROW.findall(PAGE.read_text())}
-    assert set(rows) == set(counted.adapters)
+    assert set(counted.adapters) <= set(rows)
     for kind, case in KINDS.items():
         page, calls = rows[kind]
         first = int(calls.partition(",")[0])
