@@ -8,6 +8,7 @@ import pytest
 from rig import Rig, child_of, loaded, source
 
 from weir.kube.keys import FINALIZER, Key
+from weir.reconcile.engine import Reconciler
 from weir_local.aws.bootstrap import OPERATOR
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
@@ -183,3 +184,23 @@ def test_a_platform_in_use_can_be_abandoned_and_its_users_say_so(rig: Rig) -> No
     rig.settle(key, busy)
     rig.delete(key, busy)
     rig.delete(busy)
+
+
+def test_an_object_that_can_t_be_read_any_more_can_be_abandoned(rig: Rig) -> None:
+    """It was stored under other definitions; its resources are on its status all the same."""
+    key = source(rig, "unread")
+    rig.settle(key)
+    rig.kube.delete(rig.get(key))
+    rig.refresh()
+    rig.services.store.put({**rig.get(key), "spec": {"source": {}}})
+    Reconciler(rig.services).reconcile(key)
+    assert rig.condition(key)["reason"] == "Unreadable"
+    rig.annotate(key, **ABANDON)
+    rig.refresh()
+    rig.services.store.put({**rig.get(key), "spec": {"source": {}}})
+    assert Reconciler(rig.services).reconcile(key).outcome == "deleted"
+    assert rig.kube.get(key) is None
+    assert said(rig, key, "LeftBehind")
+    source(rig, "unread")
+    rig.settle(key)
+    rig.delete(key)

@@ -36,6 +36,9 @@ SWEEP = "rate(5 minutes)"
 MANIFEST_KEYS = "*/_manifests/_manifest-*.json"
 ABORT_UPLOADS_DAYS = 7
 KMS_KEY, WAREHOUSE, CLAIM = "kms-key", "warehouse", "ledger-claim"
+EXCLUSIVE = ("raw", "artifacts", "quarantine")
+"""Zones whose prefixes are made of namespace and name: two Platforms in one bucket would meet."""
+CLAIM_KEY = "config/weir-claim.json"
 
 
 def zone_buckets(platform: Platform) -> dict[str, ZoneBucket]:
@@ -275,10 +278,19 @@ def _key(platform: Platform, facts: PlatformFacts) -> tuple[Resource, ...]:
 
 
 def _buckets(platform: Platform, facts: PlatformFacts) -> Iterable[Resource]:
+    claimed: set[str] = set()
     for zone, spec in zone_buckets(platform).items():
         name = facts.buckets[zone]
         if spec.adopt:
             yield Resource("s3.Bucket", f"bucket-{zone}", name, external=True)
+            if zone in EXCLUSIVE and name not in claimed:
+                claimed.add(name)
+                yield Resource(
+                    "s3.Claim",
+                    f"claim-{zone}",
+                    f"s3://{name}/{CLAIM_KEY}",
+                    depends_on=(f"bucket-{zone}",),
+                )
             continue
         lifecycle: list[dict[str, Any]] = [
             {

@@ -10,11 +10,12 @@ import structlog
 from weir.aws.errors import AwsError
 from weir.kube.client import Denied, Gone, KubeError, Object, Stale
 from weir.kube.election import NotHeld
-from weir.kube.keys import Key
+from weir.kube.keys import Key, is_deleting
 from weir.reconcile import dataschema, datasource, pipeline, pipelinerun, platform
 from weir.reconcile.graph import GraphError
 from weir.reconcile.look import Halt, Look, halt_of
 from weir.reconcile.services import Result, Services
+from weir.reconcile.steps import abandoned
 from weir.reconcile.view import Unreadable
 
 STEPS: Mapping[str, Callable[[Services, Object], Result]] = {
@@ -77,6 +78,8 @@ class Reconciler:
             log.warning("kubernetes", kind=key.kind, object=key.id, error=str(error))
             return Result("failed", failed=True)
         except Unreadable as error:
+            if is_deleting(obj) and abandoned(Look(self._services, obj)):
+                return Result("deleted")
             return self._say(obj, Halt("Unreadable", str(error), stalled=True))
         except GraphError as error:
             return self._say(obj, Halt("Invalid", str(error), stalled=True))
