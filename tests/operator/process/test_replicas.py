@@ -30,7 +30,7 @@ from weir_local.stack import CLUSTER_ID
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
 PLATFORMS = ("north", "south", "west")
-SLACK = 10.0
+SLACK = 30.0
 """Seconds that a busy machine may take beside what the lease's terms ask for."""
 
 
@@ -141,7 +141,8 @@ class Group:
     ) -> None:
         self._kubeconfig = kubeconfig
         self._folder = folder
-        self._environment = {**environment, "WEIR_LEASE_NAMESPACE": space}
+        calm = {"WEIR_LEASE_NAMESPACE": space, "WEIR_DRIFT_INTERVAL": "10m"}
+        self._environment = {**environment, **calm}
         self.leases = Leases(kube, space, CLUSTER_ID)
         self.replicas: list[Process] = []
 
@@ -230,7 +231,7 @@ def test_replicas_share_the_platforms_and_one_that_joins_gets_its_share(
     assert f'weir_lease_held{{platform="{mine}"}} 1.0' in two.page("/metrics")[1]
     assert f'weir_lease_held{{platform="{mine}"}} 0.0' in one.page("/metrics")[1]
     assert "role=holder" in one.page("/healthz")[1]
-    time.sleep(TERMS.duration)
+    time.sleep(TERMS.retry_period * 6)
     assert group.held() == before, "shares that are fair stay as they are"
 
 
