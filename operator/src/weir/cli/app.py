@@ -154,25 +154,35 @@ def plan(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="A source of the pipeline template: YAML or JSON.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The pipeline template's source, a dlt rest_api configuration (.py, YAML or JSON), "
+            "or an Airbyte low-code manifest."
+        ),
+    ],
     platform: Annotated[str, typer.Option(help="Platform to run on.")] = "default",
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Write a source of the pipeline template as a DataSource."""
+    """Write a source of another format as DataSources."""
     import yaml
 
     from weir.cli import convert as conversion
 
     try:
-        converted = conversion.convert(yaml.safe_load(file.read_text()), platform)
+        converted = conversion.convert_file(file, platform)
     except (conversion.CannotConvert, yaml.YAMLError, OSError) as error:
         fail(f"{file}: {error}")
-    for note in converted.notes:
-        err.print(f"note: {note}", highlight=False, markup=False)
+    resources = [item.resource for item in converted]
+    for item in converted:
+        name = item.resource["metadata"]["name"]
+        for note in item.notes:
+            place = f"{name}: " if len(converted) > 1 else ""
+            err.print(f"note: {place}{note}", highlight=False, markup=False, soft_wrap=True)
     if output is Output.JSON:
-        dump(converted.resource)
+        dump(resources[0] if len(resources) == 1 else resources)
     else:
-        sys.stdout.write(conversion.to_yaml(converted.resource))
+        sys.stdout.write(conversion.all_to_yaml(resources))
 
 
 @app.command()

@@ -1,4 +1,6 @@
-"""``weir convert``: a source of the pipeline template's own format, as a DataSource.
+"""``weir convert``: a source of another format as DataSources.
+
+The pipeline template's own format is here; dlt's and Airbyte's have modules of their own.
 
 The template's file (YAML or JSON) has ``source: {name, type, config, schema, destination,
 redshift}``. What can't be carried over is named, never dropped in silence.
@@ -7,13 +9,18 @@ redshift}``. What can't be carried over is named, never dropped in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from weir.api.v1alpha1.common import API_VERSION
+from weir.cli.convert_airbyte import convert_manifest, is_manifest
+from weir.cli.convert_dlt import convert_config, from_python, is_config
+from weir.cli.convert_shared import CannotConvert as CannotConvert
+from weir.cli.convert_shared import Converted as Converted
+from weir.cli.convert_shared import Notes, object_name
 
 TYPES = {
     "rest_api": "restApi",
@@ -35,16 +42,28 @@ TYPES = {
 CARRIED = ("name", "type", "config", "schema", "destination", "redshift")
 
 
-class CannotConvert(ValueError):
-    """The file is no source of the template, or a part of it has no counterpart."""
+def convert_file(path: Path, platform: str = "default") -> tuple[Converted, ...]:
+    """Convert a file of any of the formats: the template's, dlt's or Airbyte's.
 
+    Parameters
+    ----------
+    path
+        YAML or JSON; a dlt configuration may also stand in a .py file, which is read and not run.
 
-@dataclass(frozen=True)
-class Converted:
-    """A DataSource, and what a person should know of the conversion."""
-
-    resource: dict[str, Any]
-    notes: tuple[str, ...]
+    Raises
+    ------
+    CannotConvert
+        It is none of them, or has a part without a counterpart.
+    """
+    notes = Notes()
+    text = path.read_text()
+    data = from_python(text, notes) if path.suffix == ".py" else yaml.safe_load(text)
+    if is_config(data):
+        return tuple(convert_config(data, platform, notes))
+    if is_manifest(data):
+        name = path.parent.name if path.stem == "manifest" else path.stem
+        return tuple(convert_manifest(data, object_name(name), platform))
+    return (convert(data, platform),)
 
 
 def convert(data: Any, platform: str = "default") -> Converted:
@@ -98,20 +117,6 @@ def convert(data: Any, platform: str = "default") -> Converted:
     )
 
 
-def object_name(text: str) -> str:
-    """A Kubernetes name from a template's name: ``customer_data_api`` is ``customer-data-api``.
-
-    Raises
-    ------
-    CannotConvert
-        Nothing is left of it.
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].rstrip("-")
-    if not name:
-        raise CannotConvert(f"source.name {text!r} has no letter or digit")
-    return name
-
-
 KEPT_KEYS = {"headers", "params", "mapping", "body"}
 """Maps whose keys are the user's own and stay as they are."""
 
@@ -149,3 +154,8 @@ def to_yaml(resource: Mapping[str, Any]) -> str:
     return yaml.dump(
         dict(resource), Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=100
     )
+
+
+def all_to_yaml(resources: Iterable[Mapping[str, Any]]) -> str:
+    """Resources as one file of YAML documents."""
+    return "---\n".join(to_yaml(resource) for resource in resources)
