@@ -25,9 +25,9 @@ from typing import Any
 from benchmarks.control_plane import MANAGER, log, source
 from benchmarks.operator_process import BenchStack, OperatorProcess
 
-from weir.kube.client import Kube, KubeError, Object, load_config, path_of
+from weir.kube.client import Kube, Object, load_config, path_of
 from weir.kube.conditions import is_current
-from weir.kube.keys import Key
+from weir.kube.keys import Key, is_deleting
 from weir_local.stack import ROOT
 
 DRIFT_INTERVAL = "5s"
@@ -37,6 +37,8 @@ WARM_UP = 0.35
 NAMESPACE = "bench-0"
 FIRST_PASSING = 50_000
 """Number of the first object that comes and goes."""
+PASSING = 4
+"""So many of those are there at a time."""
 MB = 1e6
 
 
@@ -149,11 +151,8 @@ class Soak:
             self.counts["edits"] += 1
         if turn % 6 == 1:
             self.drift(number)
-        if turn % 8 == 3:
-            self.apply(source(FIRST_PASSING + turn))
-            self.counts["created"] += 1
-        if turn % 8 == 7:
-            self.remove_passing()
+        if turn % 4 == 3:
+            self.pass_through(turn)
 
     def drift(self, number: int) -> None:
         """Change one alarm or log group of an object by hand, as an administrator."""
@@ -167,14 +166,19 @@ class Soak:
             client.put_retention_policy(logGroupName=names[0], retentionInDays=1)
             self.counts["drifts"] += 1
 
-    def remove_passing(self) -> None:
-        """Delete the oldest object of those that come and go, once it was Ready."""
-        for one in self.ready():
-            if int(one["metadata"]["name"].rpartition("-")[2]) >= FIRST_PASSING:
-                with contextlib.suppress(KubeError):
-                    self.kube.delete(one)
-                    self.counts["deleted"] += 1
-                return
+    def pass_through(self, turn: int) -> None:
+        """An object comes, or where there are enough of them the oldest goes."""
+        passing = [
+            one
+            for one in self.kube.all_of("DataSource", NAMESPACE)
+            if int(one["metadata"]["name"].rpartition("-")[2]) >= FIRST_PASSING
+        ]
+        if len(passing) < PASSING:
+            self.apply(source(FIRST_PASSING + turn))
+            self.counts["created"] += 1
+        elif not is_deleting(passing[0]):
+            self.kube.delete(passing[0])
+            self.counts["deleted"] += 1
 
     def tell(self, samples: list[Sample], minutes: float) -> dict[str, Any]:
         """The figures."""

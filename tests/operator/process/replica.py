@@ -25,7 +25,7 @@ from weir.kube.keys import API_VERSION, Key
 from weir_local.aws.server import ACCOUNT, free_port
 from weir_local.stack import BOUNDARY, CLUSTER_ID, REGION
 
-START_SECONDS = 60
+START_SECONDS = 180
 PASSED_ON = ("PATH", "HOME", "PYTHONPATH")
 TERMS = Terms(duration=10.0, renew_deadline=8.0, retry_period=0.5)
 """Of the election: short, and yet with room for a busy machine."""
