@@ -36,5 +36,5 @@ def lives(faults_aws: WorldAws, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Lives of samples, on ground that is laid."""
     ground = samples.lay(faults_aws)
     folder = tmp_path_factory.mktemp("lives")
-    with Workers(faults_aws.endpoint, ADMIN, folder) as workers:
+    with Workers(faults_aws, ADMIN, folder) as workers:
         yield Lives(faults_aws, workers, ground, folder)

@@ -23,7 +23,7 @@ PASSES = 40
 PASS_SECONDS = 30.0
 """How much later the next pass is: longer than any grace."""
 
-_sessions: dict[str, AwsSession] = {}
+_sessions: dict[tuple[str, str], AwsSession] = {}
 
 
 class InTurn(Executor):
@@ -72,26 +72,32 @@ class NotSettled(AssertionError):
     """The passes are over and AWS is not as wanted."""
 
 
-def session_of(endpoint: str) -> AwsSession:
+def session_of(endpoint: str, region: str) -> AwsSession:
     """The session that was made before the fork."""
-    if endpoint not in _sessions:
-        _sessions[endpoint] = AwsSession(Target("eu-central-1", endpoint_url=endpoint))
-    return _sessions[endpoint]
+    if (endpoint, region) not in _sessions:
+        target = Target(region, endpoint_url=endpoint)
+        _sessions[endpoint, region] = AwsSession(target)
+    return _sessions[endpoint, region]
 
 
-def prepare(given: dict[str, str]) -> dict[str, Callable[[dict[str, Any]], Any]]:
+def prepare(given: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], Any]]:
     """Load all that a worker needs before it is forked, and say which jobs there are."""
-    session = session_of(given["endpoint"])
+    session = session_of(given["endpoint"], given["region"])
     for adapter in adapter_classes().values():
         session.client(adapter.service)
     session.client("sts")
     session.client("resourcegroupstaggingapi")
     session._account = "000000000000"
+    if given["objects"]:
+        from crashing import object_jobs
+
+        object_jobs.prepare()
+        return object_jobs.JOBS
     return {"apply": apply, "delete": delete}
 
 
 def _engine(job: dict[str, Any], clock: Clock) -> tuple[Owner, Applier]:
-    kinds = adapters(session_of(job["endpoint"]))
+    kinds = adapters(session_of(job["endpoint"], job["ground"]["region"]))
     inventory = Inventory(kinds, 600.0, clock)
     owner = Owner(CLUSTER, "DataSource", "team", job["suffix"], job.get("uid", "uid-1"))
     return owner, Applier(kinds, inventory, InTurn())

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from weir_local.aws.server import LocalAws
 from weir_local.proxy import DROPPED, Exchange, Forward, Proxy, Reply, Rule
 
 HERE = Path(__file__).parents[1]
@@ -60,14 +61,18 @@ class WorkerFailed(Exception):
 class Workers:
     """Starts workers behind a proxy.
 
-    :param endpoint: the local AWS's
+    :param aws: the local AWS
     :param environ: variables of the workers: credentials, region
     :param folder: for results and the log
+    :param objects: whether the jobs are those of :mod:`crashing.object_jobs`
     """
 
-    def __init__(self, endpoint: str, environ: dict[str, str], folder: Path) -> None:
-        self.proxy = Proxy(endpoint)
+    def __init__(
+        self, aws: LocalAws, environ: dict[str, str], folder: Path, *, objects: bool = False
+    ) -> None:
+        self.proxy = Proxy(aws.endpoint)
         self.seen: list[Exchange] = []
+        self._objects, self._region = objects, aws.region
         self._environ, self._folder = environ, folder
         self._process: subprocess.Popen[str] | None = None
         self._pid: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -79,13 +84,18 @@ class Workers:
         self.proxy.start()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        given = {
+            "endpoint": self.proxy.endpoint,
+            "region": self._region,
+            "objects": self._objects,
+        }
         with (self._folder / "workers.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "crashing.zygote",
-                    json.dumps({"endpoint": self.proxy.endpoint, "folder": str(self._folder)}),
+                    json.dumps(given),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -141,6 +151,24 @@ class Workers:
         async def rule(exchange: Exchange, forward: Forward) -> Reply:
             if numbering(exchange.name) != number:
                 return await forward()
+            pid = await asyncio.to_thread(self._pid.get)
+            if moment == AFTER:
+                await forward()
+            os.kill(pid, signal.SIGKILL)
+            return DROPPED
+
+        return rule
+
+    def killing_new(self, moment: str, met: set[tuple[str, str]], where: str) -> Rule:
+        """A rule that kills the worker at the first operation that is not in ``met`` for ``where``."""
+        killed = False
+
+        async def rule(exchange: Exchange, forward: Forward) -> Reply:
+            nonlocal killed
+            if killed or (where, exchange.name) in met:
+                return await forward()
+            killed = True
+            met.add((where, exchange.name))
             pid = await asyncio.to_thread(self._pid.get)
             if moment == AFTER:
                 await forward()

@@ -34,6 +34,7 @@ HISTORY = frozenset(
         "kms._alias_dates",
         "lambda_svc._esm_backoff_until",
         "s3._completed_multipart_uploads",
+        "s3._object_versions",
         "stepfunctions._task_tokens",
     }
 )

@@ -49,6 +49,7 @@ def serve(jobs: dict[str, Callable[[Job], Any]]) -> None:
             raise RuntimeError(f"a fork here would lose threads: {threading.enumerate()}")
         pid = os.fork()
         if pid == 0:
+            os.dup2(2, 1)  # Standard output is for answers; logs go where errors go.
             status = 1
             try:
                 status = work(job, jobs)

@@ -164,8 +164,8 @@ class Proxy:
                     break
                 writer.write(reply_bytes(reply, message.first[0]))
                 await writer.drain()
-        except (Broken, ConnectionError, OSError):
-            # One side went away: closing the other is all that a proxy can say.
+        except (Broken, ConnectionError, OSError, asyncio.CancelledError):
+            # One side went away, or the proxy stops: closing is all that a proxy can say.
             return
         finally:
             upstream.close()

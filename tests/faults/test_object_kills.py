@@ -1,0 +1,50 @@
+"""The operator killed while it builds, edits and takes down a whole installation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from crashing import ground
+from crashing.object_lives import ObjectLives
+from crashing.workers import AFTER, BEFORE, Workers
+from crashing.world import WorldAws
+
+from weir.kube.client import Kube, load_config
+from weir_local.cluster import ControlPlane
+from weir_local.stack import REGION
+
+pytestmark = [pytest.mark.aws, pytest.mark.cluster]
+
+
+@pytest.fixture(scope="module")
+def installation(
+    cluster: ControlPlane, kube_namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ObjectLives]:
+    """A real API server, and a local AWS where the operator may do what docs/iam says."""
+    folder = tmp_path_factory.mktemp("object-kills")
+    with WorldAws(folder / "aws", region=REGION) as aws:
+        found = ground.operators(aws, folder)
+        environ = {**found["operator"], "AWS_EC2_METADATA_DISABLED": "true"}
+        with Workers(aws, environ, folder / "workers", objects=True) as workers:
+            yield ObjectLives(
+                aws,
+                workers,
+                Kube(load_config(str(cluster.kubeconfig))),
+                str(cluster.kubeconfig),
+                kube_namespace,
+                found,
+                ground.artifacts(folder / "artifacts"),
+            )
+
+
+@pytest.mark.parametrize("moment", [BEFORE, AFTER])
+def test_killed_at_each_operation_in_turn_it_comes_to_the_same_world(
+    installation: ObjectLives, moment: str
+) -> None:
+    installation.stages()
+    before = installation.restarts
+    for stage, verdict in installation.live(installation.kill_at_each(moment)):
+        assert not verdict, f"{stage.name}: {verdict}"
+    operations = sum(len(set(stage.calls)) for stage in installation.stages())
+    assert installation.restarts - before >= operations
