@@ -476,7 +476,7 @@ class Table(ServiceAdapter):
     ) -> Observed:
         connection, thing = Connection.parse(resource.name)
         schema, table = _split(thing)
-        statements, refused = table_changes(schema, table, resource.properties, observed, changes)
+        statements, refused = table_changes(resource, observed, changes)
         if refused:
             raise Invalid(
                 f"table {schema}.{table} on {connection.warehouse} can't be changed in place: "
@@ -511,14 +511,11 @@ def table_form(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_changes(
-    schema: str,
-    table: str,
-    properties: Mapping[str, Any],
-    observed: Observed,
-    changes: Sequence[Change],
+    resource: Resource, observed: Observed, changes: Sequence[Change]
 ) -> tuple[list[str], list[str]]:
     """The SQL for what differs in a table, and what of it can't be done in place."""
-    wanted, fields = table_form(properties), changed(changes)
+    schema, table = _split(Connection.parse(resource.name)[1])
+    wanted, fields = table_form(resource.properties), changed(changes)
     seen = observed.properties["Columns"]
     statements, refused = alter_statements(
         schema, table, seen, wanted["Columns"] if "Columns" in fields else seen

@@ -283,8 +283,7 @@ def foreseen(action: Action) -> Action:
 
 def _table_refuses(action: Action) -> Sequence[str]:
     assert action.resource is not None and action.observed is not None
-    properties = action.resource.properties
-    return redshift.table_changes("", "", properties, action.observed, action.changes)[1]
+    return redshift.table_changes(action.resource, action.observed, action.changes)[1]
 
 
 REFUSALS: Mapping[str, Callable[[Action], Sequence[str]]] = {"redshift.Table": _table_refuses}
