@@ -172,6 +172,25 @@ def test_a_holder_that_dies_is_followed_after_its_lease_and_not_before() -> None
     assert not one.serves("p")
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.4, 1.0, 1.6, 1.999])
+def test_failover_takes_less_than_20_seconds_however_the_two_are_out_of_step(phase: float) -> None:
+    world = World("p")
+    one, two = world.replica("one"), world.replica("two")
+    world.round(one)
+    world.round(two, seconds=phase)
+    died = world.now + 20
+    look = world.now
+    while world.holder("p") == "one":
+        renewal = min(died, 102.0 + 2.0 * (1 + (world.now - 102.0) // 2.0))
+        world.now = min(look, renewal) if world.now < died else look
+        if world.now <= died and world.now == renewal:
+            one.renew()
+        if world.now >= look:
+            two.share()
+            look = world.now + two.pause()
+    assert TERMS.duration <= world.now - died < TERMS.duration + TERMS.retry_period + 0.1
+
+
 def test_nothing_is_written_after_the_deadline_and_never_again_in_that_turn() -> None:
     world = World("p")
     one = world.replica("one")

@@ -44,6 +44,8 @@ CONNECT_SECONDS = 5.0
 :mod:`weir.aws.session` sets."""
 RENEWALS = 8
 """Leases renewed at a time."""
+WINK = 0.01
+"""Seconds after its end at which a lease is looked at: it has run out then, whatever is rounded."""
 FORGOTTEN = 20.0
 """Times its duration after which the Lease of a replica that has gone is removed."""
 
@@ -344,7 +346,6 @@ class Elector:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            started = self._clock()
             try:
                 self.share()
             except KubeError as error:
@@ -354,7 +355,7 @@ class Elector:
                 log.exception("fault")
             else:
                 self.trouble = ""
-            self._nudged.wait(max(0.0, min(self._next(), started + self._period) - self._clock()))
+            self._nudged.wait(self.pause())
             self._nudged.clear()
 
     def _run_renewals(self) -> None:
@@ -371,11 +372,11 @@ class Elector:
     def _period(self) -> float:
         return self._terms.retry_period
 
-    def _next(self) -> float:
-        """When the next lease of another runs out: whoever waits for it should not sleep on."""
+    def pause(self) -> float:
+        """Seconds until the next look: whoever waits for a lease to run out does not sleep on."""
         now = self._clock()
-        ends = [one.at + one.lease.duration for one in self._sights.values()]
-        return min((end for end in ends if end > now), default=now + self._period) + 0.01
+        ends = [one.at + one.lease.duration + WINK - now for one in self._sights.values()]
+        return min([self._period, *(end for end in ends if end > 0)])
 
     def renew(self) -> None:
         """Renew what is held, and this replica's own Lease.
