@@ -150,19 +150,25 @@ class Look:
 
     def drift(self) -> float:
         """Seconds to the next look where all is well: the Platform's ``driftInterval`` rules."""
-        name = self.key.name
-        if self.key.kind != "Platform":
-            name = self.obj["spec"].get("platform", "default")
-        platform = self.services.store.get(Key("Platform", "", name))
-        interval = (platform or {}).get("spec", {}).get("driftInterval")
+        interval = self._platform().get("spec", {}).get("driftInterval")
         return drift_seconds(interval, self.services.options.drift_interval)
 
     def rest(self) -> float:
         """Seconds until an object is looked at with which all is well, though nothing happened.
 
-        What changes on AWS the drift rounds find; this is for what nobody tells.
+        What changes on AWS the drift rounds find; this is for what nobody tells. Nobody tells when a
+        namespace loses the labels that a grant selects by: that is asked as often as AWS is.
         """
-        return BACKSTOP * self.drift()
+        grants = self._platform().get("spec", {}).get("grants") or ()
+        selects = any((one.get("namespaces") or {}).get("matchLabels") for one in grants)
+        return self.drift() if selects else BACKSTOP * self.drift()
+
+    def _platform(self) -> Object:
+        """The object's Platform, or nothing where there is none."""
+        name = self.key.name
+        if self.key.kind != "Platform":
+            name = self.obj["spec"].get("platform", "default")
+        return self.services.store.get(Key("Platform", "", name)) or {}
 
     def tell(
         self,

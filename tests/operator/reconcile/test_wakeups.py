@@ -1,0 +1,97 @@
+"""When an object is looked at next, though nobody asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from weir.kube.keys import Key
+from weir.kube.store import Store
+from weir.reconcile.look import BACKSTOP, DUE_SLACK, Look
+from weir.reconcile.metrics import Metrics
+from weir.reconcile.queue import Lane
+from weir.reconcile.services import Options, Result
+from weir.reconcile.steps import follow_runs
+from weir.reconcile.workers import JITTER, Workers
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def look(grants: list[dict[str, Any]], conditions: list[dict[str, Any]] | None = None) -> Look:
+    store = Store()
+    store.put(
+        {
+            "kind": "Platform",
+            "metadata": {"name": "default", "uid": "p", "resourceVersion": "1"},
+            "spec": {"driftInterval": "5m", "grants": grants},
+        }
+    )
+    services: Any = SimpleNamespace(
+        store=store,
+        options=Options("c", ""),
+        now=lambda: NOW,
+        metrics=Metrics(CollectorRegistry(), per_object=False),
+        events=SimpleNamespace(say=lambda *_: None, warn=lambda *_: None),
+        saved=lambda _obj: None,
+        kube=SimpleNamespace(put_status=lambda obj, status: {**obj, "status": status}),
+    )
+    meta = {
+        "name": "s", "namespace": "team", "uid": "u", "generation": 1,
+        "creationTimestamp": "2026-05-01T11:50:00Z",
+    }  # fmt: skip
+    status = {"conditions": conditions or []}
+    return Look(services, {"kind": "DataSource", "metadata": meta, "spec": {}, "status": status})
+
+
+NAMED = [{"namespaces": {"names": ["team"]}}]
+SELECTED = [{"namespaces": {"matchLabels": {"weir": "yes"}}}]
+
+
+def test_what_is_well_is_looked_at_rarely_since_rounds_find_what_changes() -> None:
+    assert look(NAMED).close(None).requeue_after == BACKSTOP * 300
+
+
+def test_where_labels_grant_they_are_asked_as_often_as_aws() -> None:
+    assert look(SELECTED).close(None).requeue_after == 300
+
+
+@pytest.mark.parametrize(
+    ("schedule", "suspended", "expected"),
+    [
+        # Ten minutes old, and late after twice its period.
+        ("rate(1 hour)", False, timedelta(minutes=110)),
+        ("rate(1 hour)", True, None),
+        (None, False, None),
+        ("rate(5 minutes)", False, None),  # Late already: nothing more changes by itself.
+    ],
+)
+def test_an_object_is_looked_at_just_when_its_data_becomes_late(
+    schedule: str | None, suspended: bool, expected: timedelta | None
+) -> None:
+    one = look(NAMED)
+    follow_runs(one, None, schedule, "UTC", suspended)
+    found = one.close(None).at_latest
+    assert found == (None if expected is None else expected.total_seconds() + DUE_SLACK)
+
+
+@pytest.mark.parametrize("at_latest", [None, 40.0, 4000.0])
+def test_the_backstop_is_spread_and_what_is_due_is_never_later(at_latest: float | None) -> None:
+    def reconcile(_key: Key) -> Result:
+        return Result("converged", 1000.0, at_latest=at_latest)
+
+    workers = Workers(reconcile, Metrics(CollectorRegistry()), 1, lambda: 0.0)
+    delays = set()
+    for number in range(20):
+        key = Key("DataSource", "team", f"s{number}")
+        workers._give_back(key, reconcile(key))
+        delays.add(workers._queue._entries[key].due)
+        assert workers._queue._entries[key].lane is Lane.DRIFT
+        workers.forget(key)
+    if at_latest == 40.0:
+        assert delays == {40.0}
+    else:
+        assert 1000.0 <= min(delays) < max(delays) <= 1000.0 * (1 + JITTER)
