@@ -198,6 +198,8 @@ class Inventory:
         self._owners: dict[PhysicalKey, tuple[Key, ...]] = {}
         self._owned: dict[Key, tuple[PhysicalKey, ...]] = {}
         self._locks = {kind: threading.Lock() for kind in adapters}
+        """One listing of a kind at a time. Whoever waits for one resource does not wait for it."""
+        self._deep_locks = {kind: threading.Lock() for kind in adapters}
         self._waiting: dict[str, set[str]] = defaultdict(set)
         self._guard = threading.RLock()
 
@@ -366,16 +368,16 @@ class Inventory:
 
     def fresh(self, kind: str, name: str) -> Observed | None:
         """What AWS says now, whatever was known."""
-        with self._locks[kind]:
-            started = self._clock()
-            self._observer.looked(kind, 1, True)
-            seen = self._adapters[kind].observe([name]).get(name)
-            with self._guard:
-                entry = self._entry(kind, name, started)
-                if seen is None and entry.known and self._covered(kind, entry, started):
-                    return entry.observed
+        started = self._clock()
+        self._observer.looked(kind, 1, True)
+        seen = self._adapters[kind].observe([name]).get(name)
+        with self._guard:
+            entry = self._entry(kind, name, started)
+            if seen is None and entry.known and self._covered(kind, entry, started):
+                return entry.observed
+            if entry.looked <= started:
                 self._put(entry, seen, started)
-            return seen
+        return seen
 
     # -- writing down ----------------------------------------------------------------------------
 
@@ -491,16 +493,15 @@ class Inventory:
 
     def _refresh(self, kind: str, names: Sequence[str]) -> None:
         """Look at the kind where one of these is too old, and take all others along that are."""
+        self.expect((kind, name) for name in names)
+        if self._serves(kind, names):
+            return
         with self._locks[kind]:
-            self.expect((kind, name) for name in names)
-            now = self._clock()
-            with self._guard:
-                known = self._entries[kind]
-                fine = not any(self._old(kind, known[name], now) for name in names)
-            if fine:
-                self._observer.served(kind, len(names))
+            if self._serves(kind, names):
                 return
+            now = self._clock()
             self._prune(kind, now)
+            known = self._entries[kind]
             with self._guard:
                 stale = [name for name, one in known.items() if self._old(kind, one, now)]
                 deep = {name for name in stale if known[name].doubt or known[name].unsettled}
@@ -510,12 +511,22 @@ class Inventory:
             if deep:
                 self._observe(kind, sorted(deep))
 
+    def _serves(self, kind: str, names: Sequence[str]) -> bool:
+        """Whether all of these are known well enough."""
+        now = self._clock()
+        with self._guard:
+            known = self._entries[kind]
+            fine = not any(self._old(kind, known[name], now) for name in names)
+        if fine:
+            self._observer.served(kind, len(names))
+        return fine
+
     def _deepen(self, kind: str, names: Sequence[str], asked: float) -> None:
         with self._guard:
             for name in names:
                 self._entry(kind, name, asked)
             self._waiting[kind].update(names)
-        with self._locks[kind]:
+        with self._deep_locks[kind]:
             with self._guard:
                 entries = self._entries[kind]
                 waiting = {*self._waiting.pop(kind, ()), *names}
@@ -538,7 +549,7 @@ class Inventory:
         with self._guard:
             for name in names:
                 entry = self._entry(kind, name, started)
-                if self._covered(kind, entry, started):
+                if self._covered(kind, entry, started) or started < entry.looked:
                     continue
                 observed = seen.get(name)
                 if observed is not None:
@@ -564,7 +575,7 @@ class Inventory:
         with self._guard:
             for name in names:
                 entry = self._entry(kind, name, started)
-                if self._covered(kind, entry, started):
+                if self._covered(kind, entry, started) or (started < entry.looked and not keep):
                     continue
                 observed = seen.get(name)
                 mark = entry.mark
