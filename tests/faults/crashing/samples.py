@@ -481,6 +481,7 @@ SAMPLES = (
         lambda g, s: _object(g, '{"name": "changed"}'),
         tagged=False,
     ),
+    Sample("s3.Claim", "s3://ground-bucket/config/claim-{s}.json", lambda g, s: {}),
     Sample(
         "dynamodb.Table",
         "weir-{s}",
@@ -594,6 +595,7 @@ SAMPLES = (
         lambda g, s: _dashboard("changed"),
         tagged=False,
     ),
+    Sample("redshift.Claim", "{warehouse}weir_owner_{s}.claim", lambda g, s: {}),
     Sample(
         "redshift.Schema",
         "{warehouse}weir_{s}",
