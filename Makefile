@@ -98,6 +98,10 @@ format: setup ## Format the code and mend what the linter can
 bench: setup ## Time from apply to the first row, and AWS calls a resource, as one JSON line
 	@$(PY) -m benchmarks.apply_to_row
 
+.PHONY: kill-everywhere
+kill-everywhere: setup ## The operator killed at every AWS call and restarted, as one JSON line (OBJECTS=n: every n-th call of a whole installation, 0 none)
+	@OBJECTS=$(OBJECTS) PYTHONPATH=tests/faults $(PY) -m benchmarks.kill_everywhere
+
 .PHONY: soak
 soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of drift and edits, as one JSON line
 	@MINUTES=$(MINUTES) $(PY) -m benchmarks.soak
