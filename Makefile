@@ -106,6 +106,16 @@ kill-everywhere: setup ## The operator killed at every AWS call and restarted, a
 soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of drift and edits, as one JSON line
 	@MINUTES=$(MINUTES) $(PY) -m benchmarks.soak
 
+.local/bench-venv/.ready: pyproject.toml | $(UV)
+	@echo "setting up the peers' Python environment in .local/bench-venv"
+	@test -x .local/bench-venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .local/bench-venv
+	@$(UV) pip install --quiet --python .local/bench-venv/bin/python --group pyproject.toml:bench
+	@touch $@
+
+.PHONY: bench-ingest
+bench-ingest: setup .local/bench-venv/.ready ## Ingestion side by side with dlt and the Airbyte CDK, as one JSON line and a plot (ROUNDS=3)
+	@$(PY) -m benchmarks.ingest
+
 .PHONY: bench-control-plane
 bench-control-plane: setup ## AWS calls, seconds and memory for N objects, as one JSON line (KILL=0: without the kill test)
 	@N=$(N) KILL=$(KILL) $(PY) -m benchmarks.control_plane

@@ -1,0 +1,183 @@
+"""Ingestion, side by side with dlt and the Airbyte CDK: ``make bench-ingest``.
+
+Server and readers share the machine; each reader runs alone, in a process of its own. Prints one
+JSON line last; keys without a suffix are Weir's, ``_dlt`` and ``_airbyte`` are the peers':
+
+``rest_flat_rows_per_s``, ``rest_nested_rows_per_s``
+    200,000 records, 1,000 a page, read and written to disk.
+``latency_pages_seconds``
+    100 pages that each take 100 ms.
+``resume_requests``
+    Requests beyond the 100 pages, where page 60 answers 403 once and the reader is started again.
+``cold_start_ms``
+    From the first import to the first request.
+``zip_mb``
+    The functions' artifact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = Path(__file__).parent / "peers"
+BENCH_PYTHON = ROOT / ".local" / "bench-venv" / "bin" / "python"
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROWS, PAGES = 200_000, 100
+PLOT = ROOT / ".local" / "bench-ingest.svg"
+
+READERS: Mapping[str, tuple[Path, str]] = {
+    "": (Path(sys.executable), "weir_rest.py"),
+    "_dlt": (BENCH_PYTHON, "dlt_rest.py"),
+    "_airbyte": (BENCH_PYTHON, "airbyte_rest.py"),
+}
+"""Suffix of the keys -> the interpreter that has the reader, and its script."""
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The pages' server; gives its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.pages_server"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def ask(base: str, path: str) -> bytes:
+    """One request of the bench's own."""
+    with urllib.request.urlopen(f"{base}/{path}", timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def read(suffix: str, kind: str, base: str, *more: str) -> dict[str, Any]:
+    """Run a reader in a process of its own; its last line is its answer."""
+    python, script = READERS[suffix]
+    command = [str(python), str(PEERS / script), kind, base, *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(f"{script} {kind} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def rows_per_second(kind: str) -> Callable[[str, str], float]:
+    """The best of some rounds: other work on the machine only ever slows one down."""
+
+    def measure(suffix: str, base: str) -> float:
+        best = 0.0
+        for _ in range(ROUNDS):
+            found = read(suffix, kind, base)
+            if found["rows"] != ROWS:
+                raise SystemExit(f"{kind}{suffix}: {found['rows']} rows, not {ROWS}")
+            best = max(best, found["rows"] / found["seconds"])
+        return round(best)
+
+    return measure
+
+
+def latency(suffix: str, base: str) -> float:
+    """Seconds for pages that each take 100 ms."""
+    return round(min(read(suffix, "slow", base)["seconds"] for _ in range(ROUNDS)), 2)
+
+
+def resume(suffix: str, base: str) -> int:
+    """Requests beyond the pages, over the run that fails and the one after it."""
+    ask(base, "break")
+    ask(base, "count")
+    first = read(suffix, "broken", base)
+    if not first["failed"]:
+        raise SystemExit(f"broken{suffix}: the 403 went unnoticed")
+    ask(base, "mend")
+    place = [json.dumps(first["position"])] if "position" in first else []
+    second = read(suffix, "broken", base, *place)
+    if second["failed"]:
+        raise SystemExit(f"broken{suffix}: the second run failed")
+    return int(json.loads(ask(base, "count"))["requests"]) - PAGES
+
+
+def cold_start(suffix: str, base: str) -> int:
+    """Milliseconds from the first import to the first request."""
+    return round(min(read(suffix, "slow", base)["cold_ms"] for _ in range(ROUNDS)))
+
+
+MEASURES: Mapping[str, Callable[[str, str], float]] = {
+    "rest_flat_rows_per_s": rows_per_second("flat"),
+    "rest_nested_rows_per_s": rows_per_second("nested"),
+    "latency_pages_seconds": latency,
+    "resume_requests": resume,
+    "cold_start_ms": cold_start,
+}
+"""Key -> how it is measured, from a reader's suffix and the server's address."""
+
+
+def zip_megabytes() -> float:
+    """The functions' artifact, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "lambdas" / "build_artifacts.py"), "--out", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        return round((Path(folder) / "functions.zip").stat().st_size / 1e6, 2)
+
+
+BAR, LEFT, WIDTH = 18, 190, 420
+COLOURS = {"": "#1b6ca8", "_dlt": "#8a8f98", "_airbyte": "#c3c7cd"}
+NAMES = {"": "Weir", "_dlt": "dlt", "_airbyte": "Airbyte CDK"}
+
+
+def plot(found: Mapping[str, float]) -> str:
+    """The measures as an SVG: a group of bars each, drawn to the group's longest."""
+    parts, y = [], 20
+    for key in MEASURES:
+        bars = {suffix: found[key + suffix] for suffix in READERS if key + suffix in found}
+        longest = max([*bars.values(), 1e-9])
+        parts.append(f'<text x="10" y="{y}" font-weight="bold">{key}</text>')
+        for suffix, value in bars.items():
+            y += BAR + 4
+            width = max(1, round(WIDTH * value / longest))
+            parts.append(
+                f'<text x="{LEFT - 8}" y="{y}" text-anchor="end">{NAMES[suffix]}</text>'
+                f'<rect x="{LEFT}" y="{y - BAR + 5}" width="{width}" height="{BAR}" '
+                f'fill="{COLOURS[suffix]}"/>'
+                f'<text x="{LEFT + width + 6}" y="{y}">{value:,}</text>'
+            )
+        y += 34
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{y}" '
+        f'font-family="sans-serif" font-size="13">{"".join(parts)}</svg>\n'
+    )
+
+
+def main() -> int:
+    """Measure, plot, and print the line."""
+    readers = [suffix for suffix, (python, _) in READERS.items() if python.exists()]
+    found: dict[str, float] = {}
+    with server() as base:
+        for key, measure in MEASURES.items():
+            for suffix in readers:
+                found[key + suffix] = measure(suffix, base)
+                print(f"{key}{suffix}: {found[key + suffix]}", file=sys.stderr, flush=True)
+    found["zip_mb"] = zip_megabytes()
+    PLOT.parent.mkdir(exist_ok=True)
+    PLOT.write_text(plot(found))
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
