@@ -49,11 +49,9 @@ CRD_WAIT = 2.0
 """Seconds between two looks for our definitions."""
 LOOP_SECONDS = 30.0
 """Seconds for which the event loop, and with it every watch, may be silent."""
-STOP_SECONDS = 7.0
-"""Seconds from the wish to end to the end, whatever hangs. A reconcile that waits for AWS is cut off:
-it may be cut off anywhere, for the same reason that the process may be killed."""
-WORK_STOP_SECONDS = 5.0
-"""Seconds of these that reconciles under way get."""
+CUT_SECONDS = 2.0
+"""Seconds after those that reconciles get at which the process ends, whatever hangs. One that waits
+for AWS is cut off: it may be cut off anywhere, for the same reason that the process may be killed."""
 WATCH_STOP_SECONDS = 1.0
 """Seconds that Kopf gets to close its watches."""
 
@@ -206,7 +204,7 @@ class Operator:
         self._drift.stop()
         self._oversight.stop()
         # First of all: another replica waits for what is given back.
-        given_back = self._elector.stop(WORK_STOP_SECONDS)
+        given_back = self._elector.stop(self._settings.stop_seconds)
         ended = self._workers.stop(0.0)
         watches.join(WATCH_STOP_SECONDS)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -223,11 +221,12 @@ class Operator:
         """End the process in time even where the interpreter would wait for calls that hang."""
 
         def cut_off() -> None:
-            log.warning("cut off", after=STOP_SECONDS)
+            log.warning("cut off", after=seconds)
             logging.shutdown()
             os._exit(code)
 
-        timer = threading.Timer(STOP_SECONDS, cut_off)
+        seconds = self._settings.stop_seconds + CUT_SECONDS
+        timer = threading.Timer(seconds, cut_off)
         timer.daemon = True
         timer.start()
 

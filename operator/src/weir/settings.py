@@ -49,6 +49,8 @@ class Settings:
         Address of metrics and health: loopback, unless the pod says otherwise.
     stuck_seconds
         A reconcile that takes longer hangs: /healthz fails, so that the process is restarted.
+    stop_seconds
+        What reconciles under way get to end, once the process is asked to.
     instance
         Who reports events: the pod's name.
     identity
@@ -72,6 +74,7 @@ class Settings:
     kubeconfig: str | None = None
     per_object_metrics: bool = True
     stuck_seconds: float = 600.0
+    stop_seconds: float = 20.0
     instance: str = "weir-operator"
     identity: str = field(default_factory=lambda: f"weir-operator_{uuid.uuid4().hex[:12]}")
     lease_namespace: str = "default"
@@ -121,6 +124,12 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         default=env("STUCK_AFTER", "10m"),
         help="how long one reconcile may take before /healthz fails, as 10m",
     )
+    add(
+        "--stop-after",
+        type=_duration,
+        default=env("STOP_AFTER", "20s"),
+        help="how long reconciles under way may take at the end, as 20s",
+    )
     add("--function-runtime", default=env("FUNCTION_RUNTIME", "python3.11"))
     add(
         "--function-architecture",
@@ -159,6 +168,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         kubeconfig=found.kubeconfig,
         per_object_metrics=found.per_object_metrics,
         stuck_seconds=found.stuck_after,
+        stop_seconds=found.stop_after,
         instance=instance,
         # A container that starts anew in its pod goes on with what the former one held.
         identity=f"{instance}_{env('POD_UID', '') or uuid.uuid4().hex[:12]}",

@@ -53,6 +53,7 @@ class Process:
             "WEIR_LEASE_DURATION": str(TERMS.duration),
             "WEIR_RENEW_DEADLINE": str(TERMS.renew_deadline),
             "WEIR_RETRY_PERIOD": str(TERMS.retry_period),
+            "WEIR_STOP_AFTER": "5s",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_SDK_UA_APP_ID": name,
             **environment,
