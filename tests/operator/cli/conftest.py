@@ -150,7 +150,7 @@ class Desk:
             self.file(*objects),
         )  # fmt: skip
         reconciler = Reconciler(self.services)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             self.refresh()
             going = [
@@ -165,21 +165,25 @@ class Desk:
             for obj in going:
                 reconciler.reconcile(Key.of(obj))
 
-    def settle(self, seconds: float = 30) -> None:
-        """Reconcile everything until every object is Ready."""
+    def settle(self, seconds: float = 60) -> None:
+        """Reconcile everything until every object is Ready, none is going, and nothing changes."""
         reconciler = Reconciler(self.services)
         deadline = time.monotonic() + seconds
         while True:
             self.refresh()
+            before = len(self.writes.done)
             for kind in KINDS[:1] + KINDS[2:]:
                 for obj in self.services.store.of_kind(kind):
                     reconciler.reconcile(Key.of(obj))
-            states = [self.ready(Key.of(o)) for k in KINDS for o in self.services.store.of_kind(k)]
+            self.refresh()
+            found = [o for k in KINDS for o in self.services.store.of_kind(k)]
+            going = [Key.of(o) for o in found if o["metadata"].get("deletionTimestamp")]
+            states = [self.ready(Key.of(o)) for o in found]
             waiting = [one for one in states if one and one["status"] != "True"]
-            if not waiting:
+            if not waiting and not going and len(self.writes.done) == before:
                 return
-            assert time.monotonic() < deadline, waiting
-            time.sleep(0.2)
+            assert time.monotonic() < deadline, (waiting, going)
+            time.sleep(0.1)
 
     def refresh(self) -> None:
         """What the watches would bring."""
