@@ -133,8 +133,9 @@ class Extraction:
                     chain.prefetch()
                 queue.append((context, chain))
 
+        # What is remembered of the boundary is of this window; a record may come again in the next.
+        window = Window(*self._saved["last"]) if "last" in self._saved else None
         fill()
-        window: Window | None = None
         while queue:
             context, chain = queue.popleft()
             if window is not None and context.window != window:
@@ -205,6 +206,7 @@ class Extraction:
             saved = {**ahead, "done": self._done}
             if spec:
                 saved["boundary"] = self._boundary.save()
+                saved["last"] = [window.start, window.end]
             place = json.loads(self._concealed(json.dumps(saved)))
             return Batch(lines, rows, place, count=count)
         cursor = self._boundary.high

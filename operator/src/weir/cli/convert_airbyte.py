@@ -143,7 +143,7 @@ class _Stream:
         if kind == "config":
             return self._config(path, place, url)
         if kind in ("stream_partition", "stream_slice") and path[0] in self._parents:
-            return "{" + self._parents[path[0]] + "}"
+            return f"{{{self._parents[path[0]]}}}"
         if kind in ("stream_interval", "stream_slice"):
             known = {"start_time": "startValue", "end_time": "endValue"}
             return f"{{incremental.{known[path[0]]}}}" if path[0] in known else None
