@@ -6,7 +6,8 @@ once before AWS sees the call and once after it took effect. It prints one JSON 
 
 Keys: ``kill_points``, ``orphans`` (on AWS, and on nobody's status), ``duplicates``,
 ``differences`` (from the world of an undisturbed run), ``seconds``, ``kind_points``,
-``object_points``.
+``object_points``, ``bad_days`` (operations that were lived through lost replies, failures, throttles,
+stale reads, slow roles and taken names).
 
 ``OBJECTS=0`` leaves the whole installation out; ``OBJECTS=n`` takes every n-th of its calls. What is
 wrong is told on standard error. tests/faults must be on PYTHONPATH, as make does it.
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 
 from crashing import ground, samples
+from crashing.faults import MORE_RULES, RULES, blamed
 from crashing.lives import Lives, Tally
 from crashing.object_lives import ObjectLives
 from crashing.samples import SAMPLES
@@ -45,6 +47,18 @@ def told(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def disturb(lives: Lives, kind: str, tally: Tally) -> None:
+    """Live through each kind of bad day, and add what is wrong to the tally."""
+    for fault, rule in {**RULES, **MORE_RULES}.items():
+        for outcome in lives.live(kind, lambda _, made=rule: made()):
+            outcome.verdict.differences += blamed(outcome.met)
+            tally.days += 1
+            if outcome.verdict:
+                tally.verdicts.append(
+                    (f"{kind} {outcome.step.operation}: {fault}", outcome.verdict)
+                )
+
+
 def kinds(folder: Path) -> list[Tally]:
     """Every kind by itself, through the engine."""
     tallies = []
@@ -54,6 +68,7 @@ def kinds(folder: Path) -> list[Tally]:
             lives = Lives(aws, workers, laid, folder)
             for sample in SAMPLES:
                 tally = lives.kill_everywhere(sample.kind)
+                disturb(lives, sample.kind, tally)
                 told(f"{sample.kind}: {tally.points} points\n{tally}".rstrip())
                 tallies.append(tally)
     return tallies
@@ -110,6 +125,7 @@ def measure(every: int) -> dict[str, float]:
         "seconds": round(time.monotonic() - started, 1),
         "kind_points": sum(tally.points for tally in by_kind),
         "object_points": whole.points,
+        "bad_days": sum(tally.days for tally in by_kind),
     }
 
 

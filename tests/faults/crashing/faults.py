@@ -372,18 +372,45 @@ def stale(tries: int) -> Rule:
     return rule
 
 
-FAULTS = (
+REFUSALS = {**TAKEN, **SPREADING}
+
+
+def _refusable(exchange: Exchange) -> bool:
+    return exchange.name in REFUSALS
+
+
+DAYS = (
     Fault("each write's reply is lost once", writes, 1, lost),
+    Fault("each write fails after it took effect until botocore gives up", writes, 4,
+          failing(500, "InternalFailure", after=True)),
+    Fault("each call is throttled until botocore gives up", every, 5, throttled),
+    Fault("roles are not spread and names still taken", _refusable, 2, refused(REFUSALS)),
+)  # fmt: skip
+"""What one life of each kind is lived through."""
+MORE_DAYS = (
     Fault("each write's reply is lost until botocore gives up", writes, 4, lost),
     Fault("each call's connection breaks once", every, 1, unsent),
     Fault("each write fails until botocore gives up", writes, 4,
           failing(503, "ServiceUnavailable", after=False)),
     Fault("each write fails after it took effect", writes, 1,
           failing(500, "InternalFailure", after=True)),
-    Fault("each write fails after it took effect until botocore gives up", writes, 4,
-          failing(500, "InternalFailure", after=True)),
     Fault("each call is throttled once", every, 1, throttled),
-    Fault("each call is throttled until botocore gives up", every, 5, throttled),
     Fault("IAM has not spread the role", lambda one: one.name in SPREADING, 2, refused(SPREADING)),
     Fault("names are still taken", lambda one: one.name in TAKEN, 2, refused(TAKEN)),
 )  # fmt: skip
+"""What the bench adds to them."""
+STALE_READS = 3
+
+RULES: dict[str, Callable[[], Rule]] = {
+    **{fault.name: fault.rule for fault in DAYS},
+    "reads after writes are stale": lambda: stale(STALE_READS),
+}
+MORE_RULES: dict[str, Callable[[], Rule]] = {fault.name: fault.rule for fault in MORE_DAYS}
+
+PASSING = ("Transient", "NotYet", "NotFound", "Throttled")
+"""Outcomes that say: the same again later. No bad day of AWS is the user's to mend."""
+
+
+def blamed(met: list[str]) -> list[str]:
+    """Failures that the engine would tell a user to mend."""
+    return [text for text in met if text.partition(":")[0] not in PASSING]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from crashing import samples
 from crashing.samples import BY_KIND, Ground, Sample
 from crashing.workers import AFTER, BEFORE, Workers, numbered
 from crashing.world import Masked, Records, Verdict, WorldAws, judge, masked, since
+from weir.aws.session import is_write
 from weir_local.proxy import Rule
 
 DELETE = "delete"
@@ -35,6 +36,7 @@ class Tally:
     """What a run over many points came to."""
 
     points: int = 0
+    days: int = 0
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
 
     @property
@@ -134,30 +136,47 @@ class Lives:
         life.end()
         return outcomes
 
-    def kill_everywhere(self, kind: str) -> Tally:
-        """Every call of every operation of a kind, both moments."""
+    def kill_everywhere(self, kind: str, *, thorough: bool = True) -> Tally:
+        """Every call of every operation of a kind.
+
+        :param thorough: before each call and after it; else the moment before a call is left out
+            where it only reads, since AWS is then as it was after the call before
+        """
         tally = Tally()
         steps = self.steps(kind)
         for number in range(1, max(len(step.calls) for step in steps) + 1):
             for moment in (BEFORE, AFTER):
-                outcomes = self.live(
-                    kind,
-                    lambda step, n=number, m=moment: (
-                        self.workers.killing(n, m) if n <= len(step.calls) else None
-                    ),
-                )
-                for outcome in outcomes:
-                    step = outcome.step
-                    if number > len(step.calls):
-                        continue
-                    tally.points += 1
-                    if not outcome.killed:
-                        outcome.verdict.differences.append("nobody was killed")
-                    if outcome.verdict:
-                        call = step.calls[number - 1]
-                        point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
-                        tally.verdicts.append((point, outcome.verdict))
+                meant = {
+                    step.operation
+                    for step in steps
+                    if number <= len(step.calls)
+                    and (thorough or moment == AFTER or _writes(step.calls[number - 1]))
+                }
+                if meant:
+                    self._kill(kind, meant, number, moment, tally)
         return tally
+
+    def _kill(
+        self, kind: str, meant: Collection[str], number: int, moment: str, tally: Tally
+    ) -> None:
+        def disturb(step: Step) -> Rule | None:
+            return self.workers.killing(number, moment) if step.operation in meant else None
+
+        for outcome in self.live(kind, disturb):
+            step = outcome.step
+            if step.operation not in meant:
+                continue
+            tally.points += 1
+            if not outcome.killed:
+                outcome.verdict.differences.append("nobody was killed")
+            if outcome.verdict:
+                call = step.calls[number - 1]
+                point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
+                tally.verdicts.append((point, outcome.verdict))
+
+
+def _writes(call: str) -> bool:
+    return is_write(call.partition(":")[2])
 
 
 def _listed(entries: list[dict[str, str]]) -> str:

@@ -138,10 +138,10 @@ class ObjectLives:
 
         return disturb
 
-    def kill_at_each(self, moment: str) -> Disturb:
-        """Kill the operator again and again: once at each operation that a stage calls."""
+    def kill_at_each(self) -> Disturb:
+        """Kill the operator again and again: once at each writing operation that a stage calls."""
         met: set[tuple[str, str]] = set()
-        return lambda stage: self.workers.killing_new(moment, met, stage.name)
+        return lambda stage: self.workers.killing_new(met, stage.name)
 
     def kill_everywhere(
         self, numbers: range | None = None, told: Callable[[str], None] = lambda _text: None

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from weir.aws.session import is_write
 from weir_local.aws.server import LocalAws
 from weir_local.proxy import DROPPED, Exchange, Forward, Proxy, Reply, Rule
 
@@ -159,18 +160,23 @@ class Workers:
 
         return rule
 
-    def killing_new(self, moment: str, met: set[tuple[str, str]], where: str) -> Rule:
-        """A rule that kills the worker at the first operation that is not in ``met`` for ``where``."""
+    def killing_new(self, met: set[tuple[str, str]], where: str) -> Rule:
+        """A rule that kills the worker at the first write whose operation is new in ``where``.
+
+        :param met: the operations that are not new; grows. Every second one is killed after it took
+            effect, the others before.
+        """
         killed = False
 
         async def rule(exchange: Exchange, forward: Forward) -> Reply:
             nonlocal killed
-            if killed or (where, exchange.name) in met:
+            mark = (where, exchange.name)
+            if killed or mark in met or not is_write(exchange.operation):
                 return await forward()
             killed = True
-            met.add((where, exchange.name))
+            met.add(mark)
             pid = await asyncio.to_thread(self._pid.get)
-            if moment == AFTER:
+            if len(met) % 2:
                 await forward()
             os.kill(pid, signal.SIGKILL)
             return DROPPED
