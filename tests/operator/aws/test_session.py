@@ -6,15 +6,17 @@ import json
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC
 
 import pytest
+from botocore.utils import parse_timestamp
 
 from weir import __version__
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.calls import Calls
 from weir.aws.errors import AccessDenied, Invalid, NotFound, Transient, WriteRefused
 from weir.aws.registry import adapter_classes
-from weir.aws.session import Assume, AwsSession, Call, Target, is_write, reading_sql
+from weir.aws.session import Assume, AwsSession, Call, Target, is_write, reading_sql, timestamp
 from weir.reconcile.world import target_of
 from weir_local.aws.server import LocalAws
 from weir_local.proxy import Exchange, Forward, Proxy, Reply, Rule
@@ -197,8 +199,10 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "cloudwatch.Dashboard",
         "secretsmanager.Secret",
         "redshift.Warehouse",
+        "redshift.Claim",
         "redshift.Schema",
         "redshift.Table",
+        "s3.Claim",
     }
 
 
@@ -269,3 +273,29 @@ def test_sessions_that_lead_to_one_place_are_slowed_together_and_others_are_not(
             assert sum(call.throttles for call in seen) == (1 if name == "throttled" else 0)
     assert held["same place"] > 0.2
     assert held["other account"] < 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.678Z",
+        "2026-01-02T03:04:05+02:00",
+        "2026-01-02T03:04:05.123456+00:00",
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        1767323045,
+        1767323045.678,
+        "1767323045",
+    ],
+)
+def test_a_time_is_read_as_botocore_reads_it(text: str | float) -> None:
+    assert timestamp(text) == parse_timestamp(text)
+    assert timestamp(text).tzinfo is not None
+
+
+def test_answers_are_read_with_it(session: AwsSession) -> None:
+    iam = session.client("iam")
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = iam.create_role(RoleName="dated", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    iam.delete_role(RoleName="dated")
+    assert role["CreateDate"].tzinfo is UTC
