@@ -15,9 +15,6 @@ from weir.aws.session import AwsSession
 from weir.aws.tags import missing
 from weir.resource import Change, Observed, Resource, Traits
 from weir_contract.compile import literal, quoted
-from weir_contract.ledger import OWNER_SCHEMA, OWNER_TABLE
-
-PLACE = f"{quoted(OWNER_SCHEMA)}.{quoted(OWNER_TABLE)}"
 
 
 class Claim(ServiceAdapter):
@@ -36,21 +33,22 @@ class Claim(ServiceAdapter):
         self._sql = Statements(session)
 
     def look(self, name: str) -> Observed | None:
-        connection, _ = Connection.parse(name)
+        connection, schema, table = _parsed(name)
         there = self._sql.query(
             connection,
             "SELECT table_name FROM svv_redshift_columns "
             f"WHERE database_name = {literal(connection.database)} "
-            f"AND schema_name = {literal(OWNER_SCHEMA)} AND table_name = {literal(OWNER_TABLE)}",
+            f"AND schema_name = {literal(schema)} AND table_name = {literal(table)}",
             name,
         )
         if not there:
             return None
-        rows = self._sql.query(connection, f"SELECT tag, value FROM {PLACE}", name)
+        rows = self._sql.query(connection, f"SELECT tag, value FROM {_place(schema, table)}", name)
         return Observed(name, {}, tags={row["tag"]: row["value"] for row in rows}) if rows else None
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        connection, _ = Connection.parse(resource.name)
+        connection, schema, table = _parsed(resource.name)
+        place = _place(schema, table)
         rows = " UNION ALL ".join(
             f"SELECT {literal(tag)} AS tag, {literal(value)} AS value"
             for tag, value in sorted(tags.items())
@@ -58,12 +56,12 @@ class Claim(ServiceAdapter):
         self._sql.execute(
             connection,
             [
-                f"CREATE SCHEMA IF NOT EXISTS {quoted(OWNER_SCHEMA)}",
-                f"CREATE TABLE IF NOT EXISTS {PLACE} (tag VARCHAR(128) NOT NULL, "
+                f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
+                f"CREATE TABLE IF NOT EXISTS {place} (tag VARCHAR(128) NOT NULL, "
                 "value VARCHAR(256) NOT NULL)",
                 # Of two that come at once, the second finds rows.
-                f"INSERT INTO {PLACE} SELECT tag, value FROM ({rows}) AS mine "
-                f"WHERE NOT EXISTS (SELECT 1 FROM {PLACE})",
+                f"INSERT INTO {place} SELECT tag, value FROM ({rows}) AS mine "
+                f"WHERE NOT EXISTS (SELECT 1 FROM {place})",
             ],
             resource.name,
         )
@@ -85,22 +83,34 @@ class Claim(ServiceAdapter):
         changes: Sequence[Change],  # noqa: ARG002
         tags: Mapping[str, str],
     ) -> Observed:
-        connection, _ = Connection.parse(resource.name)
+        connection, schema, table = _parsed(resource.name)
+        place = _place(schema, table)
         values = ", ".join(
             f"({literal(tag)}, {literal(value)})"
             for tag, value in sorted({**observed.tags, **tags}.items())
         )
         self._sql.execute(
             connection,
-            [f"DELETE FROM {PLACE}", f"INSERT INTO {PLACE} VALUES {values}"],
+            [f"DELETE FROM {place}", f"INSERT INTO {place} VALUES {values}"],
             resource.name,
         )
         return self.must_see(resource.name)
 
     def delete(self, observed: Observed) -> None:
-        connection, _ = Connection.parse(observed.name)
+        connection, schema, table = _parsed(observed.name)
         if self.look(observed.name) is not None:
-            self._sql.execute(connection, [f"DELETE FROM {PLACE}"], observed.name)
+            drops = [f"DROP TABLE {_place(schema, table)}", f"DROP SCHEMA {quoted(schema)}"]
+            self._sql.execute(connection, drops, observed.name)
+
+
+def _parsed(name: str) -> tuple[Connection, str, str]:
+    connection, thing = Connection.parse(name)
+    schema, _, table = thing.partition(".")
+    return connection, schema, table
+
+
+def _place(schema: str, table: str) -> str:
+    return f"{quoted(schema)}.{quoted(table)}"
 
 
 ADAPTERS = (Claim,)
