@@ -403,6 +403,21 @@ def test_a_round_is_due_an_interval_after_the_world_was_made_and_never_twice_at_
     assert rounds.due() == {}, "the round before has not ended"
 
 
+def test_rounds_that_take_longer_than_the_interval_leave_half_of_the_time_to_edits() -> None:
+    now = [0.0]
+    worlds: Any = Named(a=10.0)
+    rounds = DriftRounds(worlds, lambda *_: None, lambda: now[0])
+    rounds.due()
+    now[0] = 10.0
+    assert list(rounds.due()) == ["a"]
+    now[0] = 16.0
+    rounds.rest("a", began=10.0)
+    now[0] = 21.0
+    assert rounds.due() == {}
+    now[0] = 22.5
+    assert list(rounds.due()) == ["a"]
+
+
 def test_a_shorter_interval_counts_at_once_and_a_new_world_begins_anew() -> None:
     now = [0.0]
     worlds: Any = Named(a=1000.0)

@@ -190,6 +190,7 @@ class DriftRounds:
                 ).start()
 
     def _round(self, platform: str, world: World) -> None:
+        began = self._clock()
         try:
             done = drift_round(platform, world, self._wake)
             for kind, error in done.faults.items():
@@ -207,5 +208,14 @@ class DriftRounds:
             # A fault of this program must not end the rounds: say it, and look again in time.
             log.exception("fault", platform=platform)
         finally:
-            with self._lock:
-                self._running.discard(platform)
+            self.rest(platform, began)
+
+    def rest(self, platform: str, began: float) -> None:
+        """A round has ended: the next begins no sooner than after as long a pause (an interval at
+        most), so that edits have their share of the time where rounds take long."""
+        now = self._clock()
+        with self._lock:
+            self._running.discard(platform)
+            world, at = self._due.get(platform, (None, 0.0))
+            if world is not None:
+                self._due[platform] = (world, max(at, now + (now - began)))
