@@ -54,11 +54,19 @@ class Sample:
 
 
 def sample(operator: OperatorProcess, began: float) -> Sample:
-    """What proc(5) says of the operator now."""
+    """What proc(5) says of the operator now.
+
+    Raises
+    ------
+    RuntimeError
+        It has ended: a process that waits to be reaped has no memory.
+    """
     place = Path(f"/proc/{operator.pid}")
     status = dict(
         line.split(":", 1) for line in (place / "status").read_text().splitlines() if ":" in line
     )
+    if "VmRSS" not in status:
+        raise RuntimeError("the operator has ended: the last lines of its log say why")
     return Sample(
         time.monotonic() - began,
         int(status["VmRSS"].split()[0]) * 1024,
