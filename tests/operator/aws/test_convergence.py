@@ -62,7 +62,6 @@ UNSEEN = {
     "dynamodb.Table": TABLE,
     "events.Rule": {"Targets"},
     "kms.Key": KEY,
-    "lambda.Function": {"ReservedConcurrentExecutions"},
     "s3.Bucket": BUCKET,
     "s3.Object": OBJECT,
     "scheduler.Schedule": set(FIELDS) - {"State"},

@@ -9,7 +9,7 @@ from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.documents import without_defaults
-from weir.aws.errors import Conflict, Invalid
+from weir.aws.errors import AccessDenied, Conflict, Invalid
 from weir.resource import Change, Observed, Resource, Traits
 
 CODE = frozenset({"Code", "CodeSha256", "Architectures"})
@@ -64,10 +64,11 @@ class Function(ServiceAdapter):
         return form
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        unknown = () if self._nothing_reserved() else ("ReservedConcurrentExecutions",)
         return self.tagged(
             names,
             (
-                blind(_observed(function, {}, None), "ReservedConcurrentExecutions")
+                blind(_observed(function, {}, None), *unknown)
                 for function in self.calls.pages(
                     "ListFunctions", "Functions", MaxItems=FUNCTIONS_PAGE
                 )
@@ -153,6 +154,15 @@ class Function(ServiceAdapter):
             seconds=SETTLE_SECONDS,
             first=0.25,
         )
+
+    def _nothing_reserved(self) -> bool:
+        """Whether no function of the account has concurrency reserved: then each one's is known."""
+        try:
+            limit = self.calls("GetAccountSettings")["AccountLimit"]
+        except AccessDenied:
+            return False
+        free, all_ = (limit.get(f"{kind}ConcurrentExecutions") for kind in ("Unreserved", ""))
+        return free is not None and free == all_
 
     def _reserve(self, name: str, executions: int | None) -> None:
         if executions is None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed
+from weir.aws.base import FEW, ServiceAdapter, changed
 from weir.aws.documents import decode, encode
-from weir.aws.errors import Conflict
+from weir.aws.errors import AccessDenied, Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 SETTINGS = frozenset({"definition", "roleArn", "loggingConfiguration", "tracingConfiguration"})
@@ -102,12 +102,27 @@ class StateMachine(ServiceAdapter):
         arn = observed.attributes["arn"]
         self.calls.find("DeleteStateMachine", observed.name, stateMachineArn=arn)
 
-    def look(self, name: str) -> Observed | None:
+    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        wanted = list(dict.fromkeys(names))
+        tags = self._indexed() if len(wanted) > FEW else {}
+        found = {name: self._look(name, tags) for name in wanted}
+        return {name: seen for name, seen in found.items() if seen is not None}
+
+    def _indexed(self) -> Mapping[str, Mapping[str, str]]:
+        try:
+            return self.tag_index.read()
+        except AccessDenied:
+            return {}
+
+    def _look(self, name: str, tags: Mapping[str, Mapping[str, str]]) -> Observed | None:
         arn = self.session.arn("states", f"stateMachine:{name}")
         machine = self.calls.find("DescribeStateMachine", name, stateMachineArn=arn)
         if machine is None:
             return None
-        listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
+        own = tags.get(arn)
+        if own is None:
+            listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
+            own = tagging.mapping(listed.get("tags"), "key", "value")
         status = machine.get("status", "ACTIVE")
         return Observed(
             name=name,
@@ -119,7 +134,7 @@ class StateMachine(ServiceAdapter):
                 "tracingConfiguration": _tracing(machine.get("tracingConfiguration")),
             },
             attributes={"arn": arn, "name": name},
-            tags=tagging.mapping(listed.get("tags"), "key", "value"),
+            tags=dict(own),
             settled=status == "ACTIVE",
             detail="" if status == "ACTIVE" else f"status: {status}",
         )

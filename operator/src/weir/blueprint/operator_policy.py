@@ -28,6 +28,7 @@ UNSCOPED = {
     "kms:ListAliases": "a listing",
     "kms:TagResource": "with CreateKey; the request must carry the cluster's tag",
     "lambda:CreateEventSourceMapping": "bounded by lambda:FunctionArn",
+    "lambda:GetAccountSettings": "account-wide: whether any function has concurrency reserved",
     "lambda:ListEventSourceMappings": "a listing",
     "lambda:ListFunctions": "a listing",
     "logs:DescribeLogGroups": "a listing",
@@ -324,6 +325,7 @@ def documents(
         _allow(
             "ListFunctions",
             (
+                "lambda:GetAccountSettings",
                 "lambda:ListEventSourceMappings",
                 "lambda:ListFunctions",
             ),
