@@ -306,13 +306,15 @@ def data_source(**spec: Any) -> dict[str, Any]:
 EMAIL = data_source(
     source={
         "email": {
-            "provider": "ses",
+            "bucket": "inbox",
+            "prefix": "mails/",
             "recipients": ["in@example.com"],
             "allowedSenders": ["@example.com"],
             "trust": {"spf": True, "dkim": True, "dmarc": True, "spam": True, "virus": True},
             "attachments": {
+                "format": "auto",
                 "patterns": ["*.csv"],
-                "maxBytes": 1000,
+                "maxAttachmentBytes": 1000,
                 "passwordSecret": "zip_password#key",
             },
         }

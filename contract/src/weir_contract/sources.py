@@ -136,12 +136,14 @@ class Trust:
 
 @dataclass(frozen=True)
 class Email:
-    """Attachments of mails that SES or WorkMail has put into a bucket.
+    """Attachments of mails that SES has put into a bucket.
 
     Parameters
     ----------
     bucket, prefix
         Where the mails are.
+    recipients
+        Addresses or domains that a mail was sent to; empty means any.
     allowed_senders
         Addresses, or ``@example.com`` for a whole domain; empty means any.
     patterns
@@ -156,6 +158,7 @@ class Email:
 
     bucket: str
     prefix: str
+    recipients: tuple[str, ...] = ()
     allowed_senders: tuple[str, ...] = ()
     trust: Trust = Trust()
     patterns: tuple[str, ...] = ()

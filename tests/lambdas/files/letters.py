@@ -8,7 +8,7 @@ SES_HEADERS = (
     ("Return-Path", "<ann@example.com>"),
     (
         "Received",
-        "from mail.example.com by inbound-smtp.eu-west-1.amazonaws.com with SMTP id abc for x@y.z",
+        "from mail.example.com by inbound-smtp.eu-west-1.amazonaws.com with SMTP id abc for orders@weir.example; Fri, 02 Jan 2026 02:04:06 +0000",
     ),
     ("X-SES-Spam-Verdict", "{spam}"),
     ("X-SES-Virus-Verdict", "{virus}"),

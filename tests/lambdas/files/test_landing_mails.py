@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.email_processor.handler import from_workmail
 from weir_lambdas.email_processor.source import MailSource
 from weir_lambdas.landing.land import Lander, Landing
 
@@ -122,11 +120,3 @@ def test_what_is_no_mail_is_rejected(post: Post) -> None:
     post.deliver("1", b"\r\njust text")
     post.land("r1")
     assert post.states()[0][0] == "rejected"
-
-
-def test_an_outgoing_mail_of_workmail_is_not_kept(post: Post) -> None:
-    event = {"messageId": "m", "flowDirection": "OUTBOUND"}
-    assert post.config.email is not None
-    answer = from_workmail(event, post.config.email, Storage(post.s3))
-    assert json.dumps(answer) and answer["actions"][0]["action"]["type"] == "DEFAULT"
-    assert "Contents" not in post.s3.list_objects_v2(Bucket=post.config.raw_bucket)

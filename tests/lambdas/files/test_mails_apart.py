@@ -68,6 +68,21 @@ def test_senders_are_allowed_by_address_or_domain(mails: Any) -> None:
     assert not allowed("", ("@",)) and not allowed("x@sub.example.com", ("@example.com",))
 
 
+@pytest.mark.parametrize(
+    ("recipients", "taken"),
+    [(("orders@weir.example",), True), (("Weir.example",), True), (("other@weir.example",), False)],
+)
+def test_the_envelopes_recipient_counts_and_not_what_the_sender_wrote(
+    mails: Any, recipients: tuple[str, ...], taken: bool
+) -> None:
+    letter, stored = mails
+    mail = letter()
+    del mail["To"]
+    mail["To"] = "other@weir.example"
+    reason = distrust(read(stored(mail)), config(recipients=recipients))
+    assert (reason is None) is taken
+
+
 def test_two_senders_are_no_sender() -> None:
     mail = EmailMessage()
     mail["From"] = "a@x.org, b@example.com"

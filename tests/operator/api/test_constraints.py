@@ -143,7 +143,7 @@ REJECTED = [
         "set exactly one of sns, email",
     ),
     (samples.PLATFORM, "notifications.onFailure.0", {}, "set exactly one of sns, email"),
-    (SOURCE, "source.email", {"recipients": ["a@b.co"]}, "set exactly one of restApi, email"),
+    (SOURCE, "source.email", {"bucket": "inbox"}, "set exactly one of restApi, email"),
     (SOURCE, "source", {}, "set exactly one of restApi, email"),
     (SOURCE, "schemaRef", {"name": "shared"}, "set schema or schemaRef, not both"),
     (SOURCE, "destination", None, "redshift needs a destination"),

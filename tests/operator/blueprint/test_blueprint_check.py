@@ -244,7 +244,7 @@ TENANT_REACHES = {
         {
             "source": {
                 "email": {
-                    "recipients": ["in@example.com"],
+                    "bucket": "uploads",
                     "attachments": {"passwordSecret": "prod/zip"},
                 }
             }
@@ -263,7 +263,9 @@ def test_a_tenant_reaches_nothing_beyond_its_namespace(worlds: Any, name: str) -
     spec, reason = TENANT_REACHES[name]
     world = worlds(source_spec=spec)
     found = check.datasource_problems(world.source, known(world))
-    assert reasons(found) == {reason}, [str(problem) for problem in found]
+    # The mails' bucket is nobody's here: its own refusal comes beside the password's.
+    beside = {"ExternalNotGranted"} if "email" in spec.get("source", {}) else set()
+    assert reasons(found) == {reason} | beside, [str(problem) for problem in found]
 
 
 @pytest.mark.parametrize(

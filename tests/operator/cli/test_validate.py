@@ -61,7 +61,7 @@ def test_a_sound_file_has_no_problems() -> None:
         ),
         (
             "    restApi:",
-            "    email: {recipients: [a@b.co]}\n    restApi:",
+            "    email: {bucket: inbox}\n    restApi:",
             "set exactly one of restApi, email, files, stream",
         ),
         ("  destination: {prefix: customers/}\n", "", "redshift needs a destination"),

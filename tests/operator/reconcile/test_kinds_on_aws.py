@@ -160,11 +160,14 @@ def test_what_somebody_else_made_is_a_conflict_until_it_may_be_taken_over(rig: R
     rig.delete(key)
 
 
+STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"
+
+
 @pytest.mark.parametrize(
     ("name", "member"),
     [
-        ("mails", {"email": {"recipients": ["data@example.com"]}}),
-        ("dropped", {"files": {"bucket": "theirs"}}),
+        ("clicks", {"stream": {"kinesis": {"streamArn": STREAM}}}),
+        ("topics", {"stream": {"kafka": {"bootstrapServers": ["b:9092"], "topics": ["t"]}}}),
     ],
 )
 def test_a_source_that_is_not_served_says_so_and_makes_nothing(

@@ -190,12 +190,15 @@ NAMES: dict[str, dict[str, Refused]] = {
             {
                 "source": {
                     "email": {
-                        "recipients": ["in@example.com"],
+                        "bucket": "somebody-elses",
                         "attachments": {"passwordSecret": "weir/other/zip"},
                     }
                 }
             },
             NOT_GRANTED,
+        ),
+        "spec.source.email.bucket": Refused(
+            {"source": {"email": {"bucket": "somebody-elses", "prefix": "in/"}}}, EXTERNAL
         ),
         "spec.source.files.bucket": Refused(
             {"source": {"files": {"bucket": "somebody-elses", "prefix": "in/"}}}, EXTERNAL
@@ -378,7 +381,6 @@ SHAPE = "columns, paths and formats of the object's own rows"
 REQUEST = "a word of a request to a host that is granted"
 TIME = "a time"
 MAIL = "an address that AWS asks to confirm before anything is sent there"
-UNSERVED = "of a source that is not served yet: NotImplemented, and nothing is made"
 
 INERT: dict[str, dict[str, str]] = {
     "DataSource": {
@@ -420,9 +422,15 @@ INERT: dict[str, dict[str, str]] = {
         "spec.source.restApi.asyncJob.timeout": TIME,
         "spec.source.restApi.responseActions[].*": SHAPE,
         "spec.source.restApi.limits.timeout": TIME,
-        "spec.source.email.recipients[]": UNSERVED,
+        "spec.source.email.prefix": "below the bucket; what is granted is bucket and prefix together",
+        "spec.source.email.sweep": TIME,
+        "spec.source.email.recipients[]": "who is listened for, never whom something is sent to",
         "spec.source.email.allowedSenders[]": "who is listened to, never whom something is sent to",
         "spec.source.email.attachments.patterns[]": SHAPE,
+        "spec.source.email.attachments.csv.*": SHAPE,
+        "spec.source.email.attachments.recordPath": SHAPE,
+        "spec.source.email.attachments.columns[].name": SHAPE,
+        "spec.source.email.attachments.sheet": SHAPE,
         "spec.source.files.prefix": "below the bucket; what is granted is bucket and prefix together",
         "spec.source.files.pattern": "narrows what is read",
         "spec.source.files.sweep": TIME,

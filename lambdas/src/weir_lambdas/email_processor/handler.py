@@ -1,16 +1,11 @@
-"""The function ``email_processor``: lands mails that have arrived, or records that it failed.
-
-WorkMail has no rule that puts mails into a bucket: its message flow calls the function with a
-message's id, and the function puts the mail where SES would have (WorkMail Administrator Guide,
-*Configuring AWS Lambda for Amazon WorkMail*).
-"""
+"""The function ``email_processor``: lands mails that have arrived, or records that it failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from weir_contract.sources import Email, Files, SourceConfig
+from weir_contract.sources import Files, SourceConfig
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
@@ -32,14 +27,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     Parameters
     ----------
     event
-        As of ``file_processor``, or WorkMail's ``{"messageId", "flowDirection", ...}``.
+        As of ``file_processor``.
     context
         Lambda's context: its remaining time bounds the landing.
 
     Returns
     -------
     dict
-        As of ``file_processor``; to WorkMail: ``{"actions": [{"action": {"type": "DEFAULT"}}]}``.
+        As of ``file_processor``.
 
     Raises
     ------
@@ -51,8 +46,6 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         raise ConfigInvalid("the source is no source of mails", config.id)
     s3 = client("s3")
     storage = Storage(s3, config.kms_key_arn)
-    if "flowDirection" in event:
-        return from_workmail(event, config.email, storage)
     table, clock = Table(client("dynamodb"), config.state_table), SystemClock()
     call = asked(event, "email_processor")
     if call.error is not None:
@@ -74,13 +67,3 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     left = next(ledger.waiting(limit=1), None) is not None
     return landing.as_output() | {"complete": landing.complete and not left}
-
-
-def from_workmail(event: Mapping[str, Any], config: Email, storage: Storage) -> dict[str, Any]:
-    """Put a mail of WorkMail's message flow into the bucket; a second call changes nothing."""
-    number = str(event["messageId"])
-    if event["flowDirection"] == "INBOUND":
-        answer = client("workmailmessageflow").get_raw_message_content(messageId=number)
-        body = answer["messageContent"].read()
-        storage.put(config.bucket, f"{config.prefix}{number}", body, "message/rfc822")
-    return {"actions": [{"allRecipients": True, "action": {"type": "DEFAULT"}}]}

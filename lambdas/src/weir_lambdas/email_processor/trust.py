@@ -63,10 +63,25 @@ def distrust(mail: EmailMessage, config: Email) -> str | None:
         verdict = getattr(found, name)
         if getattr(config.trust, name) and verdict != "pass":
             return f"{name} is {verdict or 'not known'} (trust.{name})"
+    recipient = recipient_of(mail)
+    if config.recipients and not allowed(recipient, config.recipients):
+        return "it was sent to none of recipients"
     sender = address_of(mail)
     if config.allowed_senders and not allowed(sender, config.allowed_senders):
         return "its sender is none of allowedSenders"
     return None
+
+
+_FOR = re.compile(r"\bfor\s+<?([^\s<>;]+@[^\s<>;]+)>?", re.IGNORECASE)
+
+
+def recipient_of(mail: EmailMessage) -> str:
+    """The address to which SES has received a mail, in lower case; empty where it does not say.
+
+    The envelope's (RFC 5321, 4.4: the clause ``for``), not what the sender wrote into ``To``.
+    """
+    found = _FOR.search(_flat(str(mail.get("Received", ""))))
+    return found.group(1).lower() if found else ""
 
 
 def address_of(mail: EmailMessage) -> str:
@@ -81,9 +96,10 @@ def address_of(mail: EmailMessage) -> str:
 
 
 def allowed(sender: str, senders: tuple[str, ...]) -> bool:
-    """Whether an address is listed, by itself or by its domain (``@example.com``)."""
-    domain = f"@{sender.rpartition('@')[2]}"
-    return bool(sender) and any(one.lower() in (sender, domain) for one in senders)
+    """Whether an address is listed, by itself or by its domain (``@example.com`` or, as SES's
+    receipt rules have it, ``example.com``)."""
+    domain = sender.rpartition("@")[2]
+    return bool(sender) and any(one.lower() in (sender, f"@{domain}", domain) for one in senders)
 
 
 def _flat(text: str) -> str:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET = "application/vnd.apache.parquet"
-PARQUET_BYTES = 32 * 1024 * 1024
+PARQUET_BYTES = 16 * 1024 * 1024
 """Written bytes at which a Parquet part is closed: it is held in memory until then."""
 
 SAMPLE_RECORDS = 1_000
 """Records of a file that are looked at for their shape where no type has to be told."""
 
-MAX_WAITING = 2
+MAX_WAITING = 1
 """Tables that wait to be encoded, before the reader waits for it."""
 
 MAX_REJECTS = 100_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from weir.api.v1alpha1.common import ADOPT, Notifications
-from weir.api.v1alpha1.datasource import DataSource, Destination, Files, RedshiftTarget
+from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.blueprint import config, rest
@@ -248,7 +248,9 @@ def _externals(source: DataSource, known: Known) -> Problems:
         yield from _secret(name, f"{path}.email.attachments.passwordSecret", known)
     partition = known.facts.partition if known.facts else "aws"
     if found.files:
-        yield from _watched(found.files, f"{path}.files.bucket", partition, known)
+        yield from _watched(source, f"{path}.files.bucket", partition, known)
+    if found.email:
+        yield from _watched(source, f"{path}.email.bucket", partition, known)
     kinesis = found.stream.kinesis if found.stream else None
     if kinesis:
         yield from _external(kinesis.stream_arn, f"{path}.stream.kinesis.streamArn", known)
@@ -279,21 +281,24 @@ def _registry(registry: str, where: str, known: Known) -> Problems:
         yield from _external(known.facts.arn("glue", f"registry/{registry}"), where, known)
 
 
-def _watched(files: Files, where: str, partition: str, known: Known) -> Problems:
+def _watched(source: DataSource, where: str, partition: str, known: Known) -> Problems:
     """A bucket, or the part of it that is watched, must be granted; a zone of the Platform holds the
     rows of every namespace and is never a source."""
+    found = config.watched(source)
+    if found is None:
+        return
     zones = known.facts.buckets if known.facts else {}
-    zone = next((name for name, bucket in zones.items() if bucket == files.bucket), None)
+    zone = next((name for name, bucket in zones.items() if bucket == found.bucket), None)
     if zone is not None:
         yield Problem(
             "ExternalNotGranted",
             where,
-            f"{files.bucket} is the Platform's {zone} zone, where every namespace's rows are; watch a "
+            f"{found.bucket} is the Platform's {zone} zone, where every namespace's rows are; watch a "
             "bucket of your own",
         )
         return
-    arn = f"arn:{partition}:s3:::{files.bucket}"
-    below = f"{arn}/{files.prefix}"
+    arn = f"arn:{partition}:s3:::{found.bucket}"
+    below = f"{arn}/{found.prefix}"
     if known.grant is None or not known.grant.may_use(below):
         yield from _external(arn, where, known)
 
@@ -425,9 +430,10 @@ def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
 
 
 def _schedule(source: DataSource, _: Known) -> Problems:
-    files = source.spec.source.files
-    if files and (fault := schedule_fault(files.sweep)):
-        yield Problem("InvalidSchedule", "spec.source.files.sweep", fault)
+    found = source.spec.source
+    for member, sweeps in (("files", found.files), ("email", found.email)):
+        if sweeps and (fault := schedule_fault(sweeps.sweep)):
+            yield Problem("InvalidSchedule", f"spec.source.{member}.sweep", fault)
     api = source.spec.source.rest_api
     if api is None:
         return

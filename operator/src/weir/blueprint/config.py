@@ -10,6 +10,7 @@ from weir.api.v1alpha1.datasource import (
     CsvOptions,
     DataSource,
     Destination,
+    Email,
     FileOptions,
     Files,
     RedshiftTarget,
@@ -18,12 +19,12 @@ from weir.api.v1alpha1.pipeline import Pipeline, Stage
 from weir.api.v1alpha1.schema import DataSchema, FieldSpec, SchemaSpec
 from weir.blueprint import naming, rest
 from weir.blueprint.durations import seconds as seconds
-from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.facts import PlatformFacts, Watched
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Ref
 from weir_contract import pipelines, sources
 from weir_contract.rows import Field, PartitionField, RowContract
-from weir_contract.secrets import BUCKET, SecretRef, substitute_buckets
+from weir_contract.secrets import BUCKET, SecretRef, secret_refs, substitute_buckets
 
 TIME_PARTS = ("year", "month", "day", "hour")
 PARTITION = re.compile(
@@ -162,9 +163,11 @@ def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pi
 
 
 def source_secrets(source: DataSource) -> tuple[SecretRef, ...]:
-    """Every secret that a source's requests name, in order of their names, each once."""
-    api = source.spec.source.rest_api
-    found = rest.secrets(api) if api else ()
+    """Every secret that a source names, in order of their names, each once."""
+    api, email = source.spec.source.rest_api, source.spec.source.email
+    found = set(rest.secrets(api)) if api else set()
+    if email and email.attachments.password_secret:
+        found |= set(secret_refs(f"${{SECRET:{email.attachments.password_secret}}}"))
     return tuple(sorted(found, key=lambda ref: (ref.name, ref.json_key or "")))
 
 
@@ -184,7 +187,8 @@ def source_config(
     schemas: Mapping[str, DataSchema],
 ) -> sources.SourceConfig:
     """What the ingestion function of a source reads."""
-    api, files = source.spec.source.rest_api, source.spec.source.files
+    found = source.spec.source
+    api, files, email = found.rest_api, found.files, found.email
     names = {ref.name for ref in source_secrets(source)}
     return sources.SourceConfig(
         platform=facts.platform,
@@ -202,7 +206,35 @@ def source_config(
         rest_api=rest.rest_api(api) if api else None,
         quarantine_bucket=facts.buckets["quarantine"],
         files=_files(files) if files else None,
+        email=_email(email) if email else None,
     )
+
+
+def _email(email: Email) -> sources.Email:
+    options = email.attachments
+    return sources.Email(
+        bucket=email.bucket,
+        prefix=email.prefix,
+        recipients=tuple(email.recipients),
+        allowed_senders=tuple(email.allowed_senders),
+        trust=sources.Trust(**email.trust.model_dump()),
+        patterns=tuple(options.patterns),
+        inline=options.inline,
+        max_bytes=options.max_attachment_bytes,
+        password=f"${{SECRET:{options.password_secret}}}" if options.password_secret else None,
+        parsing=parsing(options),
+        duplicates=options.duplicates,
+    )
+
+
+def watched(source: DataSource) -> Watched | None:
+    """The bucket and prefix that a source watches; None for one that watches none."""
+    found = source.spec.source
+    if found.files:
+        return Watched(found.files.bucket, found.files.prefix, found.files.pattern or "")
+    if found.email:
+        return Watched(found.email.bucket, found.email.prefix)
+    return None
 
 
 def _files(files: Files) -> sources.Files:

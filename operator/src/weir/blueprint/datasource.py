@@ -47,6 +47,8 @@ def ingestion_of(source: DataSource) -> Ingestion | None:
         return Ingestion("api_ingestion", "functions", 512, api.schedule, api.timezone)
     if found.files:
         return Ingestion("file_processor", "files", 2048, found.files.sweep)
+    if found.email:
+        return Ingestion("email_processor", "files", 1024, found.email.sweep)
     return None
 
 
@@ -113,7 +115,7 @@ def datasource_resources(
             function=function,
             config_key=pieces.object_key(stored),
             secrets=[secret.name for secret in secrets],
-            files=message.files,
+            watched=config.watched(source),
             rotated=message.secrets.get(rotated) if rotated else None,
         ),
         description=f"Weir: lands {source.id}",
@@ -179,21 +181,21 @@ def datasource_resources(
 
 
 def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Resource, ...]:
-    """The bucket that a source of files watches, and the entry by which the trigger finds the
-    source when an object arrives there. A suspended source has none: the sweep finds its files
+    """The bucket that a source of files or mails watches, and the entry by which the trigger finds
+    the source when an object arrives there. A suspended source has none: the sweep finds its files
     later."""
-    files = source.spec.source.files
-    if files is None:
+    watched = config.watched(source)
+    if watched is None:
         return ()
-    bucket = Resource("s3.Bucket", "watched", files.bucket, external=True)
+    bucket = Resource("s3.Bucket", "watched", watched.bucket, external=True)
     if source.spec.suspend:
         return (bucket,)
-    pk, sk = watch_pk(files.bucket), source.id
+    pk, sk = watch_pk(watched.bucket), source.id
     item = {
         "pk": pk,
         "sk": sk,
-        "prefix": files.prefix,
-        "pattern": files.pattern or "",
+        "prefix": watched.prefix,
+        "pattern": watched.pattern,
         "stateMachineArn": facts.machine_arn(machine),
     }
     entry = Resource(

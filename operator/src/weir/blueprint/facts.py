@@ -54,6 +54,15 @@ class WarehouseFacts:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """What a source of files or mails watches."""
+
+    bucket: str
+    prefix: str
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
 class PlatformFacts:
     """All that the blueprint of a DataSource or Pipeline needs of its Platform.
 

@@ -10,7 +10,7 @@ from weir.api.v1alpha1.common import CustomResource
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform, ZoneBucket
-from weir.blueprint import naming, pieces, policies, tables
+from weir.blueprint import config, naming, pieces, policies, tables
 from weir.blueprint.dashboard import NamespaceUse, dashboard_body
 from weir.blueprint.facts import (
     EVENT_CLASSES,
@@ -188,8 +188,12 @@ def uses_of(
     """
     names: dict[str, tuple[set[str], set[str]]] = {}
     claims: list[tuple[str, str, str]] = []
+    watched: dict[str, set[str]] = {}
     for source in sources:
         names.setdefault(source.namespace, (set(), set()))[0].add(source.name)
+        found = config.watched(source)
+        if found is not None:
+            watched.setdefault(source.namespace, set()).add(found.bucket)
         if source.spec.redshift:
             claims.append((created(source), source.namespace, source.spec.redshift.schema_name))
     for pipeline in pipelines:
@@ -206,6 +210,7 @@ def uses_of(
             tuple(sorted(own_sources)),
             tuple(sorted(own_pipelines)),
             tuple(sorted(schema for schema, held in users.items() if namespace in held)),
+            tuple(sorted(watched.get(namespace, ()))),
         )
         for namespace, (own_sources, own_pipelines) in sorted(names.items())
     )
@@ -255,6 +260,7 @@ def platform_resources(
         _state_table(platform, facts),
         *_topics(platform, facts),
         *_queues(facts),
+        *_arrivals(facts, uses),
         *_trigger(facts),
         *_warehouse(facts, uses),
         *_namespaces(facts, uses),
@@ -415,7 +421,7 @@ def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
                     "deadLetterTargetArn": facts.queue_arn(dead),
                     "maxReceiveCount": MAX_RECEIVES,
                 },
-                "Policy": policies.queue_policy(facts, queue, rule),
+                "Policy": policies.queue_policy(facts, queue, [facts.name("rule", "files"), rule]),
             },
             ("dead-letters",),
         ),
@@ -452,6 +458,27 @@ def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
             ("topic-failure",),
         ),
     )
+
+
+def _arrivals(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Resource]:
+    """One rule for all watched buckets; the trigger tells whose an object is."""
+    buckets = sorted({bucket for use in uses for bucket in use.watched})
+    if buckets:
+        yield Resource(
+            "events.Rule",
+            "files-rule",
+            facts.name("rule", "files"),
+            {
+                "EventPattern": {
+                    "source": ["aws.s3"],
+                    "detail-type": ["Object Created"],
+                    "detail": {"bucket": {"name": buckets}},
+                },
+                "State": "ENABLED",
+                "Targets": [{"Id": "files", "Arn": facts.queue_arn(facts.manifests_queue)}],
+            },
+            ("manifests",),
+        )
 
 
 def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weir.blueprint import naming
-from weir.blueprint.facts import Arn, PlatformFacts
+from weir.blueprint.facts import Arn, PlatformFacts, Watched
 from weir_contract.manifest import manifest_prefix
-from weir_contract.sources import Files
 from weir_contract.state import FEED, files_pk, pipeline_pk, source_pk, watch_pk
 
 Document = dict[str, Any]
@@ -150,7 +149,7 @@ def ingestion(
     function: str,
     config_key: str,
     secrets: Sequence[str],
-    files: Files | None = None,
+    watched: Watched | None = None,
     rotated: str | None = None,
 ) -> Document:
     """The role of a source's ingestion function.
@@ -165,15 +164,15 @@ def ingestion(
         Key of its configuration in the artifacts bucket.
     secrets
         Secrets Manager names or ARNs that the source's references resolve to.
-    files
-        What it watches, where it is a source of files.
+    watched
+        What it watches, where it is a source of files or mails.
     rotated
         The secret that a new refresh token is written back into.
     """
     return document(
         writes_logs(facts, function),
         allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
-        *(reads_files(facts, source, files) if files else ()),
+        *(reads_files(facts, source, watched) if watched else ()),
         allow(
             "LandRecords",
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
@@ -181,7 +180,7 @@ def ingestion(
         ),
         lists_bucket(facts, "FindManifests", "raw"),
         table_access(
-            facts, "KeepState", [source_pk(source), FEED, *([files_pk(source)] if files else [])]
+            facts, "KeepState", [source_pk(source), FEED, *([files_pk(source)] if watched else [])]
         ),
         allow(
             "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
@@ -199,10 +198,10 @@ def ingestion(
     )
 
 
-def reads_files(facts: PlatformFacts, source: str, files: Files) -> tuple[Statement, ...]:
+def reads_files(facts: PlatformFacts, source: str, watched: Watched) -> tuple[Statement, ...]:
     """Read what is below a watched prefix, and put what is broken into quarantine."""
-    bucket = f"arn:{facts.partition}:s3:::{files.bucket}"
-    prefix = literal(files.prefix)
+    bucket = f"arn:{facts.partition}:s3:::{watched.bucket}"
+    prefix = literal(watched.prefix)
     return (
         allow("ReadFiles", ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket}/{prefix}*"]),
         allow(

@@ -43,20 +43,6 @@ SecretName = Annotated[
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
-class AttachmentRules(Model):
-    """Which attachments are taken."""
-
-    patterns: Annotated[list[Glob], Field(max_length=50)] = Field(
-        default_factory=list, description="File name globs; none means all."
-    )
-    max_bytes: Annotated[int, Field(ge=1, le=41_943_040)] = Field(
-        41_943_040, description="Bytes of one attachment, unpacked."
-    )
-    password_secret: SecretName | None = Field(
-        None, description="Secret with the password of archives."
-    )
-
-
 class EmailTrust(Model):
     """Which verdicts of SES a mail needs."""
 
@@ -65,29 +51,6 @@ class EmailTrust(Model):
     dmarc: bool = Field(False, description="DMARC must pass.")
     spam: bool = Field(True, description="The spam verdict must pass.")
     virus: bool = Field(True, description="The virus verdict must pass.")
-
-
-class Email(Model):
-    """Attachments of mails to an address."""
-
-    provider: Literal["ses", "workmail"] = Field("ses", description="Who receives the mail.")
-    recipients: Annotated[
-        list[Annotated[str, StringConstraints(min_length=3, max_length=254)]],
-        Field(min_length=1, max_length=50),
-    ] = Field(
-        description="Addresses or domains that the mail is sent to.", json_schema_extra=string_set()
-    )
-    allowed_senders: Annotated[
-        list[Annotated[str, StringConstraints(min_length=3, max_length=254)]], Field(max_length=200)
-    ] = Field(
-        default_factory=list,
-        description="Senders or @domains; none means any.",
-        json_schema_extra=string_set(),
-    )
-    trust: EmailTrust = Field(default_factory=EmailTrust, description="Verdicts.")
-    attachments: AttachmentRules = Field(
-        default_factory=AttachmentRules, description="Attachments."
-    )
 
 
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
@@ -212,6 +175,74 @@ class Files(FileOptions):
     )
 
 
+class AttachmentOptions(FileOptions):
+    """Which attachments are taken, and how they become records."""
+
+    format: Literal[
+        "auto",
+        "stored",
+        "csv",
+        "tsv",
+        "json",
+        "jsonLines",
+        "xml",
+        "fixedWidth",
+        "xlsx",
+        "parquet",
+        "avro",
+        "orc",
+    ] = Field(  # type: ignore[assignment]
+        "auto",
+        description="Format. auto: by the ending of the name; a pdf is stored. stored: every "
+        "attachment is kept as it is, with a record that says where.",
+    )
+    patterns: Annotated[list[Glob], Field(max_length=50)] = Field(
+        default_factory=list,
+        description="Globs of the names that are taken. Default: all.",
+        json_schema_extra=string_set(),
+    )
+    inline: bool = Field(False, description="Also what is shown within the mail.")
+    max_attachment_bytes: Annotated[int, Field(ge=1, le=41_943_040)] = Field(
+        41_943_040, description="Bytes of one attachment as it was sent."
+    )
+    password_secret: SecretName | None = Field(
+        None, description="Secret with the password of encrypted zip and 7z archives."
+    )
+    duplicates: Literal["skip", "land"] = Field(
+        "skip", description="What becomes of a mail that comes again with the same Message-ID."
+    )
+
+
+Address = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[^\s<>,;]+$")]
+
+
+class Email(Model):
+    """Attachments of mails that a receipt rule of SES stores in a bucket."""
+
+    bucket: BucketName = Field(description="Bucket that the receipt rule's S3 action writes to.")
+    prefix: Annotated[str, StringConstraints(max_length=512)] = Field(
+        "", description="Its object key prefix."
+    )
+    recipients: Annotated[list[Address], Field(max_length=50)] = Field(
+        default_factory=list,
+        description="Addresses or domains that a mail was received for. Default: any.",
+        json_schema_extra=string_set(),
+    )
+    allowed_senders: Annotated[list[Address], Field(max_length=200)] = Field(
+        default_factory=list,
+        description="Senders or @domains; none means any.",
+        json_schema_extra=string_set(),
+    )
+    trust: EmailTrust = Field(default_factory=EmailTrust, description="Verdicts.")
+    attachments: AttachmentOptions = Field(
+        default_factory=AttachmentOptions, description="Attachments."
+    )
+    sweep: Schedule = Field(
+        "rate(1 hour)",
+        description="How often the prefix is looked through, for mails whose event was lost.",
+    )
+
+
 class Kinesis(Model):
     """A Kinesis stream."""
 
@@ -274,7 +305,7 @@ class Source(Model):
     )
 
     rest_api: RestApi | None = Field(None, description="A REST endpoint.")
-    email: Email | None = Field(None, description="Reserved: not served yet. Attachments of mails.")
+    email: Email | None = Field(None, description="Attachments of mails.")
     files: Files | None = Field(None, description="Files in S3.")
     stream: Stream | None = Field(
         None, description="Reserved: not served yet. A Kinesis or Kafka stream."

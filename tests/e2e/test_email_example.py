@@ -1,0 +1,86 @@
+"""Attachments of trusted mails end as rows in the warehouse; other mails end in quarantine."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from email.message import EmailMessage
+
+import pytest
+import pyzipper
+import yaml
+
+from e2e.running import Object, Running, condition, is_ready, until
+from lambdas.files.letters import stored
+from weir_local.stack import ROOT
+
+pytestmark = pytest.mark.e2e
+
+NAME, BUCKET, TABLE = "supplier-mails", "weir-example-inbox", "suppliers.prices"
+
+
+def locked(text: str) -> bytes:
+    """A zip archive with a file, encrypted."""
+    file = io.BytesIO()
+    with pyzipper.AESZipFile(file, "w", encryption=pyzipper.WZ_AES) as archive:
+        archive.setpassword(b"of-the-archives")
+        archive.writestr("more.csv", text)
+    return file.getvalue()
+
+
+def mail(number: int, **attached: bytes) -> EmailMessage:
+    found = EmailMessage()
+    found["From"], found["To"] = "Sue <sue@supplier.example>", "prices@example.com"
+    found["Subject"], found["Message-ID"] = "Prices", f"<{number}@supplier.example>"
+    found.set_content("see the file")
+    for name, body in attached.items():
+        found.add_attachment(body, maintype="application", subtype="octet-stream", filename=name)
+    return found
+
+
+def deliver(running: Running, number: int, body: bytes) -> None:
+    """As SES stores a mail that it has received."""
+    received = body.replace(b"orders@weir.example", b"prices@example.com", 1)
+    running.aws("s3").put_object(Bucket=BUCKET, Key=f"inbox/{number}", Body=received)
+
+
+def table(running: Running) -> list[tuple[object, ...]]:
+    rows = running.query(f"select article, price from {TABLE} order by article")
+    return [(row["article"], str(row["price"])) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def landed(running: Running) -> Object:
+    """The Pipeline after the first mails, a trusted and a forged one."""
+    s3 = running.aws("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    running.secret("supplier_archives", "of-the-archives")
+    deliver(running, 1, stored(mail(1, **{"prices.csv": b"article,price\na1,1.50\na2,2.00\n"})))
+    forged = mail(2, **{"prices.csv": b"article,price\na1,0.01\n"})
+    deliver(running, 2, stored(forged, dmarc="fail"))
+    running.apply(yaml.safe_load((ROOT / "examples/email/datasource.yaml").read_text()))
+    return running.wait_run("pipe", NAME)
+
+
+def test_attachments_of_a_trusted_mail_are_loaded(running: Running, landed: Object) -> None:
+    assert table(running) == [("a1", "1.50"), ("a2", "2.00")]
+    source = running.get("dsrc", NAME)
+    assert is_ready(source), condition(source, "Ready")
+
+
+def test_a_mail_that_is_not_trusted_is_in_quarantine(running: Running, landed: Object) -> None:
+    (key,) = running.keys("quarantine", f"default/{NAME}/")
+    body = running.aws("s3").get_object(Bucket=running.bucket("quarantine"), Key=key)["Body"].read()
+    (row,) = [json.loads(line) for line in gzip.decompress(body).splitlines()]
+    assert row["reason"] == "inbox/2: dmarc is fail (trust.dmarc)"
+
+
+def test_an_encrypted_archive_in_the_next_mail_is_opened(running: Running, landed: Object) -> None:
+    archive = locked("article,price\na2,2.25\na3,3.00\n")
+    deliver(running, 3, stored(mail(3, **{"more.zip": archive})))
+    expected = [("a1", "1.50"), ("a2", "2.25"), ("a3", "3.00")]
+    until(lambda: table(running) == expected, "the third mail is not in the table", 180)
