@@ -6,8 +6,9 @@ applied, the operator is restarted, drift rounds go by, and single edits are mad
 docs/benchmarks.md says what each key means.
 
 Environment: ``N`` objects (1000), ``EDITS`` samples (60), ``KILL`` 0 leaves the kill-everywhere
-test out, ``STATE`` a directory for the stack (.local/bench-control-plane), ``PROFILE`` a directory
-for a profile of each phase, which py-spy (to be found on PATH) takes, as collapsed stacks.
+test out (``OBJECTS`` as there), ``STATE`` a directory for the stack (.local/bench-control-plane),
+``PROFILE`` a directory for a profile of each phase, which py-spy (to be found on PATH) takes, as
+collapsed stacks.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ ROUNDS = 2
 EDIT_INTERVAL = "5s"
 """The drift interval while edits are made: rounds follow each other closely."""
 QUIET_SECONDS = 3.0
+KILLED = ("kill_points", "orphans", "duplicates", "differences")
+"""Keys that are taken over from benchmarks.kill_everywhere."""
 MB = 1e6
 
 Calls = Counter[tuple[str, str]]
@@ -257,7 +260,19 @@ class Bench:
             return
         file = Path(directory) / f"{phase}.folded"
         file.parent.mkdir(parents=True, exist_ok=True)
-        command = ["py-spy", "record", "--nonblocking", "-d", "86400", "-r", "20", "-f", "raw", "-o", str(file)]
+        command = [
+            "py-spy",
+            "record",
+            "--nonblocking",
+            "-d",
+            "86400",
+            "-r",
+            "20",
+            "-f",
+            "raw",
+            "-o",
+            str(file),
+        ]
         sampler = subprocess.Popen(
             [*command, "-p", str(self.operator.pid)],
             stdout=subprocess.DEVNULL,
@@ -276,7 +291,8 @@ class Bench:
 
     def per_resource(self, calls: float, digits: int = 2) -> float:
         """Calls for each AWS resource of the objects."""
-        return round(calls / self.result.get("resources", self.watched.resources()), digits)
+        resources = int(self.result.get("resources", self.watched.resources()))
+        return round(calls / resources, digits)
 
     def tell(self, phase: str, made: Calls) -> None:
         """Where the calls went."""
@@ -307,6 +323,27 @@ def measure(stack: BenchStack, n: int, edits: int) -> dict[str, Any]:
     return bench.result
 
 
+def killed_everywhere() -> dict[str, Any]:
+    """What the kill-everywhere test comes to, in a process of its own: KILLED of its keys.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        It did not come to its end; what it said is on standard error.
+    """
+    folders = [str(ROOT / "tests" / "faults"), os.environ.get("PYTHONPATH", "")]
+    answer = subprocess.run(
+        [sys.executable, "-m", "benchmarks.kill_everywhere"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+    )
+    found = json.loads(answer.stdout.splitlines()[-1])
+    return {key: found[key] for key in KILLED}
+
+
 def main() -> None:
     """Measure on a stack of its own, and print one JSON line."""
     n = int(os.environ.get("N", "1000"))
@@ -319,6 +356,9 @@ def main() -> None:
         result = measure(stack, n, int(os.environ.get("EDITS", "60")))
     finally:
         stack.down()
+    if os.environ.get("KILL") != "0":
+        log("kill everywhere")
+        result |= killed_everywhere()
     print(json.dumps(result))
 
 
