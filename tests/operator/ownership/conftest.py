@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig import Rig, operators_local_aws, ready_rig
+from rig import CountingKube, Rig, operators_local_aws, ready_rig
 
+from weir.kube.client import load_config
 from weir.kube.keys import Key
 from weir_local.cluster import ControlPlane
 
@@ -28,10 +29,6 @@ def rig(
 
 
 def _namespace(cluster: ControlPlane, name: str) -> None:
-    from rig import CountingKube
-
-    from weir.kube.client import load_config
-
     kube = CountingKube(load_config(str(cluster.kubeconfig)))
     kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
 

@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 from rig import Rig, child_of, loaded, source
 
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
 from weir.kube.keys import Key
+from weir.reconcile import wanted as blueprints
 from weir.reconcile.engine import Reconciler
-from weir.reconcile.steps import platform_entries
+from weir.reconcile.steps import need_platform, platform_entries, view_of
+from weir.reconcile.view import parse
 from weir.resource import TAG_UID
 from weir_contract.state import BODY, CHECKPOINT, CONTRACT, PK, SK, pipeline_pk, source_pk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
 ADOPT = {"weir.dev/adopt": "true"}
-UNTAGGED = frozenset({"s3:PutObject"})
 
 
 @contextmanager
@@ -249,13 +252,6 @@ def test_two_clusters_with_the_same_names_have_nothing_in_common(rig: Rig, platf
         if line["state"] != "External" and not line["kind"].startswith("redshift.")
     }
     options = replace(rig.services.options, cluster="other-cluster")
-    theirs = set()
-    from weir.api.v1alpha1.datasource import DataSource
-    from weir.api.v1alpha1.pipeline import Pipeline
-    from weir.reconcile import wanted as blueprints
-    from weir.reconcile.steps import need_platform, view_of
-    from weir.reconcile.view import parse
-
     services = replace(rig.services, options=options)
     view = view_of(services)
     found, obj = need_platform(view, rig.platform_name)
