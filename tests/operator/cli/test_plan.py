@@ -386,6 +386,7 @@ def test_a_column_is_added_and_one_that_goes_is_refused_before_anything_happens(
     reasons = [line["reason"] for one in planned["objects"] for line in one["actions"]]
     assert "can't be changed in place: column b is in the table" in " ".join(reasons)
     desk.delete(wide("a"))
+    desk.settle()
 
 
 def test_a_change_of_the_platform_shows_in_those_who_use_it(desk, platform, source: Source) -> None:
