@@ -18,7 +18,7 @@ SETTLING_SECONDS = 5
 BUSY = "unavailable"
 """The source that is still being tried again: its failure is news."""
 READS = re.compile(
-    r":(Get|List|Describe|Head|Query|Scan|BatchGet|Lookup|Search|Filter|Simulate)[A-Za-z]*$"
+    r":(Get|List|Describe|Head|Query|Scan|BatchGet|Lookup|Search|Filter|Simulate)[A-Za-z0-9]*$"
 )
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from weir.kube.keys import Key
 from weir.kube.store import Store
-from weir.reconcile.look import BACKSTOP, DUE_SLACK, Look
+from weir.reconcile.look import BACKSTOP, DUE_SLACK, SETTLES, Halt, Look
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Result
@@ -33,6 +33,7 @@ def look(grants: list[dict[str, Any]], conditions: list[dict[str, Any]] | None =
     services: Any = SimpleNamespace(
         store=store,
         options=Options("c", ""),
+        obeyed={},
         now=lambda: NOW,
         metrics=Metrics(CollectorRegistry(), per_object=False),
         events=SimpleNamespace(say=lambda *_: None, warn=lambda *_: None),
@@ -76,6 +77,17 @@ def test_an_object_is_looked_at_just_when_its_data_becomes_late(
     follow_runs(one, None, schedule, "UTC", suspended)
     found = one.close(None).at_latest
     assert found == (None if expected is None else expected.total_seconds() + DUE_SLACK)
+
+
+def test_a_look_that_was_asked_for_ends_when_aws_has_settled_and_looks_afresh_once() -> None:
+    one = look(NAMED)
+    one.obj["metadata"]["annotations"] = {"weir.dev/reconcile-at": "1"}
+    assert one.forced and one.begins()
+    one.close(Halt(SETTLES, "a function settles", after=2.0))
+    assert "reconcileAt" not in one.status and one.forced
+    assert not one.begins()
+    one.close(None)
+    assert one.status["reconcileAt"] == "1" and not one.forced
 
 
 @pytest.mark.parametrize("at_latest", [None, 40.0, 4000.0])

@@ -90,6 +90,7 @@ class Reconciler:
         """The object is gone, and all that was kept of it."""
         self._services.metrics.forget(key)
         self._services.wishes.pop(key, None)
+        self._services.obeyed.pop(key, None)
         self._services.worlds.disown(key)
         self._services.books.drop(key)
 

@@ -39,6 +39,8 @@ THROTTLE_PAUSE = 5.0
 """Seconds after a call that was throttled, at least, where the error names none."""
 DUE_SLACK = 1.0
 """Seconds after which what was due at a time is certainly past."""
+SETTLES = "Waiting"
+"""Why an object is not ready while AWS works on it: a look that was asked for ends after that."""
 TOLD_FIELDS = 8
 """Fields that an event or a message names."""
 TOLD_PROBLEMS = 3
@@ -112,6 +114,14 @@ class Look:
         """Whether somebody asks for a fresh look, by a new value of ``weir.dev/reconcile-at``."""
         asked = annotation(self.obj, RECONCILE_AT)
         return asked is not None and asked != self.status.get("reconcileAt")
+
+    def begins(self) -> bool:
+        """Whether this is the first look of those that ``weir.dev/reconcile-at`` asks for: the next
+        ones, until AWS has settled, know what this one saw."""
+        asked = annotation(self.obj, RECONCILE_AT) or ""
+        before = self.services.obeyed.get(self.key)
+        self.services.obeyed[self.key] = asked
+        return before != asked
 
     @property
     def is_asked(self) -> bool:
@@ -207,7 +217,7 @@ class Look:
         if result.problems:
             return halt_of([problem.error for problem in result.problems])
         if result.waiting:
-            return Halt("Waiting", "; ".join(result.waiting[:TOLD_PROBLEMS]), after=SOON)
+            return Halt(SETTLES, "; ".join(result.waiting[:TOLD_PROBLEMS]), after=SOON)
         return None
 
     def close(self, halt: Halt | None, *, ready: str = "", reason: str = "Ready") -> Result:
@@ -238,7 +248,7 @@ class Look:
             self.key, self.status["conditions"], deleted.timestamp() if deleted else None
         )
         asked = annotation(self.obj, RECONCILE_AT)
-        if asked is not None:
+        if asked is not None and (halt is None or halt.reason != SETTLES):
             self.status["reconcileAt"] = asked
         status = {name: value for name, value in self.status.items() if value is not None}
         if status != (self.obj.get("status") or {}):

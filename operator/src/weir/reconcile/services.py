@@ -107,7 +107,8 @@ class Services:
 
     ``now`` is the wall clock in UTC. ``saved`` takes what the server answered to a write of ours: it
     enters the store, and those who read it are woken, before the watch brings it. ``wishes`` are
-    fingerprints of what each object wanted at its last look. ``forecast`` tells which AWS resources
+    fingerprints of what each object wanted at its last look, ``obeyed`` the newest values of
+    ``weir.dev/reconcile-at`` for which all was looked at afresh. ``forecast`` tells which AWS resources
     a Platform's other new objects are going to want (:class:`weir.reconcile.forecast.Forecast`).
     """
 
@@ -121,4 +122,5 @@ class Services:
     now: Callable[[], datetime]
     saved: Callable[[Object], None]
     wishes: dict[Key, str] = field(default_factory=dict)
+    obeyed: dict[Key, str] = field(default_factory=dict)
     forecast: Callable[[Services, str], Iterable[tuple[str, str]]] = lambda _services, _platform: ()

@@ -94,9 +94,10 @@ def converge(
     look.hold()
     mark = _fingerprint(wanted)
     look.same_wish = look.services.wishes.get(look.key) == mark
+    anew = look.forced and look.begins()
     if look.is_asked:
         for resource in wanted.resources:
-            if look.forced or resource.kind in COSTLY:
+            if anew or (resource.kind in COSTLY and not look.forced):
                 world.inventory.drop(*resource.key)
     asks = may_adopt(look.obj)
     keys = [resource.key for resource in wanted.resources]
