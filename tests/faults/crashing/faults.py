@@ -13,17 +13,6 @@ from crashing.world import RANDOM
 from weir.aws.session import is_write
 from weir_local.proxy import DROPPED, Exchange, Forward, Reply, Rule
 
-PROTOCOLS = {
-    "iam": "query",
-    "sns": "query",
-    "sts": "query",
-    "s3": "rest-xml",
-    "lambda": "rest-json",
-    "scheduler": "rest-json",
-    "cloudwatch": "cbor",
-}
-"""Protocol by service; the others speak JSON 1.0 or 1.1, whose errors are alike."""
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -34,9 +23,20 @@ class Refusal:
     message: str
 
 
+def protocol_of(exchange: Exchange) -> str:
+    """In which protocol a call is spoken: what its request shows."""
+    if "smithy-protocol" in exchange.headers:
+        return "cbor"
+    if "x-amz-target" in exchange.headers:
+        return "json"
+    if "x-www-form-urlencoded" in exchange.headers.get("content-type", ""):
+        return "query"
+    return "rest-xml" if exchange.service == "s3" else "rest-json"
+
+
 def answer(exchange: Exchange, refusal: Refusal) -> Reply:
     """A refusal in the protocol of the call."""
-    protocol = PROTOCOLS.get(exchange.service, "json")
+    protocol = protocol_of(exchange)
     status, code, message = refusal.status, refusal.code, refusal.message
     if exchange.method == "HEAD":
         return Reply(status, {"content-length": "0"}, b"")
@@ -285,11 +285,11 @@ class Fault:
 
 
 def _mark(exchange: Exchange) -> str:
-    """The same for each try of one call."""
-    body = exchange.body.decode("utf-8", "replace")
+    """The same for each try of one call, also where each pass has a token of its own."""
+    text = f"{exchange.name} {exchange.target} {exchange.body.decode('utf-8', 'replace')}"
     for pattern, stands in RANDOM:
-        body = pattern.sub(stands, body)
-    return f"{exchange.name} {exchange.target} {body}"
+        text = pattern.sub(stands, text)
+    return text
 
 
 def lost() -> Rule:

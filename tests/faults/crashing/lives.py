@@ -114,11 +114,10 @@ class Lives:
         self._number += 1
         return Life(self, sample, f"run{self._number:05d}x")
 
-    def live(self, kind: str, disturb: Disturb, uid: str = "") -> list[Outcome]:
+    def live(self, kind: str, disturb: Disturb) -> list[Outcome]:
         """One life, disturbed.
 
         :param disturb: says how, step by step
-        :param uid: with which the owner comes back after it was disturbed, if it is another
         """
         steps = self.steps(kind)
         life = self.begin(BY_KIND[kind])
@@ -127,7 +126,7 @@ class Lives:
             answer = life.do(step.operation, disturb(step))
             killed = answer is None
             if answer is None:
-                answer = life.do(step.operation, uid=uid)
+                answer = life.do(step.operation)
             verdict = life.judged(step)
             entries = life.mask(_listed(answer["entries"]))
             if entries != step.entries:
@@ -194,7 +193,11 @@ class Life:
         self._before: Records = lives.aws.world()
 
     def do(self, operation: str, rule: Rule | None = None, uid: str = "") -> Any:
-        """One operation in a worker of its own; None where it was killed."""
+        """One operation in a worker of its own; None where it was killed.
+
+        :param rule: decides about its calls
+        :param uid: the owner's, if it is another than before
+        """
         job = {
             "do": DELETE if operation == DELETE else "apply",
             "kind": self.sample.kind,

@@ -48,7 +48,16 @@ WHEN = re.compile(
 """Fields that say when something happened, where their value is a number or a date."""
 MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d[T ]|\w{3}, \d\d |\d{10,}$)")
 PASSING = frozenset(
-    {"messages", "dedup_cache", "fifo_seq", "logStreams", "storedBytes", "_requests", "statistics"}
+    {
+        "messages",
+        "dedup_cache",
+        "fifo_seq",
+        "logStreams",
+        "storedBytes",
+        "_requests",
+        "statistics",
+        "VersionId",
+    }
 )
 """Fields with what passes through a resource."""
 
