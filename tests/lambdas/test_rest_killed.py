@@ -1,0 +1,120 @@
+"""The worker dies at random places, 20 rounds: every record is in the committed manifests once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from typing import Any
+
+import pytest
+
+from weir_contract.codec import loads
+from weir_contract.manifest import Manifest, manifest_prefix
+from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
+from weir_lambdas.api_ingestion.source import RestSource
+from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.common.state import Table
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.land import Lander
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Mortal:
+    """An AWS client that dies before or after its n-th call, and is dead from there on."""
+
+    def __init__(self, client: Any, life: dict[str, int], after: bool) -> None:
+        self._client, self._life, self._after = client, life, after
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+
+        def tried(**options: Any) -> Any:
+            self._life["left"] -= 1
+            if self._life["left"] < 0 or (self._life["left"] == 0 and not self._after):
+                raise Killed
+            answer = call(**options)
+            if self._life["left"] == 0:
+                raise Killed
+            return answer
+
+        return tried
+
+
+def committed(aws: Any, config: Any) -> list[int]:
+    """The ids of every record in the raw zone's committed manifests."""
+    s3, found = aws("s3"), []
+    listing = s3.list_objects_v2(Bucket=config.raw_bucket, Prefix=manifest_prefix(config.id))
+    for item in listing.get("Contents", []):
+        body = s3.get_object(Bucket=config.raw_bucket, Key=item["Key"])["Body"].read()
+        for part in loads(Manifest, body).parts:
+            packed = s3.get_object(Bucket=config.raw_bucket, Key=part.key)["Body"].read()
+            lines = gzip.decompress(packed).splitlines()
+            assert len(lines) == part.rows
+            found += [json.loads(line)["id"] for line in lines]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_record_is_committed_once_wherever_the_worker_dies(
+    seed: int, api: Any, aws: Any, source: Any, table: Any
+) -> None:
+    chance = random.Random(seed)
+    rows = [{"id": n, "at": f"2026-01-01T00:{n:02}:00Z"} for n in range(30)]
+
+    def answer(call: Any, http: Any) -> Any:
+        if chance.random() < 0.05:
+            return chance.choice([(403, {}, b""), (503, {"Retry-After": "0"}, b"")])
+        start = (int(call.query["page"]) - 1) * 4
+        since = call.query.get("since", "")
+        known = [row for row in rows if str(row["at"]) >= since]
+        body = {"data": known[start : start + 4], "pages": -(-len(known) // 4)}
+        return 200, {}, json.dumps(body).encode()
+
+    api.answer = answer
+    config = source(
+        RestApi(
+            api.url,
+            paginator=Paginator("pageNumber", total_path="pages"),
+            incremental=Incremental("at", "since"),
+            limits=RequestLimits(concurrency=chance.choice([1, 6])),
+        )
+    )
+    clock = SystemClock()
+
+    def call(run: str, calls: int, seconds: int) -> bool:
+        """One call of the function; whether its run is complete."""
+        life, after = {"left": calls}, chance.random() < 0.5
+        left = iter([600.0] * seconds + [5.0] * 10_000)
+        lander = Lander(
+            config,
+            RestSource(config, Secrets(aws("secretsmanager"), {}, clock), clock),
+            Table(Mortal(aws("dynamodb"), life, after), table.name),
+            Storage(Mortal(aws("s3"), life, after)),
+            clock,
+            lambda: next(left),
+            part_bytes=chance.choice([1, 10_000]),
+        )
+        try:
+            return lander.land(run, None, None).complete
+        except Killed:
+            return False
+        except Exception:  # noqa: BLE001  (the state machine would try again, whatever it was)
+            return False
+
+    for run in ("run-1", "run-2"):
+        for _ in range(60):
+            if call(run, chance.randint(1, 25), chance.randint(30, 90)):
+                break
+        else:
+            assert call(run, 10_000, 10_000)
+        if chance.random() < 0.5:
+            assert call(run, 10_000, 10_000)
+        if run == "run-1":
+            rows += [{"id": n, "at": f"2026-01-01T00:{n:02}:00Z"} for n in range(30, 41)]
+            rows.append({"id": 41, "at": "2026-01-01T00:29:00Z"})
+    assert sorted(committed(aws, config)) == list(range(42))
