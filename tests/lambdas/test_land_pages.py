@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_key, manifest_prefix
+from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
 from weir_contract.rows import Field, RowContract
 from weir_contract.runs import RunRecord
-from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
 from weir_contract.state import BODY, CHECKPOINT, CONTRACT, FEED, run_sk, source_pk
 from weir_lambdas.common.errors import (
     LeaseHeld,

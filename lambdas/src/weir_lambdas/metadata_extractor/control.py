@@ -107,9 +107,7 @@ def extraction_starts(manifests: Sequence[Manifest]) -> dict[str, int]:
     last = {m.source: m for m in sorted(manifests, key=lambda m: m.sequence)}
     return {
         source: min(
-            m.sequence
-            for m in manifests
-            if m.source == source and extraction(m) == extraction(end)
+            m.sequence for m in manifests if m.source == source and extraction(m) == extraction(end)
         )
         for source, end in last.items()
     }
