@@ -122,9 +122,7 @@ def test_inside_a_lane_nobody_waits_for_more_than_one_key_of_each_other_group(gr
         turns = [at for at, key in enumerate(taken) if key and key[0] == group]
         others = len(set(groups)) - 1
         assert turns[0] <= others
-        assert all(
-            after - before <= others + 1 for before, after in itertools.pairwise(turns)
-        )
+        assert all(after - before <= others + 1 for before, after in itertools.pairwise(turns))
 
 
 def test_inside_a_group_the_first_to_come_is_the_first_to_go():
