@@ -87,9 +87,13 @@ def bad(running: Running, server: SourceServer) -> Iterator[None]:
         )
         for name, (answer, _, _) in ANSWERS.items()
     ]
-    email = declared.source("by-mail", NOWHERE)
-    email["spec"]["source"] = {"email": {"recipients": ["data@example.com"]}}
-    objects = [*(body for body, _ in TOLD.values()), *failing, email]
+    stream = declared.source("by-stream", NOWHERE)
+    stream["spec"]["source"] = {
+        "stream": {
+            "kinesis": {"streamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"}
+        }
+    }
+    objects = [*(body for body, _ in TOLD.values()), *failing, stream]
     running.apply(*objects)
     yield
     names = [body["metadata"]["name"] for body in objects]
@@ -169,7 +173,7 @@ def message_of(obj: Object | None) -> str:
 def test_a_kind_of_source_that_is_not_served_says_so_and_makes_nothing(
     running: Running, bad: None
 ) -> None:
-    obj = running.wait("dsrc", "by-mail", lambda one: bool(condition(one, "Ready")))
+    obj = running.wait("dsrc", "by-stream", lambda one: bool(condition(one, "Ready")))
     assert condition(obj, "Ready")["reason"] == "NotImplemented"
-    assert "email" in condition(obj, "Ready")["message"]
+    assert "stream" in condition(obj, "Ready")["message"]
     assert created(obj) == []
