@@ -25,6 +25,7 @@ from weir.kube.events import Events
 from weir.kube.keys import PLURALS, VERSION, Key
 from weir.kube.leases import Leases
 from weir.kube.store import Store
+from weir.reconcile.changes import ChangeWatcher
 from weir.reconcile.controller import Controller
 from weir.reconcile.deadletters import dead_letters
 from weir.reconcile.drift import SLACK, DriftRounds
@@ -122,6 +123,7 @@ class Operator:
         )
         self._turns = Turns(self._services, self._workers, self._holdings)
         self._drift = DriftRounds(worlds, self._wake, ended=self._metrics.rounded)
+        self._changes = ChangeWatcher(self._store, worlds, self._wake, self._elector.serves)
         self._controller = Controller(self._store, self._workers, self._metrics.edited)
         self._oversight = Oversight(
             self._kube, self._store, lambda: self._controller, settings.namespaces
@@ -146,6 +148,9 @@ class Operator:
                 ),
                 "drift rounds": lambda: (
                     "" if self._drift.alive or not self._watching.is_set() else "dead"
+                ),
+                "change events": lambda: (
+                    "" if self._changes.alive or not self._watching.is_set() else "dead"
                 ),
                 "run feed": lambda: (
                     "" if self._feed.alive or not self._watching.is_set() else "dead"
@@ -190,6 +195,7 @@ class Operator:
         self._workers.start()
         self._feed.start()
         self._drift.start()
+        self._changes.start()
         self._oversight.start()
         # Beside the main thread, which Kopf would take the signals of.
         watches = threading.Thread(target=self._run_watches, name="watches", daemon=True)
@@ -202,6 +208,7 @@ class Operator:
         self._workers.halt()
         self._feed.stop()
         self._drift.stop()
+        self._changes.stop()
         self._oversight.stop()
         # First of all: another replica waits for what is given back.
         given_back = self._elector.stop(self._settings.stop_seconds)

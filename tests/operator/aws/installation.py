@@ -195,6 +195,7 @@ class Installation:
         )
         found["metadata"]["uid"] = "p-1"
         found["spec"]["deletionPolicy"] = "Delete"
+        found["spec"]["changeEvents"] = True
         found["spec"]["grants"][0]["namespaces"] = {"names": [NAMESPACE]}
         found["spec"]["notifications"] = {"onFailure": [{"email": "ops@example.com"}]}
         self.platform = Platform.model_validate(found)

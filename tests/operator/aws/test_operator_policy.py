@@ -12,6 +12,7 @@ import pytest
 from installation import Installation, Part
 
 from weir.aws.base import ServiceAdapter
+from weir.aws.calls import Calls
 from weir.aws.errors import AccessDenied
 from weir.reconcile.ledger import Ledger
 from weir.resource import Change, Resource, resolve
@@ -79,6 +80,13 @@ class Probe:
         changes = [Change(name, None, value) for name, value in resource.properties.items()]
         adapter.update(resource, observed, changes, {**observed.tags, "touched": "yes"})
 
+    def hear(self, _: str) -> None:
+        """Ask the Platform's queue of change events."""
+        queue = next(one for one in self.resources if one.logical_id == "changes")
+        calls = Calls(self.installed.session, "sqs")
+        url = calls("GetQueueUrl", queue.name, QueueName=queue.name)["QueueUrl"]
+        calls("ReceiveMessage", queue.name, QueueUrl=url)
+
     def stop(self, _: str) -> None:
         """Look at a run of a state machine, as the taking down of an object does."""
         name = self.resource("states.StateMachine").name
@@ -126,6 +134,7 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "KeepLogs": (Probe.update, "logs.LogGroup"),
         "FindLogs": (Probe.one, "logs.LogGroup"),
         "KeepQueues": (Probe.update, "sqs.Queue"),
+        "HearChanges": (Probe.hear, "sqs.Queue"),
         "KeepTopics": (Probe.update, "sns.Topic"),
         "KeepRules": (Probe.update, "events.Rule"),
         "KeepSchedules": (Probe.update, "scheduler.Schedule"),

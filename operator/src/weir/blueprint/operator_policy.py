@@ -252,6 +252,11 @@ def documents(
             [arn("sqs", f"{names}*")],
         ),
         _allow(
+            "HearChanges",
+            ("sqs:DeleteMessage", "sqs:ReceiveMessage"),
+            [arn("sqs", f"{names}*-changes-*")],
+        ),
+        _allow(
             "KeepTopics",
             (
                 "sns:CreateTopic",

@@ -261,6 +261,7 @@ def platform_resources(
         *_topics(platform, facts),
         *_queues(facts),
         *_arrivals(facts, uses),
+        *(_changes(facts) if platform.spec.change_events else ()),
         *_trigger(facts),
         *_warehouse(facts, uses),
         *_namespaces(facts, uses),
@@ -479,6 +480,47 @@ def _arrivals(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Re
             },
             ("manifests",),
         )
+
+
+CHANGED_SERVICES = (
+    "dynamodb", "events", "glue", "iam", "lambda", "logs", "monitoring", "s3", "scheduler", "sns",
+    "sqs", "states",
+)  # fmt: skip
+"""Services whose writes are heard of: first part of CloudTrail's ``eventSource``."""
+
+
+def _changes(facts: PlatformFacts) -> Iterable[Resource]:
+    """CloudTrail's events of writes, in a queue that the operator listens to. What is lost is found
+    by the drift rounds, so that an hour is kept and nothing goes to the dead letters."""
+    queue, rule = facts.name("queue", "changes"), facts.name("rule", "changes")
+    yield Resource(
+        "sqs.Queue",
+        "changes",
+        queue,
+        {
+            "VisibilityTimeout": 60,
+            "MessageRetentionPeriod": 3600,
+            "KmsMasterKeyId": facts.kms_key_arn,
+            "Policy": policies.queue_policy(facts, queue, [rule]),
+        },
+    )
+    yield Resource(
+        "events.Rule",
+        "changes-rule",
+        rule,
+        {
+            "EventPattern": {
+                "detail-type": ["AWS API Call via CloudTrail"],
+                "detail": {
+                    "eventSource": [f"{service}.amazonaws.com" for service in CHANGED_SERVICES],
+                    "readOnly": [False],
+                },
+            },
+            "State": "ENABLED",
+            "Targets": [{"Id": "changes", "Arn": facts.queue_arn(queue)}],
+        },
+        ("changes",),
+    )
 
 
 def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:

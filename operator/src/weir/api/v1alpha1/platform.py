@@ -278,6 +278,11 @@ class PlatformSpec(Model):
         1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653
     ] = Field(30, description="Days that logs are kept.")
     drift_interval: Duration = Field("10m", description="How often AWS is compared with the spec.")
+    change_events: bool = Field(
+        False,
+        description="Hear within seconds of what others change on AWS. Needs a trail of CloudTrail "
+        "that logs management events in this account and region.",
+    )
     deletion_policy: DeletionPolicy = Field(
         "Retain",
         description="Whether buckets, the key and the state table go when the Platform does. "
