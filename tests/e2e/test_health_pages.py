@@ -18,7 +18,9 @@ pytestmark = pytest.mark.e2e
 def test_each_check_is_named_and_fine(running: Running, path: str) -> None:
     status, text = running.page(path)
     assert status == 200
-    assert text.strip() and all(line.endswith(": ok") for line in text.splitlines()), text
+    role, *checks = text.splitlines()
+    assert role.startswith("role=holder of ") and "default" in role
+    assert checks and all(line.endswith(": ok") for line in checks), text
 
 
 def test_a_page_that_is_none_is_not_found(running: Running) -> None:
