@@ -50,7 +50,10 @@ PLATFORM = {
         "assumeRole": {
             "roleArn": "arn:aws:iam::123456789012:role/weir",
             "externalId": "shared",
+            "via": [{"roleArn": "arn:aws:iam::123456789012:role/hub", "externalId": "hub"}],
             "sessionTags": {"team": "data"},
+            "platformTag": True,
+            "sourceIdentity": "weir-prod",
         },
         "buckets": {
             zone: {"name": f"acme-{zone}", "adopt": True, "retentionDays": 30}
@@ -82,6 +85,7 @@ PLATFORM = {
         "tags": {"cost-centre": "42"},
         "logRetentionDays": 30,
         "driftInterval": "10m",
+        "changeEvents": True,
         "deletionPolicy": "Retain",
         "grants": [
             {
@@ -95,7 +99,8 @@ PLATFORM = {
                     "allowPrivate": False,
                     "allowLoopback": False,
                 },
-                "allow": ["adopt", "scripts", "delete"],
+                "allow": ["adopt", "scripts", "delete", "move"],
+                "adoptNames": ["acme-*"],
             }
         ],
     },
@@ -303,6 +308,23 @@ def data_source(**spec: Any) -> dict[str, Any]:
     return copy.deepcopy({**body, "spec": {k: v for k, v in body["spec"].items() if v is not None}})  # type: ignore[attr-defined]
 
 
+FILE_OPTIONS: dict[str, Any] = {
+    "format": "csv",
+    "compression": "auto",
+    "csv": {
+        "delimiter": ";",
+        "quote": "'",
+        "escape": "\\",
+        "header": True,
+        "columns": ["id"],
+        "encoding": "latin-1",
+        "skipLines": 1,
+        "comment": "#",
+        "nullValues": ["", "N/A"],
+    },
+    "headerRow": 2,
+    "maxBytes": 1_048_576,
+}
 EMAIL = data_source(
     source={
         "email": {
@@ -312,11 +334,14 @@ EMAIL = data_source(
             "allowedSenders": ["@example.com"],
             "trust": {"spf": True, "dkim": True, "dmarc": True, "spam": True, "virus": True},
             "attachments": {
-                "format": "auto",
+                **FILE_OPTIONS,
                 "patterns": ["*.csv"],
+                "inline": True,
                 "maxAttachmentBytes": 1000,
                 "passwordSecret": "zip_password#key",
+                "duplicates": "land",
             },
+            "sweep": "rate(1 hour)",
         }
     },
     schema=None,
@@ -328,13 +353,23 @@ FILES = data_source(
             "bucket": "uploads",
             "prefix": "in/",
             "pattern": "*.csv",
-            "format": "csv",
-            "compression": "auto",
-            "csv": {"delimiter": ";", "quote": "'", "header": True, "encoding": "latin-1"},
+            **FILE_OPTIONS,
+            "duplicates": "land",
             "sweep": "rate(1 hour)",
         }
     }
 )
+
+
+def _files(**options: object) -> dict[str, object]:
+    return data_source(source={"files": {"bucket": "uploads", **options}})
+
+
+def _mails(**options: object) -> dict[str, object]:
+    return data_source(source={"email": {"bucket": "inbox", "attachments": options}})
+
+
+WIDTHS = [{"name": "id", "start": 1, "width": 4}]
 KINESIS = data_source(
     source={
         "stream": {
@@ -498,7 +533,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "form": FORM,
     **{name: rest_source(auth={name: auth}) for name, auth in AUTHS.items()},
     "email": EMAIL,
+    "mailed trees": _mails(format="json", recordPath="a.b"),
+    "mailed widths": _mails(format="fixedWidth", columns=WIDTHS),
+    "mailed sheets": _mails(format="xlsx", sheet="Data"),
     "files": FILES,
+    "trees": _files(format="xml", recordPath="orders/order"),
+    "widths": _files(format="fixedWidth", columns=WIDTHS),
+    "sheets": _files(format="xlsx", sheet="Data"),
     "kinesis": KINESIS,
     "kafka": KAFKA,
     "msk": MSK,

@@ -145,6 +145,18 @@ REJECTED = [
     (samples.PLATFORM, "notifications.onFailure.0", {}, "set exactly one of sns, email"),
     (SOURCE, "source.email", {"bucket": "inbox"}, "set exactly one of restApi, email"),
     (SOURCE, "source", {}, "set exactly one of restApi, email"),
+    *(
+        (sample, f"{place}.{field}", value, message)
+        for sample, place in (
+            (samples.EMAIL, "source.email.attachments"),
+            (samples.FILES, "source.files"),
+        )
+        for field, value, message in (
+            ("format", "fixedWidth", "format fixedWidth needs columns"),
+            ("recordPath", "a.b", "recordPath belongs to formats json and xml"),
+            ("sheet", "Data", "sheet belongs to format xlsx"),
+        )
+    ),
     (SOURCE, "schemaRef", {"name": "shared"}, "set schema or schemaRef, not both"),
     (SOURCE, "destination", None, "redshift needs a destination"),
     (SOURCE, "redshift.keys", None, "mode merge needs keys"),

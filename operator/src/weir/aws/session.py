@@ -404,11 +404,11 @@ def _count_throttle(
     if response is None:
         return
     http, parsed = response
-    error = parsed.get("Error", {})
-    code, text = str(error.get("Code", "")), str(error.get("Message", ""))
     call: _Clock | None = request_dict["context"].get(_CLOCK)
     if call is None or http.status_code < 400:
         return
+    error = parsed.get("Error", {})
+    code, text = str(error.get("Code", "")), str(error.get("Message", ""))
     if outcome_of(service, code, text, http.status_code).outcome is Throttled:
         call.throttles += 1
         call.since = time.monotonic()

@@ -101,7 +101,14 @@ class _Reader:
         if node.tag == "tag:yaml.org,2002:bool":
             return _BOOLEANS[str(node.value).lower()]
         constructor = yaml.constructor.SafeConstructor()
-        return constructor.construct_object(node, deep=True)
+        try:
+            return constructor.construct_object(node, deep=True)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or "no value"
+        except (ValueError, OverflowError) as error:
+            reason = f"{node.value!r} is no value: {error}"
+        self.report(node.start_mark.line + 1, (), f"not YAML that kubectl reads: {reason}")
+        return None
 
     def report(self, line: int, path: tuple[str | int, ...], message: str) -> None:
         self.problems.append(Problem(self.file, line, dotted(path), message))
