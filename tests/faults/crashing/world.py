@@ -73,12 +73,12 @@ def masked(records: Records, names: Mapping[str, str]) -> dict[str, Counter[tupl
             text = pattern.sub(stands, text)
         return text
 
-    return {
-        store: Counter(
+    found: dict[str, Counter[tuple[str, str]]] = {}
+    for store, of in records.items():
+        found.setdefault(mask(store), Counter()).update(
             (mask(key), mask(json.dumps(record, sort_keys=True))) for key, record in of.items()
         )
-        for store, of in records.items()
-    }
+    return found
 
 
 @dataclass

@@ -192,12 +192,12 @@ def test_an_object_that_can_t_be_read_any_more_can_be_abandoned(rig: Rig) -> Non
     rig.settle(key)
     rig.kube.delete(rig.get(key))
     rig.refresh()
-    rig.services.store.put({**rig.get(key), "spec": {"source": {}}})
+    rig.services.store.put({**rig.get(key), "spec": {"source": "of another version"}})
     Reconciler(rig.services).reconcile(key)
     assert rig.condition(key)["reason"] == "Unreadable"
     rig.annotate(key, **ABANDON)
     rig.refresh()
-    rig.services.store.put({**rig.get(key), "spec": {"source": {}}})
+    rig.services.store.put({**rig.get(key), "spec": {"source": "of another version"}})
     assert Reconciler(rig.services).reconcile(key).outcome == "deleted"
     assert rig.kube.get(key) is None
     assert said(rig, key, "LeftBehind")
