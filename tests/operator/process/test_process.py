@@ -55,7 +55,8 @@ def test_the_process_serves_from_its_start_to_its_end(
     assert operator.page("/healthz")[0] == 200
     key = Key.of(wanted)
     assert wait(lambda: ready(kube, key).get("status") == "True"), kube.get(key)
-    assert ready(kube, Key.of(platform))["message"] == "everything is as the spec says"
+    whole = "everything is as the spec says"
+    assert wait(lambda: ready(kube, Key.of(platform)).get("message") == whole)
     text = operator.page("/metrics")[1]
     assert [name for name in METRICS if not re.search(rf"^{name}\b", text, re.M)] == []
     assert operator.page("/nothing")[0] == 404
@@ -75,7 +76,8 @@ def test_a_restart_looks_again_and_a_converged_object_is_not_written(
     before = kube.get(key)
     assert before is not None
     assert wait(lambda: operator.page("/readyz")[0] == 200), operator.log.read_text()
-    assert '"object": "' + key.id in operator.log.read_text()
+    looked = f'"object": "{key.id}'
+    assert wait(lambda: looked in operator.log.read_text()), operator.log.read_text()
     time.sleep(1)
     after = kube.get(key)
     assert after is not None
