@@ -89,9 +89,7 @@ def bad(running: Running, server: SourceServer) -> Iterator[None]:
     ]
     stream = declared.source("by-stream", NOWHERE)
     stream["spec"]["source"] = {
-        "stream": {
-            "kinesis": {"streamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"}
-        }
+        "stream": {"kinesis": {"streamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"}}
     }
     objects = [*(body for body, _ in TOLD.values()), *failing, stream]
     running.apply(*objects)

@@ -34,7 +34,9 @@ class _Detector:
             return False
         http, parsed = response
         if http.status_code < 400:
-            return False  # Answers may have an Error of their own, such as DescribeStatement's text.
+            return (
+                False  # Answers may have an Error of their own, such as DescribeStatement's text.
+            )
         error = parsed.get("Error", {})
         code, text = str(error.get("Code", "")), str(error.get("Message", ""))
         return outcome_of(self._service, code, text, http.status_code).outcome is Throttled
