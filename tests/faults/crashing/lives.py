@@ -138,8 +138,8 @@ class Lives:
     def kill_everywhere(self, kind: str, *, thorough: bool = True) -> Tally:
         """Every call of every operation of a kind.
 
-        :param thorough: before each call and after it; else the moment before a call is left out
-            where it only reads, since AWS is then as it was after the call before
+        :param thorough: before each call and after it; else calls that only read are left out where
+            a step writes: AWS is then as it was after the write before
         """
         tally = Tally()
         steps = self.steps(kind)
@@ -148,8 +148,7 @@ class Lives:
                 meant = {
                     step.operation
                     for step in steps
-                    if number <= len(step.calls)
-                    and (thorough or moment == AFTER or _writes(step.calls[number - 1]))
+                    if number <= len(step.calls) and (thorough or _tells(step, number))
                 }
                 if meant:
                     self._kill(kind, meant, number, moment, tally)
@@ -172,6 +171,11 @@ class Lives:
                 call = step.calls[number - 1]
                 point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
                 tally.verdicts.append((point, outcome.verdict))
+
+
+def _tells(step: Step, number: int) -> bool:
+    """Whether a kill at that call leaves AWS otherwise than one at another call does."""
+    return _writes(step.calls[number - 1]) or not any(map(_writes, step.calls))
 
 
 def _writes(call: str) -> bool:
