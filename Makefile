@@ -77,7 +77,7 @@ down: setup ## End exactly what make up started
 .PHONY: test
 test: setup ## Set up everything and run all tests
 	@$(PY) -m weir_local warm
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, generated files fresh

@@ -15,19 +15,6 @@ from weir_local.cluster import ControlPlane, run
 ROOT = Path(__file__).parents[1]
 
 
-SHARED = ("chart", "e2e", "examples", "faults", "glue", "lambdas")
-"""Rooms whose files share servers that are dear to start: one worker runs such a room whole."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests one worker runs together (``--dist loadgroup``): a shared room, else a file."""
-    here = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(here)
-        group = place.parts[0] if place.parts[0] in SHARED else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real control plane with Weir's CRDs, one for the session."""

@@ -20,7 +20,7 @@ def test_every_kind_has_a_sample() -> None:
 @pytest.mark.parametrize("kind", [sample.kind for sample in SAMPLES])
 def test_killed_at_any_call_it_comes_to_the_same_world(lives: Lives, kind: str) -> None:
     tally = lives.kill_everywhere(kind, thorough=False)
-    assert tally.points >= 2 * len(lives.steps(kind))
+    assert tally.points >= 2 * sum(bool(step.calls) for step in lives.steps(kind))
     assert (tally.orphans, tally.duplicates, tally.differences) == (0, 0, 0), str(tally)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from weir.aws.base import ServiceAdapter, changed
 from weir.aws.calls import Calls
-from weir.aws.errors import Conflict, Invalid
+from weir.aws.errors import Conflict, Invalid, Transient
 from weir.aws.external import ReadOnly
 from weir.aws.redshift_data import Connection, Statements
 from weir.aws.session import AwsSession
@@ -487,7 +487,16 @@ class Table(ServiceAdapter):
                 resource=resource.name,
             )
         # ALTER COLUMN TYPE can't run in a transaction block.
-        self._sql.execute_alone(connection, statements, resource.name)
+        try:
+            self._sql.execute_alone(connection, statements, resource.name)
+        except Conflict as error:
+            # An ADD COLUMN whose reply was lost, sent again: the next look finds the column.
+            raise Transient(
+                f"table {schema}.{table} was changed meanwhile: {error}",
+                service=self.service,
+                operation="ExecuteStatement",
+                resource=resource.name,
+            ) from error
         return self.must_see(resource.name)
 
     def delete(self, observed: Observed) -> None:
