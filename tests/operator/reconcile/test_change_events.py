@@ -14,8 +14,9 @@ from weir.aws.registry import adapter_classes
 from weir.aws.sts import caller_arn
 from weir.blueprint.platform import CHANGED_SERVICES
 from weir.kube.keys import Key
-from weir.reconcile.changes import SERVICES, ChangeWatcher, named, queue_of
+from weir.reconcile.changes import QUEUE, SERVICES, ChangeWatcher, named
 from weir.reconcile.queue import Lane
+from weir.reconcile.view import ready_name
 
 ARN = "arn:aws:{}:eu-central-1:111122223333:{}"
 
@@ -85,7 +86,7 @@ def test_a_change_by_others_wakes_its_owner_who_mends_it(rig: Rig) -> None:
     rig.settle(key, until=lambda: "changes-rule" in rig.resources(key))
     rig.settle(key)
     rig.refresh()
-    queue = queue_of(rig.services.store, rig.platform_name)
+    queue = ready_name(rig.services.store, rig.platform_name, QUEUE)
     assert queue is not None
     woken: list[tuple[Key, Lane]] = []
     worlds = rig.services.worlds
@@ -130,11 +131,12 @@ def test_a_change_by_others_wakes_its_owner_who_mends_it(rig: Rig) -> None:
 @pytest.mark.cluster
 @pytest.mark.aws
 def test_a_message_that_is_no_event_is_thrown_away(rig: Rig) -> None:
-    queue = queue_of(rig.services.store, rig.platform_name)
+    queue = ready_name(rig.services.store, rig.platform_name, QUEUE)
     assert queue is not None
     sqs = rig.aws.admin_session().client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    for body in ("no json", "[]", '{"detail": null}', '{"detail": {"eventSource": 1}}'):
+    details = ("null", '"x"', "[1]", '{"eventSource": 1}', '{"userIdentity": 1}')
+    for body in ("no json", "[]", *(f'{{"detail": {detail}}}' for detail in details)):
         sqs.send_message(QueueUrl=url, MessageBody=body)
     watcher = ChangeWatcher(rig.services.store, rig.services.worlds, lambda *_: None)
     world = rig.services.worlds.known()[rig.platform_name]

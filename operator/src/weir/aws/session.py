@@ -172,6 +172,7 @@ class AwsSession:
         self._clients: dict[tuple[str, bool], Any] = {}
         self._current = _Current()
         self._account = ""
+        self._caller = ""
         self._config = Config(
             region_name=target.region,
             connect_timeout=CONNECT_TIMEOUT,
@@ -197,6 +198,15 @@ class AwsSession:
 
             self._account = caller_account(self)
         return self._account
+
+    @property
+    def caller_arn(self) -> str:
+        """The ARN of who the credentials are, asked of STS once."""
+        if not self._caller:
+            from weir.aws.sts import caller_arn
+
+            self._caller = caller_arn(self)
+        return self._caller
 
     @property
     def partition(self) -> str:

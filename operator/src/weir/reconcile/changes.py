@@ -19,10 +19,10 @@ import structlog
 
 from weir.aws.calls import Calls
 from weir.aws.errors import AwsError
-from weir.aws.sts import caller_arn
 from weir.kube.keys import Key
 from weir.kube.store import Store
 from weir.reconcile.queue import Lane
+from weir.reconcile.view import ready_name
 from weir.reconcile.world import World, Worlds
 
 log = structlog.get_logger("weir.changes")
@@ -82,6 +82,16 @@ event is called does not count, only what it names.
 """
 
 
+def record_in(body: str) -> Mapping[str, Any] | None:
+    """The CloudTrail record of an event in EventBridge's form; None for any other text."""
+    try:
+        event = json.loads(body)
+    except ValueError:
+        return None
+    detail = event.get("detail") if isinstance(event, Mapping) else None
+    return detail if isinstance(detail, Mapping) else None
+
+
 def named(detail: Mapping[str, Any]) -> set[tuple[str, str]]:
     """``(kind, name)`` of everything that an event of CloudTrail may be about.
 
@@ -136,7 +146,6 @@ class ChangeWatcher:
     ) -> None:
         self._store, self._worlds = store, worlds
         self._wake, self._serves = wake, serves
-        self._own: dict[int, str] = {}
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="changes")
         self._asking: dict[str, Future[None]] = {}
@@ -160,7 +169,7 @@ class ChangeWatcher:
         while not self._stop.wait(TICK):
             self._asking = {name: one for name, one in self._asking.items() if not one.done()}
             for platform, world in self._worlds.known().items():
-                queue = queue_of(self._store, platform)
+                queue = ready_name(self._store, platform, QUEUE)
                 if queue is None or platform in self._asking or not self._serves(platform):
                     continue
                 try:
@@ -211,13 +220,13 @@ class ChangeWatcher:
         return woken
 
     def _take(self, world: World, body: str) -> set[Key]:
-        try:
-            detail = json.loads(body).get("detail") or {}
-        except (ValueError, AttributeError):
+        detail = record_in(body)
+        if detail is None:
             log.warning("no event", size=len(body))
             return set()
-        if (detail.get("userIdentity") or {}).get("arn") == self._caller(world):
-            return set()
+        who = detail.get("userIdentity")
+        if isinstance(who, Mapping) and who.get("arn") == world.session.caller_arn:
+            return set()  # Our own changes are known already.
         woken: set[Key] = set()
         for kind, name in named(detail):
             owners = world.inventory.owners((kind, name))
@@ -227,19 +236,3 @@ class ChangeWatcher:
         for owner in woken:
             self._wake(owner, Lane.DEPENDENT)
         return woken
-
-    def _caller(self, world: World) -> str:
-        """Who we are to AWS: our own changes are known already."""
-        known = self._own.get(id(world))
-        if known is None:
-            known = self._own[id(world)] = caller_arn(world.session)
-        return known
-
-
-def queue_of(store: Store, platform: str) -> str | None:
-    """The name of a Platform's queue of change events, or None where it has none."""
-    obj = store.get(Key("Platform", "", platform))
-    for line in ((obj or {}).get("status") or {}).get("resources") or ():
-        if line.get("id") == QUEUE and line.get("state") == "Ready":
-            return str(line["name"])
-    return None

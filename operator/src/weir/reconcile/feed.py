@@ -11,10 +11,10 @@ import structlog
 
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
-from weir.kube.store import Store
 from weir.reconcile.queue import Lane
 from weir.reconcile.runs import HISTORY, OVERLAP, RunBooks, instant
 from weir.reconcile.services import Services
+from weir.reconcile.view import ready_name
 from weir.reconcile.world import World
 
 log = structlog.get_logger("weir.feed")
@@ -79,7 +79,7 @@ class FeedWatcher:
 
     def _ask(self, platform: str, world: World) -> None:
         """One look at one Platform's feed. Raises nothing."""
-        table = state_table(self._services.store, platform)
+        table = ready_name(self._services.store, platform, TABLE_ID)
         if table is None:
             return
         try:
@@ -104,16 +104,6 @@ class FeedWatcher:
             for run in runs:
                 if run.kind == "PipelineRun":
                     self._wake(run, Lane.DEPENDENT)
-
-
-def state_table(store: Store, platform: str) -> str | None:
-    """The name of a Platform's state table, once it is there."""
-    obj = store.get(Key("Platform", "", platform))
-    lines = ((obj or {}).get("status") or {}).get("resources") or []
-    for line in lines:
-        if line["id"] == TABLE_ID and line.get("state") == "Ready":
-            return str(line["name"])
-    return None
 
 
 def make_books(store_of: Callable[[], Services]) -> RunBooks:

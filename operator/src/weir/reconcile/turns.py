@@ -11,10 +11,11 @@ from weir.kube.election import Elector
 from weir.kube.keys import Key
 from weir.reconcile.controller import is_settled
 from weir.reconcile.epoch import Epoch
-from weir.reconcile.feed import state_table
+from weir.reconcile.feed import TABLE_ID
 from weir.reconcile.holdings import Holdings
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Services
+from weir.reconcile.view import ready_name
 from weir.reconcile.workers import Workers
 from weir.reconcile.world import Fence
 
@@ -147,7 +148,7 @@ class Fences:
             platform,
             number or 0,
             self._elector.identity,
-            lambda: state_table(self._services().store, platform),
+            lambda: ready_name(self._services().store, platform, TABLE_ID),
             lambda: self._session(platform),
             self._elector.surpass,
         )

@@ -17,6 +17,7 @@ from weir.api.v1alpha1.schema import DataSchema
 from weir.kube.client import Object
 from weir.kube.conditions import is_current
 from weir.kube.keys import Key, is_deleting
+from weir.kube.store import Store
 
 M = TypeVar("M", bound=CustomResource)
 
@@ -48,6 +49,16 @@ def parse(model: type[M], obj: Object) -> M:
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]
         )
         raise Unreadable(faults) from error
+
+
+def ready_name(store: Store, platform: str, logical_id: str) -> str | None:
+    """The name of what a Platform has under a logical id, once it is there; else None."""
+    obj = store.get(Key("Platform", "", platform))
+    lines = ((obj or {}).get("status") or {}).get("resources") or []
+    for line in lines:
+        if line["id"] == logical_id and line.get("state") == "Ready":
+            return str(line["name"])
+    return None
 
 
 @dataclass(frozen=True)
