@@ -100,7 +100,7 @@ bench: setup ## Time from apply to the first row, and AWS calls a resource, as o
 
 .PHONY: kill-everywhere
 kill-everywhere: setup ## The operator killed at every AWS call and restarted, as one JSON line (OBJECTS=n: every n-th call of a whole installation, 0 none)
-	@OBJECTS=$(OBJECTS) PYTHONPATH=tests/faults $(PY) -m benchmarks.kill_everywhere
+	@OBJECTS=$(OBJECTS) PYTHONPATH=tests:tests/faults $(PY) -m benchmarks.kill_everywhere
 
 .PHONY: soak
 soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of drift and edits, as one JSON line

@@ -331,7 +331,8 @@ def killed_everywhere() -> dict[str, Any]:
     subprocess.CalledProcessError
         It did not come to its end; what it said is on standard error.
     """
-    folders = [str(ROOT / "tests" / "faults"), os.environ.get("PYTHONPATH", "")]
+    tests = ROOT / "tests"
+    folders = [str(tests), str(tests / "faults"), os.environ.get("PYTHONPATH", "")]
     answer = subprocess.run(
         [sys.executable, "-m", "benchmarks.kill_everywhere"],
         stdout=subprocess.PIPE,

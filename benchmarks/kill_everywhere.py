@@ -10,7 +10,7 @@ Keys: ``kill_points``, ``orphans`` (on AWS, and on nobody's status), ``duplicate
 stale reads, slow roles and taken names).
 
 ``OBJECTS=0`` leaves the whole installation out; ``OBJECTS=n`` takes every n-th of its calls. What is
-wrong is told on standard error. tests/faults must be on PYTHONPATH, as make does it.
+wrong is told on standard error. tests and tests/faults must be on PYTHONPATH, as make does it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from crashing.samples import SAMPLES
 from crashing.workers import Workers
 from crashing.world import WorldAws
 
+from builds import empty_build
 from weir.kube.client import Kube, load_config
 from weir_local.cluster import ControlPlane, run
 from weir_local.stack import REGION, ROOT
@@ -99,7 +100,7 @@ def installation(folder: Path, every: int) -> Tally:
                     str(plane.kubeconfig),
                     NAMESPACE,
                     found,
-                    ground.artifacts(folder / "artifacts"),
+                    empty_build(folder / "artifacts"),
                 )
                 last = max(len(stage.calls) for stage in lives.stages())
                 return lives.kill_everywhere(range(1, last + 1, every), told)

@@ -10,6 +10,7 @@ from crashing.object_lives import ObjectLives
 from crashing.workers import Workers
 from crashing.world import WorldAws
 
+from builds import empty_build
 from weir.aws.session import is_write
 from weir.kube.client import Kube, load_config
 from weir_local.cluster import ControlPlane
@@ -35,7 +36,7 @@ def installation(
                 str(cluster.kubeconfig),
                 kube_namespace,
                 found,
-                ground.artifacts(folder / "artifacts"),
+                empty_build(folder / "artifacts"),
             )
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import json
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from rig import Rig, operators_local_aws, ready_rig
 
+from builds import empty_build
 from weir_local.aws.server import LocalAws
 from weir_local.cluster import ControlPlane
 
@@ -34,25 +30,7 @@ def operators_aws(
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build's folder: the code does nothing, but is there."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    index = {}
-    for name, file in (
-        ("functions", "functions.zip"),
-        ("glue", "glue.zip"),
-        ("glueScript", "process.py"),
-    ):
-        content = f"# {name}\n".encode()
-        if file.endswith(".zip"):
-            buffer = io.BytesIO()
-            with zipfile.ZipFile(buffer, "w") as archive:
-                archive.writestr(zipfile.ZipInfo("weir_lambdas/__init__.py"), content)
-            content = buffer.getvalue()
-        (folder / file).write_bytes(content)
-        digest = hashlib.sha256(content)
-        code = base64.b64encode(digest.digest()).decode()
-        index[name] = {"file": file, "sha256": digest.hexdigest(), "codeSha256": code}
-    (folder / "artifacts.json").write_text(json.dumps(index))
-    return folder
+    return empty_build(tmp_path_factory.mktemp("artifacts"))
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import json
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +17,7 @@ from click.testing import Result
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
+from builds import empty_build
 from weir.aws.registry import adapters
 from weir.aws.session import AwsSession
 from weir.cli import app
@@ -58,25 +55,7 @@ def plan_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build's folder: the code does nothing, but is there."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    index = {}
-    for name, file in (
-        ("functions", "functions.zip"),
-        ("glue", "glue.zip"),
-        ("glueScript", "p.py"),
-    ):
-        content = f"# {name}\n".encode()
-        if file.endswith(".zip"):
-            buffer = io.BytesIO()
-            with zipfile.ZipFile(buffer, "w") as archive:
-                archive.writestr(zipfile.ZipInfo("weir_lambdas/__init__.py"), content)
-            content = buffer.getvalue()
-        (folder / file).write_bytes(content)
-        digest = hashlib.sha256(content)
-        code = base64.b64encode(digest.digest()).decode()
-        index[name] = {"file": file, "sha256": digest.hexdigest(), "codeSha256": code}
-    (folder / "artifacts.json").write_text(json.dumps(index))
-    return folder
+    return empty_build(tmp_path_factory.mktemp("artifacts"))
 
 
 @dataclass

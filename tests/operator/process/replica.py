@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +9,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,24 +92,6 @@ def wait(what: Callable[[], bool], seconds: float = START_SECONDS) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def write_artifacts(folder: Path) -> None:
-    index = {}
-    for name, file in (
-        ("functions", "functions.zip"),
-        ("glue", "glue.zip"),
-        ("glueScript", "process.py"),
-    ):
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr(zipfile.ZipInfo("weir_lambdas/__init__.py"), f"# {name}\n")
-        content = buffer.getvalue()
-        (folder / file).write_bytes(content)
-        digest = hashlib.sha256(content)
-        code = base64.b64encode(digest.digest()).decode()
-        index[name] = {"file": file, "sha256": digest.hexdigest(), "codeSha256": code}
-    (folder / "artifacts.json").write_text(json.dumps(index))
 
 
 def ready(kube: Kube, key: Key) -> dict[str, Any]:

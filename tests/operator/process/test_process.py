@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from replica import START_SECONDS, Process, objects, ready, wait, write_artifacts
+from replica import START_SECONDS, Process, objects, ready, wait
 
+from builds import empty_build
 from weir.kube.client import Kube
 from weir.kube.keys import Key
 from weir_local.aws.server import LocalAws
@@ -34,7 +35,7 @@ METRICS = (
 def operator(
     cluster: ControlPlane, process_aws: tuple[LocalAws, dict], tmp_path: Path
 ) -> Iterator[Process]:
-    write_artifacts(tmp_path)
+    empty_build(tmp_path)
     made = Process(cluster.kubeconfig, tmp_path, process_aws[1]["operator"])
     yield made
     made.kill()

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from replica import TERMS, Process, objects, wait, write_artifacts
+from replica import TERMS, Process, objects, wait
 
+from builds import empty_build
 from weir.aws.session import is_write
 from weir.kube.client import Kube, Stale
 from weir.kube.keys import RECONCILE_AT, Key
@@ -181,7 +182,7 @@ def group(
 ) -> Iterator[Group]:
     space = f"leases-{uuid.uuid4().hex[:8]}"
     kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
-    write_artifacts(tmp_path)
+    empty_build(tmp_path)
     made = Group(cluster.kubeconfig, tmp_path, process_aws[1]["operator"], kube, space)
     yield made
     traffic.let_go()

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replica import Process, objects, wait, write_artifacts
+from replica import Process, objects, wait
 
+from builds import empty_build
 from weir.kube.client import Kube
 from weir.kube.keys import RECONCILE_AT, Key
 from weir_local.aws.server import LocalAws
@@ -71,7 +72,7 @@ def test_others_are_looked_at_while_a_platform_is_silent_from_the_start(
     near, source = objects(kube_namespace, process_aws[0].endpoint, "near")
     near["metadata"]["name"] = "near"
     platform = put(kube, near)
-    write_artifacts(tmp_path)
+    empty_build(tmp_path)
     operator = Process(cluster.kubeconfig, tmp_path, process_aws[1]["operator"])
     try:
         began = time.monotonic()
@@ -108,7 +109,7 @@ def test_a_reconcile_that_hangs_fails_healthz_after_the_limit(
     far, _ = objects(kube_namespace, silent, "unused")
     far["metadata"]["name"] = "hangs"
     put(kube, far)
-    write_artifacts(tmp_path)
+    empty_build(tmp_path)
     limit = {"WEIR_STUCK_AFTER": "4s"}
     operator = Process(cluster.kubeconfig, tmp_path, {**process_aws[1]["operator"], **limit})
     try:
