@@ -9,9 +9,7 @@ stay as the backstop.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +19,7 @@ from weir.aws.calls import Calls
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
 from weir.kube.store import Store
+from weir.reconcile.asking import PlatformAsker
 from weir.reconcile.queue import Lane
 from weir.reconcile.view import ready_name
 from weir.reconcile.world import World, Worlds
@@ -126,7 +125,7 @@ def _names(value: Any) -> Iterable[str]:
             yield value
 
 
-class ChangeWatcher:
+class ChangeWatcher(PlatformAsker):
     """Listens to the queues of the Platforms that have one.
 
     Parameters
@@ -144,50 +143,23 @@ class ChangeWatcher:
         wake: Callable[[Key, Lane], None],
         serves: Callable[[str], bool] = lambda _platform: True,
     ) -> None:
-        self._store, self._worlds = store, worlds
-        self._wake, self._serves = wake, serves
-        self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="changes")
-        self._asking: dict[str, Future[None]] = {}
-        self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
+        super().__init__("changes", worlds, TICK, AT_A_TIME, serves)
+        self._store, self._wake = store, wake
 
-    def start(self) -> None:
-        """Start listening."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Listen no more."""
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stop.wait(TICK):
-            self._asking = {name: one for name, one in self._asking.items() if not one.done()}
-            for platform, world in self._worlds.known().items():
-                queue = ready_name(self._store, platform, QUEUE)
-                if queue is None or platform in self._asking or not self._serves(platform):
-                    continue
-                try:
-                    self._asking[platform] = self._pool.submit(self._ask, platform, world, queue)
-                except RuntimeError:
-                    return  # It was told to stop meanwhile: the pool takes nothing any more.
-
-    def _ask(self, platform: str, world: World, queue: str) -> None:
-        """One question to one queue. Raises nothing."""
+    def ask(self, platform: str, world: World) -> None:
+        """One question to one queue."""
+        queue = ready_name(self._store, platform, QUEUE)
+        if queue is None:
+            return
         try:
             woken = self.hear(world, queue, WAIT_SECONDS)
         except AwsError as error:
             log.warning("not heard", platform=platform, queue=queue, error=str(error))
-            self._stop.wait(WAIT_SECONDS)
+            self.stopping.wait(WAIT_SECONDS)
         except Exception:
             # A fault of this program must not end the listening: say it, and ask again.
             log.exception("fault", platform=platform)
-            self._stop.wait(WAIT_SECONDS)
+            self.stopping.wait(WAIT_SECONDS)
         else:
             if woken:
                 log.info("changed by others", platform=platform, woken=len(woken))

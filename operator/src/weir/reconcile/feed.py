@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import structlog
 
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
+from weir.reconcile.asking import PlatformAsker
 from weir.reconcile.queue import Lane
 from weir.reconcile.runs import HISTORY, OVERLAP, RunBooks, instant
 from weir.reconcile.services import Services
@@ -25,7 +24,7 @@ AT_A_TIME = 8
 """Platforms that are asked at a time: one that does not answer holds no other up."""
 
 
-class FeedWatcher:
+class FeedWatcher(PlatformAsker):
     """Asks each Platform's feed every few seconds and wakes the objects whose runs are new.
 
     Parameters
@@ -43,42 +42,11 @@ class FeedWatcher:
         seconds: float,
         serves: Callable[[str], bool] = lambda _platform: True,
     ) -> None:
-        self._services = services
-        self._wake = wake
-        self._seconds = seconds
-        self._serves = serves
-        self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="run-feed")
-        self._asking: dict[str, Future[None]] = {}
-        self._thread = threading.Thread(target=self._run, name="run-feed", daemon=True)
+        super().__init__("run-feed", services.worlds, seconds, AT_A_TIME, serves)
+        self._services, self._wake = services, wake
 
-    def start(self) -> None:
-        """Start asking."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask no more."""
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
-            self._asking = {name: one for name, one in self._asking.items() if not one.done()}
-            for platform, world in self._services.worlds.known().items():
-                if platform in self._asking or not self._serves(platform):
-                    continue
-                try:
-                    self._asking[platform] = self._pool.submit(self._ask, platform, world)
-                except RuntimeError:
-                    return  # It was told to stop meanwhile: the pool takes nothing any more.
-
-    def _ask(self, platform: str, world: World) -> None:
-        """One look at one Platform's feed. Raises nothing."""
+    def ask(self, platform: str, world: World) -> None:
+        """One look at one Platform's feed."""
         table = ready_name(self._services.store, platform, TABLE_ID)
         if table is None:
             return
