@@ -10,7 +10,7 @@ import pytest
 from rig import Rig
 
 from weir.kube.keys import Key
-from weir.reconcile.runs import iso
+from weir_contract.moments import iso
 from weir_contract.runs import Failure, RunRecord
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]

@@ -36,11 +36,6 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def iso(moment: datetime) -> str:
-    """UTC, ISO 8601 with milliseconds and ``Z``: sorts as text in order of time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def parse_iso(text: str) -> datetime:
     """Read ISO 8601; a moment without an offset is UTC.
 

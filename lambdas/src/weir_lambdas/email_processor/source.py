@@ -10,8 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from weir_contract.manifest import LandedFile, Part
+from weir_contract.moments import iso
 from weir_contract.sources import SourceConfig
-from weir_lambdas.common.clock import iso
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.storage import Storage

@@ -14,9 +14,9 @@ from hashlib import sha256
 
 from weir_contract.codec import dumps, loads
 from weir_contract.manifest import LandedFile, Manifest
+from weir_contract.moments import iso
 from weir_contract.rows import RowContract
 from weir_contract.state import BODY, CONTENT, FILE, SETTLED, WAITING, files_pk, source_pk
-from weir_lambdas.common.clock import iso
 from weir_lambdas.common.state import Table, Update, putting, read_contract
 from weir_lambdas.file_processor.reading import Located
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weir_contract.moments import iso
 from weir_contract.sources import SourceConfig
-from weir_lambdas.common.clock import Clock, iso
+from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.failures import failure_of, notice

@@ -10,11 +10,12 @@ from typing import Any
 
 from weir_contract.codec import ContractError, dumps, loads
 from weir_contract.manifest import LandedFile, Manifest, Part, part_key
+from weir_contract.moments import iso
 from weir_contract.rows import RowContract
 from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import SourceConfig
 from weir_contract.state import BODY, CONTRACT, source_pk
-from weir_lambdas.common.clock import Clock, iso, parse_iso
+from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, WeirError
 from weir_lambdas.common.log import log

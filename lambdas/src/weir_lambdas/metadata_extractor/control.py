@@ -10,10 +10,11 @@ from typing import Any
 
 from weir_contract.codec import dumps, loads
 from weir_contract.manifest import Manifest
+from weir_contract.moments import iso
 from weir_contract.pipelines import PipelineConfig, Workers
 from weir_contract.runs import RunPlan, RunRecord, RunResult, StageAccount, imbalances
 from weir_contract.state import EXPIRES, FLIGHT, pipeline_pk, taken_sk
-from weir_lambdas.common.clock import Clock, iso, parse_iso
+from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import AccountDoesNotAddUp, ConfigInvalid
 from weir_lambdas.common.failures import failure_of, notice

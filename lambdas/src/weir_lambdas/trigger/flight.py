@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
+from weir_contract.moments import iso
 from weir_contract.state import FLIGHT, pending_sk, pipeline_pk, taken_sk
-from weir_lambdas.common.clock import Clock, iso, parse_iso
+from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, Update, absent, putting, updating
 

@@ -7,7 +7,7 @@ from weir.blueprint.check import schema_problems
 from weir.kube.client import Object
 from weir.kube.conditions import READY, STALLED, Condition, false, find, merged, true
 from weir.kube.keys import RECONCILE_AT, Key, annotation, is_deleting
-from weir.reconcile.runs import iso
+from weir.reconcile.runs import to_the_second
 from weir.reconcile.services import Result, Services
 from weir.reconcile.view import parse
 
@@ -34,7 +34,7 @@ def reconcile(services: Services, obj: Object) -> Result:
             before.get("conditions") or [],
             _conditions(schema, problems, users),
             generation,
-            iso(services.now()),
+            to_the_second(services.now()),
         ),
         "observedGeneration": generation,
         "users": len(users),

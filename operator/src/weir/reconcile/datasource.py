@@ -14,7 +14,6 @@ from weir.reconcile import wanted as blueprints
 from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
 from weir.reconcile.moves import take_over
-from weir.reconcile.runs import iso
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
     abandoned,
@@ -31,6 +30,7 @@ from weir.reconcile.steps import (
 )
 from weir.reconcile.view import is_ready, parse
 from weir.reconcile.world import World
+from weir_contract.moments import iso
 
 
 def reconcile(services: Services, obj: Object) -> Result:

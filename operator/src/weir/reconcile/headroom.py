@@ -21,7 +21,7 @@ from weir.aws.calls import Calls
 from weir.aws.errors import AwsError
 from weir.aws.session import AwsSession
 from weir.reconcile.look import Look
-from weir.reconcile.runs import instant, iso
+from weir.reconcile.runs import instant, to_the_second
 from weir.reconcile.world import World
 
 log = structlog.get_logger("weir.headroom")
@@ -148,7 +148,7 @@ def follow_quotas(look: Look, world: World) -> None:
         for fault in faults:
             log.warning("quota", platform=look.key.name, error=fault)
         status["quotas"] = [one.to_status() for one in found]
-        status["quotasChecked"] = iso(services.now())
+        status["quotasChecked"] = to_the_second(services.now())
     known = [Headroom.from_status(line) for line in status.get("quotas") or []]
     for one in known:
         services.metrics.quota(look.key.name, one.name, one.used, one.limit)

@@ -27,7 +27,7 @@ from weir.kube.conditions import (
 from weir.kube.keys import FINALIZER, RECONCILE_AT, Key, annotation, is_deleting
 from weir.reconcile.apply import Applied, Entry, NotConverging
 from weir.reconcile.plan import Action, PhysicalKey, Verb
-from weir.reconcile.runs import instant, iso
+from weir.reconcile.runs import instant, to_the_second
 from weir.reconcile.services import Result, Services
 from weir.reconcile.world import drift_seconds
 
@@ -240,7 +240,7 @@ class Look:
             (self.obj.get("status") or {}).get("conditions") or [],
             conditions,
             self.generation,
-            iso(self.services.now()),
+            to_the_second(self.services.now()),
         )
         self.status["observedGeneration"] = self.generation
         deleted = instant(self.obj["metadata"].get("deletionTimestamp"))

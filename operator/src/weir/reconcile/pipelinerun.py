@@ -14,12 +14,13 @@ from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.look import Halt, Look, halt_of
-from weir.reconcile.runs import failure_text, instant, iso, run_status
+from weir.reconcile.runs import failure_text, instant, run_status
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import need_platform, paused, view_of
 from weir.reconcile.view import is_ready, parse
 from weir.reconcile.world import World
 from weir_contract.codec import digest
+from weir_contract.moments import iso
 from weir_contract.runs import RunRecord
 
 FOLLOW_SECONDS = 3.0

@@ -13,6 +13,7 @@ from weir.kube.conditions import FLOWING, Condition, false, true, unknown
 from weir.kube.keys import Key
 from weir.reconcile.cron import next_fire
 from weir.reconcile.ledger import Ledger
+from weir_contract.moments import iso
 from weir_contract.runs import RunRecord
 
 KINDS = {"source": "DataSource", "pipeline": "Pipeline"}
@@ -43,9 +44,9 @@ def instant(text: str | None) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def iso(time: datetime) -> str:
-    """UTC, ISO 8601 with ``Z``, as everything in the state table has it."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def to_the_second(moment: datetime) -> str:
+    """A moment for people and for Kubernetes' own fields: UTC, RFC 3339, without a fraction."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class RunBook:
@@ -235,13 +236,17 @@ def flowing(
     success = instant(last_success)
     late = deadline(schedule, timezone, success or created)
     if late is not None and now > late:
-        since = f"nothing has come since {iso(success)}" if success else "no run has succeeded yet"
-        return false(FLOWING, "Late", f"{since}; by {schedule} it was due by {iso(late)}")
-    limit = f"; late from {iso(late)} on" if late is not None else ""
+        since = (
+            f"nothing has come since {to_the_second(success)}"
+            if success
+            else "no run has succeeded yet"
+        )
+        return false(FLOWING, "Late", f"{since}; by {schedule} it was due by {to_the_second(late)}")
+    limit = f"; late from {to_the_second(late)} on" if late is not None else ""
     if success is None:
         return unknown(FLOWING, "NotDue", f"no run has finished yet{limit}")
     brought = _brought(last or {}) or "a run has succeeded"
-    return true(FLOWING, "RunSucceeded", f"{brought}; ended {iso(success)}{limit}")
+    return true(FLOWING, "RunSucceeded", f"{brought}; ended {to_the_second(success)}{limit}")
 
 
 def _brought(last: Mapping[str, Any]) -> str:

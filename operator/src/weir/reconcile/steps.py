@@ -16,7 +16,7 @@ from weir.reconcile.apply import NOT_OURS, Applied, Entry
 from weir.reconcile.guards import check_account, data_halt, gone_data, tell_left, withheld
 from weir.reconcile.inventory import COSTLY
 from weir.reconcile.look import SOON, Halt, Look, halt_of
-from weir.reconcile.runs import deadline, flowing, instant, iso, run_status
+from weir.reconcile.runs import deadline, flowing, instant, run_status, to_the_second
 from weir.reconcile.services import Result, Services
 from weir.reconcile.view import View, parse
 from weir.reconcile.world import World
@@ -247,7 +247,7 @@ def _drain(look: Look, world: World, deleted_at: datetime) -> Halt | None:
         )
         return None
     names = ", ".join(sorted(arn.rpartition(":")[2] for arn in running)[:3])
-    end = iso(deleted_at + timedelta(seconds=limit))
+    end = to_the_second(deleted_at + timedelta(seconds=limit))
     return Halt(
         "Draining",
         f"waits for {len(running)} running executions ({names}), until {end} at most",
