@@ -172,6 +172,21 @@ def test_a_deletion_takes_what_its_plan_said(resources, keep_data, policy) -> No
     assert [name for kind, name in account.cloud.things if kind == "bucket"] == kept
 
 
+def test_a_plan_keeps_what_was_adopted_as_apply_does() -> None:
+    account = Account()
+    wanted = [Resource("role", "role", "role", {"Policies": ["a"]})]
+    account.apply(wanted)
+    account.cloud.things["role", "role"].tags.clear()
+    account.apply(wanted, adopt=True)
+    (action,) = account.plan([]).actions
+    assert (action.verb, action.reason) == (
+        Verb.RETAIN,
+        "no longer wanted, but was there before Weir",
+    )
+    account.apply([])
+    assert account.writes == [] and ("role", "role") in account.cloud.things
+
+
 def test_a_plan_looks_where_a_listing_is_blind() -> None:
     """The operator trusts its marks between deep looks; who asks for a plan wants to know."""
     account = Account()

@@ -21,7 +21,6 @@ from weir.reconcile.plan import (
     attributes_of,
     decide,
     decide_orphan,
-    is_adopted,
     make_plan,
     may_take,
     shown,
@@ -705,7 +704,7 @@ class Applier:
         policy = resource.deletion if resource is not None else None
         if policy is None:
             policy = Deletion.RETAIN if holds_data and keep_data else Deletion.DELETE
-        keep = policy is Deletion.RETAIN or is_adopted(seen)
+        keep = policy is Deletion.RETAIN
         orphan = Orphan(entry.kind, entry.id, entry.name, seen, keep)
         traits = replace(self._adapters[entry.kind].traits, holds_data=False)
         action = decide_orphan(owner, orphan, traits)

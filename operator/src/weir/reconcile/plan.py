@@ -251,8 +251,9 @@ def decide_orphan(owner: Owner, orphan: Orphan, traits: Traits) -> Action:
     )
     if tagged_owner(orphan.observed.tags) is not None and not owner.owns(orphan.observed.tags):
         return replace(action, verb=Verb.NONE, reason="belongs to another object by now")
-    if orphan.keep or traits.holds_data:
-        why = "was there before Weir" if is_adopted(orphan.observed) else "holds data"
+    adopted = is_adopted(orphan.observed)
+    if orphan.keep or adopted or traits.holds_data:
+        why = "was there before Weir" if adopted else "holds data"
         return replace(
             action, verb=Verb.RETAIN, loses_data=False, reason=f"no longer wanted, but {why}"
         )
