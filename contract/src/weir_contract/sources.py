@@ -170,6 +170,65 @@ class Email:
 
 
 @dataclass(frozen=True)
+class Registry:
+    """Where the schemas of a stream's records are kept.
+
+    Parameters
+    ----------
+    kind
+        ``glue``: AWS Glue Schema Registry; ``confluent``: a registry with Confluent's HTTP API.
+    name
+        The registry's name, for ``glue``; its URL, for ``confluent``.
+    credentials
+        ``${SECRET:name}`` with ``username`` and ``password``, for ``confluent``; None: none.
+    """
+
+    kind: Literal["glue", "confluent"]
+    name: str
+    credentials: str | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Records of a Kinesis stream, or of Kafka topics.
+
+    Parameters
+    ----------
+    kind
+        Who delivers them.
+    name
+        The stream's name, or the topics' with commas: for messages to people.
+    format
+        How one record is written.
+    registry
+        Where the schema of a record is found, by the id in front of it; None: ``avro_schema`` or
+        ``descriptors`` say it, and there is no id in front.
+    avro_schema
+        S3 URI of an Avro schema (JSON).
+    descriptors, message
+        S3 URI of a ``FileDescriptorSet`` (``protoc --include_imports --descriptor_set_out``), and
+        the full name of the message that a record is.
+    metadata
+        Whether each record gets ``_stream``: its key, time, and place in the stream.
+    seal_bytes
+        Bytes of received records, as stored, that are sealed before their time has come.
+    machine
+        ARN of the state machine that seals.
+    """
+
+    kind: Literal["kinesis", "kafka"]
+    name: str
+    format: Literal["json", "avro", "protobuf"] = "json"
+    registry: Registry | None = None
+    avro_schema: str | None = None
+    descriptors: str | None = None
+    message: str | None = None
+    metadata: bool = False
+    seal_bytes: int = 134_217_728
+    machine: str = ""
+
+
+@dataclass(frozen=True)
 class Egress:
     """Where outgoing requests may go. Public addresses always; others only where switched on.
 
@@ -211,6 +270,7 @@ class SourceConfig:
     quarantine_bucket: str = ""
     files: Files | None = None
     email: Email | None = None
+    stream: Stream | None = None
 
     @property
     def id(self) -> str:
