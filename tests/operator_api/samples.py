@@ -67,6 +67,10 @@ PLATFORM = {
             "vpcId": "vpc-0123456789abcdef0",
             "subnetIds": ["subnet-0123456789abcdef0"],
             "securityGroupIds": ["sg-0123456789abcdef0"],
+            "functions": "all",
+            "jobs": True,
+            "endpointSecurityGroupIds": ["sg-0123456789abcdef1"],
+            "endpointPolicy": "platform",
             "endpoints": ["s3"],
         },
         "redshift": {

@@ -54,6 +54,34 @@ class WarehouseFacts:
 
 
 @dataclass(frozen=True)
+class NetworkFacts:
+    """The VPC of a Platform.
+
+    Parameters
+    ----------
+    subnets, security_groups
+        Ids, for what runs in the VPC: functions, jobs, and the pollers of Kafka sources. A group
+        that Weir makes is a Ref inside the Platform's own resources while it is not there yet.
+    functions
+        Which functions run in it: ``private`` (those that ask or must), ``all`` or ``none``.
+    jobs
+        Whether jobs run in it where their pipeline does not say otherwise.
+    connection
+        Name of the Glue connection through which they do.
+    made
+        Logical ids of the Platform's resources that must be there before anything runs in the VPC.
+    """
+
+    vpc: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[Arn, ...]
+    functions: str = "private"
+    jobs: bool = False
+    connection: str = ""
+    made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Watched:
     """What a source of files or mails watches."""
 
@@ -97,6 +125,7 @@ class PlatformFacts:
     partition: str = "aws"
     topics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warehouse: WarehouseFacts | None = None
+    network: NetworkFacts | None = None
     secrets_prefix: str = "weir/"
     permissions_boundary: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

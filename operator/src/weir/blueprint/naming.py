@@ -44,13 +44,15 @@ ALPHABETS = {
     "bucket": Alphabet(63),
     "alias": Alphabet(250),
     "mapping": Alphabet(128),
+    "group": Alphabet(255),
+    "connection": Alphabet(255),
     "catalog": Alphabet(255, "_", r"[^a-z0-9_]"),
     "database-role": Alphabet(63, "_", r"[^a-z0-9_]"),
 }
 """Kind of name -> limits, from each service's API reference (IAM CreateRole: 64; Lambda
 CreateFunction: 64; SQS CreateQueue: 80; SNS CreateTopic: 256; EventBridge PutRule: 64; Scheduler
 CreateSchedule: 64; Step Functions CreateStateMachine: 80; Glue: 255; CloudWatch: 255; DynamoDB
-CreateTable: 255; S3 bucket naming rules: 63). KMS alias: 256 with ``alias/``."""
+CreateTable: 255; S3 bucket naming rules: 63; EC2 CreateSecurityGroup: 255). KMS alias: 256 with ``alias/``."""
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from weir.api.v1alpha1.common import CustomResource
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform, ZoneBucket
-from weir.blueprint import config, naming, pieces, policies, tables
+from weir.blueprint import config, naming, network, pieces, policies, tables
 from weir.blueprint.dashboard import NamespaceUse, dashboard_body
 from weir.blueprint.facts import (
     EVENT_CLASSES,
@@ -142,6 +142,7 @@ def platform_facts(
         kms_key_arn=spec.kms.key_arn or attribute(KMS_KEY),
         artifacts=artifact_locations(artifact_index, buckets["artifacts"], artifact_folder),
         warehouse=warehouse,
+        network=network.network_facts(platform, cluster, attribute(network.WORKLOADS)),
         secrets_prefix=spec.secrets.prefix,
         permissions_boundary=spec.permissions_boundary_arn,
         tags=spec.tags,

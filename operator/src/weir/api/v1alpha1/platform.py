@@ -110,27 +110,76 @@ class Kms(Model):
     )
 
 
+EndpointService = Literal[
+    "s3",
+    "dynamodb",
+    "events",
+    "glue",
+    "kinesis-streams",
+    "kms",
+    "lambda",
+    "logs",
+    "monitoring",
+    "redshift-data",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "states",
+    "sts",
+]
+"""Last part of the name of an AWS service's endpoint: ``com.amazonaws.<region>.<service>``."""
+GroupId = Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$", max_length=20)]
+
+
 class Network(Model):
     """The VPC for functions and jobs that need one."""
 
-    vpc_id: (
-        Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$", max_length=21)] | None
-    ) = Field(None, description="VPC.")
+    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$", max_length=21)] = (
+        Field(description="VPC. Weir makes neither it nor its subnets and routes.")
+    )
     subnet_ids: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$", max_length=64)]],
-        Field(max_length=16),
-    ] = Field(default_factory=list, description="Subnets.", json_schema_extra=string_set())
-    security_group_ids: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$", max_length=64)]],
-        Field(max_length=5),
-    ] = Field(default_factory=list, description="Security groups.", json_schema_extra=string_set())
-    endpoints: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+$", max_length=64)]],
-        Field(max_length=32),
+        list[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$", max_length=24)]],
+        Field(min_length=1, max_length=16),
     ] = Field(
-        default_factory=list,
-        description="Services that the VPC has endpoints for: s3, dynamodb, secretsmanager.",
+        description="Subnets of the VPC, best in two availability zones or more. An endpoint takes "
+        "the first one of each zone.",
         json_schema_extra=string_set(),
+    )
+    security_group_ids: Annotated[list[GroupId], Field(max_length=5)] = Field(
+        default_factory=list,
+        description="Security groups of functions and jobs. Default: one is created that lets "
+        "everything out, and in only what is in it itself.",
+        json_schema_extra=string_set(),
+    )
+    functions: Literal["private", "all", "none"] = Field(
+        "private",
+        description="Which functions run in the VPC. private: those of sources that say network: "
+        "vpc, and of REST sources whose URLs hold a private address; all: every function; none: no "
+        "function may.",
+    )
+    jobs: bool = Field(
+        False,
+        description="Whether Glue jobs run in the VPC, through a connection that Weir creates in the "
+        "first subnet, where their pipeline does not say otherwise.",
+    )
+    endpoints: Annotated[list[EndpointService], Field(max_length=16)] = Field(
+        default_factory=list,
+        description="AWS services that are reached without leaving the VPC: Weir creates an endpoint "
+        "for each that has none. Those of s3 and dynamodb are free, each other one is billed by the "
+        "hour and availability zone.",
+        json_schema_extra=string_set(),
+    )
+    endpoint_security_group_ids: Annotated[list[GroupId], Field(max_length=5)] = Field(
+        default_factory=list,
+        description="Security groups of the endpoints. Default: one is created that lets HTTPS in "
+        "from the groups of functions and jobs.",
+        json_schema_extra=string_set(),
+    )
+    endpoint_policy: Literal["account", "platform", "open"] = Field(
+        "account",
+        description="What may be reached through endpoints that Weir creates. account: everything, "
+        "with credentials of this account; platform: beside that, S3 and DynamoDB only as far as the "
+        "Platform uses them; open: everything.",
     )
 
 
@@ -264,7 +313,9 @@ class PlatformSpec(Model):
     assume_role: AssumeRole | None = Field(None, description="Role to act through.")
     buckets: Buckets = Field(default_factory=Buckets, description="The zones' buckets.")
     kms: Kms = Field(default_factory=Kms, description="The key.")
-    network: Network | None = Field(None, description="Reserved: not served yet. VPC.")
+    network: Network | None = Field(
+        None, description="The VPC for functions and jobs that need one. Default: none."
+    )
     redshift: Redshift | None = Field(None, description="The warehouse.")
     secrets: Secrets = Field(default_factory=Secrets, description="Secrets.")
     notifications: Notifications = Field(
