@@ -24,7 +24,7 @@ _spec.loader.exec_module(artifacts)
 HANDLERS = (
     "weir_lambdas.api_ingestion.handler",
     "weir_lambdas.trigger.handler",
-    "weir_lambdas.metadata_extractor.handler",
+    "weir_lambdas.run_control.handler",
     "weir_lambdas.redshift_loader.handler",
 )
 

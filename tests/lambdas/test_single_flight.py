@@ -21,7 +21,7 @@ from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.errors import AccountDoesNotAddUp
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.metadata_extractor.control import (
+from weir_lambdas.run_control.control import (
     MAX_MANIFESTS,
     Control,
     Pending,

@@ -20,7 +20,7 @@ from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.arrivals import arrive, located_in
-from weir_lambdas.metadata_extractor.control import MAX_ATTEMPTS
+from weir_lambdas.run_control.control import MAX_ATTEMPTS
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 from weir_lambdas.trigger.flight import FlightBusy, Flights
 from weir_lambdas.trigger.sweep import subscribers, sweep

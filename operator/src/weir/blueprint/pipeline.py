@@ -79,7 +79,7 @@ def pipeline_resources(
         facts,
         names,
         "control",
-        "metadata_extractor",
+        "run_control",
         stored,
         policies.run_control(
             facts,

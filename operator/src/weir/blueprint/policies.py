@@ -271,7 +271,7 @@ def run_control(
     config_key: str,
     runs_prefix: str,
 ) -> Document:
-    """The role of a pipeline's ``metadata_extractor``.
+    """The role of a pipeline's ``run_control``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The function ``metadata_extractor``: run control of one pipeline."""
+"""The function ``run_control``: begin, account, release and fail of one pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weir_lambdas.common.config import environment, load_config
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.metadata_extractor.control import Control
+from weir_lambdas.run_control.control import Control
 
 
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
@@ -47,6 +47,6 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     if chosen is None:
         raise ConfigInvalid(
             f"there is no action {event.get('action')!r}; use {', '.join(actions)}",
-            "metadata_extractor",
+            "run_control",
         )
     return chosen()
