@@ -27,8 +27,8 @@ from weir_contract.state import BODY, pipeline_pk, run_sk, source_pk, subscriber
 from weir_lambdas.api_ingestion.handler import handler as ingest
 from weir_lambdas.common import aws as clients
 from weir_lambdas.common.errors import ConfigInvalid, SourceUnauthorized
-from weir_lambdas.run_control.handler import handler as control
 from weir_lambdas.redshift_loader.handler import handler as loader
+from weir_lambdas.run_control.handler import handler as control
 from weir_lambdas.trigger.handler import handler as trigger
 
 ID = "shop/orders"

@@ -114,6 +114,7 @@ class RowContract:
 
     ``fields`` empty means: take every top-level key of the record as a column of the same name,
     inferred on the first run. ``keys`` are column names that identify a row, ``rules`` are DQDL.
+    ``discovery`` says who tells the types that are not stated: a Glue crawler, or (None) the landing.
     """
 
     record_format: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = "json"
@@ -122,11 +123,17 @@ class RowContract:
     rules: tuple[str, ...] = ()
     on_new_field: Literal["add", "ignore", "quarantine"] = "ignore"
     on_type_change: Literal["quarantine", "widen", "fail"] = "quarantine"
+    discovery: Literal["crawler"] | None = None
 
     @property
     def resolved(self) -> bool:
         """Whether every column is known and typed, so that tables can be created from it."""
         return bool(self.fields) and all(item.type is not None for item in self.fields)
+
+    @property
+    def crawled(self) -> bool:
+        """Whether types are missing that a crawler has to tell."""
+        return self.discovery == "crawler" and not self.resolved
 
     def field(self, name: str) -> Field:
         """The field of that name, whatever the case; raises :class:`ContractError` if none is."""

@@ -6,6 +6,9 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 |---|---|---|---|
 | ``SOURCE#ns/name`` | ``CHECKPOINT`` | sequence, epoch, cursor, lease; a cache of the last manifest | ingestion |
 | ``SOURCE#ns/name`` | ``CONTRACT`` | the frozen row contract (JSON in ``body``): it gains columns, types stay | ingestion |
+| ``SOURCE#ns/name`` | ``PROFILE`` | what is to be measured of its landings (JSON in ``body``) | operator |
+| ``SOURCE#ns/name`` | ``DISCOVERED`` | every column ever seen (JSON in ``body``), ``version`` | metadata extractor |
+| ``SOURCE#ns/name`` | ``CRAWL`` | ``due``, ``begun``: revisions of the shape that are to be, and were, crawled | metadata extractor |
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
@@ -32,6 +35,9 @@ EXPIRES = "expires"
 
 CHECKPOINT = "CHECKPOINT"
 CONTRACT = "CONTRACT"
+PROFILE = "PROFILE"
+DISCOVERED = "DISCOVERED"
+CRAWL = "CRAWL"
 SETTLED = "SETTLED"
 WAITING = "WAITING#"
 FILE = "FILE#"
@@ -42,6 +48,9 @@ FEED = "FEED#runs"
 
 LEASE = "LEASE"
 EPOCH = "EPOCH"
+
+NOTICE = "notice"
+"""Attribute of a feed item that is no run record but a notice that a source's shape has changed."""
 
 RUN_RETENTION_SECONDS = 90 * 86_400
 FEED_RETENTION_SECONDS = 7 * 86_400

@@ -11,18 +11,18 @@ from typing import Any
 from weir_contract.codec import ContractError, dumps, loads
 from weir_contract.manifest import LandedFile, Manifest, Part, part_key
 from weir_contract.moments import iso
-from weir_contract.rows import RowContract
 from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import SourceConfig
-from weir_contract.state import BODY, CONTRACT, source_pk
+from weir_contract.state import source_pk
 from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, WeirError
 from weir_lambdas.common.log import log
-from weir_lambdas.common.state import Table, Update, read_record, write_record
+from weir_lambdas.common.state import Table, read_record, write_record
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, Position, Source, Start
 from weir_lambdas.landing.checkpoint import Checkpoint, Checkpoints, Cut
+from weir_lambdas.landing.freeze import freeze
 from weir_lambdas.landing.infer import Inference
 from weir_lambdas.landing.parts import CONTENT_TYPE, PART_BYTES, PartWriter
 
@@ -209,7 +209,10 @@ class Lander:
         )
         if manifest.rows:
             # Before the manifest: whoever reads a manifest finds the contract that it goes by.
-            self._freeze(inference)
+            stated = config.contract
+            if not stated.crawled:
+                seen = stated.frozen(inference.types, inference.paths)
+                freeze(self._table, config.id, stated, seen)
         self._commit(manifest)
         return manifest, failure
 
@@ -242,30 +245,6 @@ class Lander:
             raise LeaseHeld(
                 f"another run committed landing {manifest.sequence} first", manifest.source
             ) from error
-
-    def _freeze(self, inference: Inference) -> None:
-        """Freeze the first contract; later ones add columns that the source states since then.
-
-        A frozen type stays, whatever comes. Where no columns are stated, later keys are not added.
-        """
-        key = source_pk(self._config.id), CONTRACT
-        stated = self._config.contract.frozen(inference.types, inference.paths)
-        item = self._table.get(*key)
-        if item is None:
-            if self._table.put_new(*key, {BODY: dumps(stated)}):
-                log("INFO", "contract frozen", source=self._config.id, columns=len(stated.fields))
-            return
-        frozen = loads(RowContract, item[BODY])
-        known = {field.name for field in frozen.fields}
-        new = tuple(field for field in stated.fields if field.name not in known)
-        if not self._config.contract.fields or not new:
-            return
-        grown = dumps(replace(frozen, fields=(*frozen.fields, *new)))
-        update = Update(
-            f"SET #{BODY} = :grown", {"grown": grown, "old": item[BODY]}, f"#{BODY} = :old"
-        )
-        if self._table.update(*key, update):
-            log("INFO", "contract grown", source=self._config.id, columns=[f.name for f in new])
 
     def _nothing(
         self,

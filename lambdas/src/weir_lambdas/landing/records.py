@@ -42,7 +42,8 @@ MAX_INT_DIGITS = 4_000
 """Longer integers stay text: Python refuses to convert more than 4,300 digits."""
 
 
-def _float(text: str) -> Any:
+def exact_float(text: str) -> Any:
+    """A JSON number with a fraction: a float where that keeps its text, else as it was written."""
     value = float(text)
     return value if repr(value) == text else RawNumber(text)
 
@@ -55,7 +56,7 @@ def _constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_int, parse_constant=_constant)
+_DECODER = json.JSONDecoder(parse_float=exact_float, parse_int=_int, parse_constant=_constant)
 
 
 def parse(body: bytes) -> Any:
