@@ -49,7 +49,6 @@ REPORT = f"""\
 
 POLLS: dict[str, tuple[str, ...]] = {
     "sqs": ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"),
-    "kinesis": ("GetRecords", "GetShardIterator", "DescribeStream", "ListShards"),
 }
 """Service of an event source -> what Lambda's poller does there under the function's role."""
 
@@ -117,6 +116,16 @@ def function_role(function: str) -> str:
     return str((config or {}).get("Role", ""))
 
 
+def source_of(mapping: dict[str, Any]) -> tuple[str, ...]:
+    """What tells the sources of mappings apart: ARN, a cluster's own servers, topics."""
+    servers = (mapping.get("SelfManagedEventSource") or {}).get("Endpoints") or {}
+    return (
+        str(mapping.get("EventSourceArn") or ""),
+        *sorted(servers.get("KAFKA_BOOTSTRAP_SERVERS") or []),
+        *(mapping.get("Topics") or []),
+    )
+
+
 def twin(mapping: dict[str, Any]) -> str | None:
     """The UUID of a mapping of the same function and source, or None.
 
@@ -126,7 +135,7 @@ def twin(mapping: dict[str, Any]) -> str | None:
 
     function = str(mapping.get("FunctionName", "")).rpartition(":function:")[2]
     for uuid, there in lambda_svc._esms.items():
-        if there.get("EventSourceArn") != mapping.get("EventSourceArn"):
+        if source_of(there) != source_of(mapping):
             continue
         if str(there.get("FunctionArn", "")).rpartition(":function:")[2] == function:
             return str(uuid)
@@ -141,7 +150,7 @@ def guard(request: Request) -> Reply | None:
     if uuid is not None:
         return json_error(
             "ResourceConflictException",
-            f"An event source mapping with {request.json['EventSourceArn']} and function "
+            f"An event source mapping with {' '.join(source_of(request.json))} and function "
             f"{request.json['FunctionName']} already exists. Please update or delete the existing "
             f"mapping with UUID {uuid}",
             409,

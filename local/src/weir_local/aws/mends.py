@@ -115,6 +115,16 @@ MENDS: tuple[Mend, ...] = (
         "CreateEventSourceMapping (ResourceConflictException)",
     ),
     Mend(
+        "streams.shards",
+        "Closed shards stay, with their records; changes of a stream take time; records' limits",
+        "Kinesis Data Streams Developer Guide: Resharding a stream; Quotas and limits",
+    ),
+    Mend(
+        "streams.mappings",
+        "Mappings of streams retry, split, report parts and give up, in order, from checkpoints",
+        "Lambda Developer Guide: Using Lambda to process records from Amazon Kinesis Data Streams",
+    ),
+    Mend(
         "metrics",
         "Embedded metric format makes metrics, Step Functions counts, alarms look by dimension",
         "CloudWatch User Guide: Specification: Embedded metric format; Evaluating an alarm",

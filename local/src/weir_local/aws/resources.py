@@ -140,12 +140,18 @@ def role_or_user(call: Call) -> str | None:
     return None
 
 
+def consumer(call: Call) -> str | None:
+    """Kinesis: a consumer with enhanced fan-out by its own ARN."""
+    return call.given.get("ConsumerARN")
+
+
 RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "lambda": function,
     "scheduler": schedule,
     "glue": glue,
     "events": rule,
     "monitoring": alarm_or_dashboard,
+    "kinesis": consumer,
     "kms": key,
     "iam": role_or_user,
 }

@@ -18,6 +18,8 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
     ("iam", "CreatePolicy"): "iam:TagPolicy",
     ("iam", "CreateRole"): "iam:TagRole",
     ("iam", "CreateUser"): "iam:TagUser",
+    ("kinesis", "CreateStream"): "kinesis:AddTagsToStream",
+    ("kinesis", "RegisterStreamConsumer"): "kinesis:TagResource",
     ("kms", "CreateKey"): "kms:TagResource",
     ("lambda", "CreateEventSourceMapping"): "lambda:TagResource",
     ("lambda", "CreateFunction"): "lambda:TagResource",
@@ -32,7 +34,10 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
 """Service and operation -> what tags in it need (dependent actions)."""
 
 UNBORN: dict[tuple[str, str], str] = {
-    ("lambda", "CreateEventSourceMapping"): "lambda:{region}:{account}:event-source-mapping:unborn",
+    ("kinesis", "RegisterStreamConsumer"): "{stream}/consumer/unborn",
+    ("lambda", "CreateEventSourceMapping"): (
+        "arn:aws:lambda:{region}:{account}:event-source-mapping:unborn"
+    ),
 }
 """Service and operation -> the ARN that the tags are judged on, where the call has none itself."""
 
@@ -54,7 +59,7 @@ def guard(request: Request) -> Reply | None:
         return None
     unborn = UNBORN.get((request.service, made.partition(":")[2]))
     resource = (
-        "arn:aws:" + unborn.format(region=request.region, account=request.account)
+        unborn.format(region=request.region, account=request.account, stream=given.get("StreamARN"))
         if unborn
         else iam_actions.extract_resource_arn(*arguments, params, request.region, request.account)
     )
