@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from fake_cloud import BLIND, TRAITS, Cloud, Crash, NthCall, Thing, adapters
 
+from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AccessDenied
 from weir.kube.keys import Key
 from weir.reconcile import drift
@@ -18,6 +20,7 @@ from weir.reconcile.drift import DriftRounds, Round, deep_budget, drift_round
 from weir.reconcile.inventory import CONSISTENCY_GRACE, Inventory
 from weir.reconcile.plan import Verb
 from weir.reconcile.queue import Lane
+from weir.reconcile.world import Worlds
 from weir.resource import Owner, Resource
 
 
@@ -389,6 +392,9 @@ class Named:
     def interval(self, platform: str) -> float:
         return self.intervals[platform]
 
+    def cycled(self, platform: str, seconds: float) -> None:
+        self.cycles = {platform: seconds}
+
 
 def test_a_round_is_due_an_interval_after_the_world_was_made_and_never_twice_at_once() -> None:
     now = [0.0]
@@ -412,10 +418,27 @@ def test_rounds_that_take_longer_than_the_interval_leave_half_of_the_time_to_edi
     assert list(rounds.due()) == ["a"]
     now[0] = 16.0
     rounds.rest("a", began=10.0)
+    assert worlds.cycles == {"a": 12.0}
     now[0] = 21.0
     assert rounds.due() == {}
     now[0] = 22.5
     assert list(rounds.due()) == ["a"]
+
+
+def test_where_rounds_take_longer_than_the_interval_observations_count_for_longer() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        worlds = Worlds(pool, time.monotonic, 600.0, slack=2.5)
+        world = worlds.of(platform_of("p", "10s"))
+        assert world.inventory.ttl == 25.0
+        worlds.cycled("p", 8.0)
+        assert worlds.of(platform_of("p", "10s")).inventory.ttl == 25.0
+        worlds.cycled("p", 30.0)
+        assert world.inventory.ttl == worlds.of(platform_of("p", "10s")).inventory.ttl == 75.0
+
+
+def platform_of(name: str, interval: str) -> Platform:
+    spec = {"region": "eu-central-1", "accountId": "111122223333", "driftInterval": interval}
+    return Platform.model_validate({"metadata": {"name": name}, "spec": spec})
 
 
 def test_a_shorter_interval_counts_at_once_and_a_new_world_begins_anew() -> None:

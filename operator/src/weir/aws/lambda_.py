@@ -152,7 +152,7 @@ class Function(ServiceAdapter):
             lambda: self.must_see(name),
             lambda seen: seen.settled,
             seconds=SETTLE_SECONDS,
-            first=0.25,
+            first=0.2,
         )
 
     def _nothing_reserved(self) -> bool:

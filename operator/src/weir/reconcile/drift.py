@@ -214,6 +214,7 @@ class DriftRounds:
         """A round has ended: the next begins no sooner than after as long a pause (an interval at
         most), so that edits have their share of the time where rounds take long."""
         now = self._clock()
+        self._worlds.cycled(platform, 2 * (now - began))
         with self._lock:
             self._running.discard(platform)
             world, at = self._due.get(platform, (None, 0.0))

@@ -149,6 +149,7 @@ class Worlds:
         self._slack = slack
         self._watched = watched
         self._intervals: dict[str, float] = {}
+        self._cycles: dict[str, float] = {}
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -165,13 +166,27 @@ class Worlds:
                 self._worlds[platform.name] = world
             interval = drift_seconds(platform.spec.drift_interval, self._ttl)
             self._intervals[platform.name] = interval
-            world.inventory.ttl = interval * self._slack
+            self._date(platform.name, world)
             return world
 
     def interval(self, platform: str) -> float:
         """Seconds between two drift rounds of a Platform."""
         with self._lock:
             return self._intervals.get(platform, self._ttl)
+
+    def cycled(self, platform: str, seconds: float) -> None:
+        """A drift round of a Platform and the pause that follows it take so long: where that is more
+        than the interval, observations count for longer, or every reader would list for himself
+        what the round under way lists already."""
+        with self._lock:
+            self._cycles[platform] = seconds
+            if platform in self._worlds:
+                self._date(platform, self._worlds[platform])
+
+    def _date(self, platform: str, world: World) -> None:
+        """Say how long observations count; the lock is held."""
+        interval = self._intervals.get(platform, self._ttl)
+        world.inventory.ttl = self._slack * max(interval, self._cycles.get(platform, 0.0))
 
     def disown(self, owner: Key) -> None:
         """An object is gone: nobody is woken for what it had."""
@@ -187,6 +202,7 @@ class Worlds:
         """The Platform is gone."""
         with self._lock:
             self._worlds.pop(platform, None)
+            self._cycles.pop(platform, None)
 
     def _make(self, platform: str, target: Target) -> World:
         def observer(call: Call) -> None:
