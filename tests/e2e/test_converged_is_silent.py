@@ -13,7 +13,7 @@ from e2e.running import Object, Running, is_ready
 
 pytestmark = pytest.mark.e2e
 
-DRIFT_SECONDS = 60
+DRIFT_SECONDS = 20
 SETTLING_SECONDS = 5
 BUSY = "unavailable"
 """The source that is still being tried again: its failure is news."""

@@ -12,7 +12,7 @@ from e2e.running import Object, Running, condition, is_ready, named, until
 
 pytestmark = pytest.mark.e2e
 
-DRIFT_SECONDS = 60
+DRIFT_SECONDS = 20
 SLACK_SECONDS = 30
 ECHO_SECONDS = 10
 """For so long after its own write the operator takes a difference for AWS's delay, and tells nothing."""

@@ -196,7 +196,7 @@ class Stack:
         values = {
             "clusterId": CLUSTER_ID,
             "replicas": 0 if self.cluster.runs_images else 1,
-            "driftInterval": "1m",
+            "driftInterval": "20s",
             "aws": {
                 "region": found["region"],
                 "endpointUrl": found["endpoint"],
@@ -340,7 +340,7 @@ def platform(found: Mapping[str, Any]) -> dict[str, Any]:
             "accountId": account,
             "endpointUrl": found["endpoint"],
             "permissionsBoundaryArn": f"arn:aws:iam::{account}:policy/{BOUNDARY}",
-            "driftInterval": "1m",
+            "driftInterval": "20s",
             "redshift": {
                 "workgroup": redshift["workgroupName"],
                 "database": redshift["database"],

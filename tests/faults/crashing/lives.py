@@ -138,8 +138,8 @@ class Lives:
     def kill_everywhere(self, kind: str, *, thorough: bool = True) -> Tally:
         """Every call of every operation of a kind.
 
-        :param thorough: before each call and after it; else calls that only read are left out where
-            a step writes: AWS is then as it was after the write before
+        :param thorough: before each call and after it; else only where AWS is left otherwise than
+            by another kill: after each write, and before the first
         """
         tally = Tally()
         steps = self.steps(kind)
@@ -148,7 +148,7 @@ class Lives:
                 meant = {
                     step.operation
                     for step in steps
-                    if number <= len(step.calls) and (thorough or _tells(step, number))
+                    if number <= len(step.calls) and (thorough or _tells(step, number, moment))
                 }
                 if meant:
                     self._kill(kind, meant, number, moment, tally)
@@ -173,9 +173,10 @@ class Lives:
                 tally.verdicts.append((point, outcome.verdict))
 
 
-def _tells(step: Step, number: int) -> bool:
-    """Whether a kill at that call leaves AWS otherwise than one at another call does."""
-    return _writes(step.calls[number - 1]) or not any(map(_writes, step.calls))
+def _tells(step: Step, number: int, moment: str) -> bool:
+    """Whether a kill there leaves AWS otherwise than those before it do."""
+    writes = [at for at, call in enumerate(step.calls, 1) if _writes(call)] or [1]
+    return number in writes if moment == AFTER else number == writes[0]
 
 
 def _writes(call: str) -> bool:
