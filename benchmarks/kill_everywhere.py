@@ -2,7 +2,8 @@
 
 ``make kill-everywhere`` kills it at each call of creating, changing, replacing and deleting every
 kind, and of building, editing and taking down a whole installation on a real API server, each time
-once before AWS sees the call and once after it took effect. It prints one JSON line.
+once before AWS sees the call and once after it took effect; and of the whole installation at each
+sort of write to Kubernetes. It prints one JSON line.
 
 Keys: ``kill_points``, ``orphans`` (on AWS, and on nobody's status), ``duplicates``,
 ``differences`` (from the world of an undisturbed run), ``seconds``, ``kind_points``,
@@ -23,9 +24,9 @@ import time
 from pathlib import Path
 
 from crashing import ground, samples
-from crashing.faults import MORE_RULES, RULES, blamed
+from crashing.faults import MORE_RULES, OBJECT_RULES, RULES, blamed
 from crashing.lives import Lives, Tally
-from crashing.object_lives import ObjectLives
+from crashing.object_lives import Mortality, ObjectLives
 from crashing.samples import SAMPLES
 from crashing.workers import Workers
 from crashing.world import WorldAws
@@ -54,10 +55,7 @@ def disturb(lives: Lives, kind: str, tally: Tally) -> None:
         for outcome in lives.live(kind, lambda _, made=rule: made()):
             outcome.verdict.differences += blamed(outcome.met)
             tally.days += 1
-            if outcome.verdict:
-                tally.verdicts.append(
-                    (f"{kind} {outcome.step.operation}: {fault}", outcome.verdict)
-                )
+            tally.add(f"{kind} {outcome.step.operation}: {fault}", outcome.verdict)
 
 
 def kinds(folder: Path) -> list[Tally]:
@@ -103,7 +101,16 @@ def installation(folder: Path, every: int) -> Tally:
                     empty_build(folder / "artifacts"),
                 )
                 last = max(len(stage.calls) for stage in lives.stages())
-                return lives.kill_everywhere(range(1, last + 1, every), told)
+                tally = lives.kill_everywhere(range(1, last + 1, every), told)
+                for fault, rule in OBJECT_RULES.items():
+                    for stage, verdict in lives.live(lambda _, made=rule: made()):
+                        tally.days += 1
+                        tally.add(f"{stage.name}: {fault}", verdict)
+                mortality = Mortality(folder / "last")
+                for stage, verdict in lives.live_mortal(mortality):
+                    tally.points += len(mortality.met[stage.name])
+                    tally.add(f"{stage.name}: killed at its writes to Kubernetes", verdict)
+                return tally
     finally:
         plane.stop()
 
@@ -126,7 +133,7 @@ def measure(every: int) -> dict[str, float]:
         "seconds": round(time.monotonic() - started, 1),
         "kind_points": sum(tally.points for tally in by_kind),
         "object_points": whole.points,
-        "bad_days": sum(tally.days for tally in by_kind),
+        "bad_days": sum(tally.days for tally in tallies),
     }
 
 

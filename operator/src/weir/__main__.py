@@ -56,6 +56,11 @@ for AWS is cut off: it may be cut off anywhere, for the same reason that the pro
 WATCH_STOP_SECONDS = 1.0
 """Seconds that Kopf gets to close its watches."""
 
+SWITCH_SECONDS = 0.001
+"""Seconds for which a thread that computes keeps the interpreter while others wait (Python's own is
+0.005): drift rounds read long listings in several threads, and each answer of AWS that an edit waits
+for would stand in line behind all of them."""
+
 
 class Operator:
     """Everything of one process, put together."""
@@ -355,6 +360,7 @@ def main() -> int:
     """Read the settings and run."""
     settings = configuration.read(sys.argv[1:])
     configuration.set_up_logs(settings)
+    sys.setswitchinterval(SWITCH_SECONDS)
     return Operator(settings).run()
 
 

@@ -407,6 +407,20 @@ RULES: dict[str, Callable[[], Rule]] = {
 }
 MORE_RULES: dict[str, Callable[[], Rule]] = {fault.name: fault.rule for fault in MORE_DAYS}
 
+OBJECT_RULES: dict[str, Callable[[], Rule]] = {
+    name: rule
+    for name, rule in {**RULES, **MORE_RULES}.items()
+    if name
+    in (
+        "each write's reply is lost once",
+        "each call is throttled once",
+        "roles are not spread and names still taken",
+        "reads after writes are stale",
+    )
+}
+"""What a whole installation is lived through: it makes hundreds of calls, so that one after the other
+till botocore gives up would take hundreds of reconciles."""
+
 PASSING = ("Transient", "NotYet", "NotFound", "Throttled")
 """Outcomes that say: the same again later. No bad day of AWS is the user's to mend."""
 

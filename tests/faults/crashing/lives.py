@@ -39,6 +39,11 @@ class Tally:
     days: int = 0
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
 
+    def add(self, point: str, verdict: Verdict) -> None:
+        """Note what is wrong at a point, if anything is."""
+        if verdict:
+            self.verdicts.append((point, verdict))
+
     @property
     def orphans(self) -> int:
         """Things that nobody's status lists."""
@@ -167,10 +172,10 @@ class Lives:
             tally.points += 1
             if not outcome.killed:
                 outcome.verdict.differences.append("nobody was killed")
-            if outcome.verdict:
-                call = step.calls[number - 1]
-                point = f"{kind} {step.operation}: killed {moment} call {number} ({call})"
-                tally.verdicts.append((point, outcome.verdict))
+            call = step.calls[number - 1]
+            tally.add(
+                f"{kind} {step.operation}: killed {moment} call {number} ({call})", outcome.verdict
+            )
 
 
 def _tells(step: Step, number: int, moment: str) -> bool:

@@ -5,10 +5,13 @@ All that outlives a worker is what it wrote to the API server and to AWS.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -30,7 +33,7 @@ from weir.reconcile.world import Worlds
 from weir_local.stack import CLUSTER_ID
 
 CLUSTER = CLUSTER_ID
-PASSES = 40
+PASSES = 150
 ORDER = ("Platform", "DataSource", "Pipeline")
 
 
@@ -47,6 +50,37 @@ class Heard:
     say = warn
 
 
+class MortalKube(Kube):
+    """Dies by SIGKILL at its first write whose sort is new.
+
+    :param met: the sorts that are not new
+    :param before: whether it dies before the API server sees the write; else before the answer
+    :param last: the file that is told which sort it died at
+    """
+
+    def __init__(self, kubeconfig: str, met: list[str], before: bool, last: str) -> None:
+        super().__init__(load_config(kubeconfig))
+        self._met, self._before, self._last = set(met), before, Path(last)
+
+    def request(self, method: str, path: str, *given: Any, **named: Any) -> Object:
+        """As of Kube, or the end."""
+        mark = sort_of(method, path)
+        if method == "GET" or mark in self._met:
+            return super().request(method, path, *given, **named)
+        self._last.write_text(mark)
+        if not self._before:
+            super().request(method, path, *given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("a process outlives no SIGKILL")
+
+
+def sort_of(method: str, path: str) -> str:
+    """What sort of write it is: method, collection and subresource."""
+    parts = path.split("/")
+    plural = next((one for one in parts if one in PLURALS.values()), parts[-1])
+    return " ".join([method, plural, *parts[parts.index(plural) + 2 :]])
+
+
 def prepare() -> None:
     """Let worlds have the session that was made before the fork."""
 
@@ -60,7 +94,11 @@ class Operator:
     """One operator's life: an empty store, an empty inventory, the objects on the server."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.kube = Kube(load_config(job["kubeconfig"]))
+        self.kube = (
+            MortalKube(job["kubeconfig"], **job["mortal"])
+            if "mortal" in job
+            else Kube(load_config(job["kubeconfig"]))
+        )
         self.store, self.heard, self.clock = Store(), Heard(), Clock()
         self.services = Services(
             kube=self.kube,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,26 @@ class Stage:
 Disturb = Callable[[Stage], Rule | None]
 
 
+@dataclass
+class Mortality:
+    """Kills the operator at its writes to Kubernetes, once at each sort of write of a stage.
+
+    :param last: a file by which it is known where a worker died
+    """
+
+    last: Path
+    met: dict[str, list[str]] = field(default_factory=dict)
+
+    def job(self, stage: str) -> dict[str, Any]:
+        """What the next worker of a stage is told. Every second one dies before the write."""
+        met = self.met.setdefault(stage, [])
+        return {"mortal": {"met": met, "before": len(met) % 2 == 0, "last": str(self.last)}}
+
+    def died(self, stage: str) -> None:
+        """A worker of a stage was killed."""
+        self.met[stage].append(self.last.read_text())
+
+
 class ObjectLives:
     """Lives whole installations.
 
@@ -110,6 +130,8 @@ class ObjectLives:
         self._namespace, self._found = namespace, found
         self._stages: list[Stage] = []
         self.restarts = 0
+        self.said: list[str] = []
+        """What events said in the last life."""
 
     def stages(self) -> list[Stage]:
         """How a life runs undisturbed. The first life is for what is made once and for all."""
@@ -125,6 +147,11 @@ class ObjectLives:
         """
         by_name = {stage.name: stage for stage in self.stages()}
         return self._live(lambda name: disturb(by_name[name]))
+
+    def live_mortal(self, mortality: Mortality) -> list[tuple[Stage, Verdict]]:
+        """One life in which the operator is killed at its writes to Kubernetes."""
+        self.stages()
+        return self._live(lambda _name: None, mortality=mortality)
 
     def kill_at(self, number: int, moment: str) -> Disturb:
         """Kill the operator once in each stage, at its n-th call."""
@@ -162,15 +189,19 @@ class ObjectLives:
                     if verdict:
                         call = stage.calls[number - 1]
                         point = f"{stage.name}: killed {moment} call {number} ({call})"
-                        tally.verdicts.append((point, verdict))
+                        tally.add(point, verdict)
                         told(f"{point}: {verdict}")
             told(f"call {number} of {last}: {tally.points} points")
         return tally
 
     def _live(
-        self, rule_of: Callable[[str], Rule | None], record: bool = False
+        self,
+        rule_of: Callable[[str], Rule | None],
+        record: bool = False,
+        mortality: Mortality | None = None,
     ) -> list[tuple[Stage, Verdict]]:
         verdicts: list[tuple[Stage, Verdict]] = []
+        self.said = []
         before = self.aws.world()
         names: dict[str, str] = {}
         for name in STAGES:
@@ -178,12 +209,16 @@ class ObjectLives:
             job = {**self._job, "do": "clear" if name == "delete" else "settle"}
             answer, calls = None, ()
             for _ in range(RESTARTS):
-                answer = self.workers.run(job, rule_of(name))
+                told = mortality.job(name) if mortality else {}
+                answer = self.workers.run({**job, **told}, rule_of(name))
                 if answer is not None:
                     calls = numbered(self.workers.seen)
                     break
                 self.restarts += 1
+                if mortality:
+                    mortality.died(name)
             assert answer is not None, f"{name}: {RESTARTS} restarts were not enough"
+            self.said += answer["said"]
             names |= {line["name"]: f"<{line['owner']} {line['id']}>" for line in answer["entries"]}
             shown = str(
                 [(one["owner"], one["id"], one["kind"], one["state"]) for one in answer["entries"]]
