@@ -1,7 +1,7 @@
 """Builds the artifacts that run on AWS: reproducibly, so that equal code has an equal name.
 
-``python lambdas/build_artifacts.py --out dist/artifacts`` writes ``functions.zip``, ``files.zip``, ``glue.zip``,
-``process.py`` and their index ``artifacts.json``.
+``python lambdas/build_artifacts.py --out dist/artifacts`` writes ``functions.zip``, ``files.zip``,
+``streams.zip``, ``glue.zip``, ``process.py`` and their index ``artifacts.json``.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ FILE_DEPENDENCIES = (
     "tnefparse",
 )
 """What reads files and mails, beside what every function has."""
+
+STREAM_DEPENDENCIES = ("fastavro", "protobuf")
+"""What reads streams, beside what every function has."""
 
 UNUSED = (
     "pyarrow/include/",
@@ -189,6 +192,11 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
             ("weir_contract", "weir_lambdas"),
             (*FUNCTION_DEPENDENCIES, *FILE_DEPENDENCIES),
             "files.zip",
+        ),
+        "streams": (
+            ("weir_contract", "weir_lambdas"),
+            (*FUNCTION_DEPENDENCIES, *STREAM_DEPENDENCIES),
+            "streams.zip",
         ),
         "glue": (("weir_contract", "weir_glue"), GLUE_DEPENDENCIES, "glue.zip"),
     }

@@ -39,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_index_names_files_and_their_hashes(built: Path) -> None:
     index = json.loads((built / "artifacts.json").read_text())
-    assert set(index) == {"functions", "files", "glue", "glueScript"}
+    assert set(index) == {"functions", "files", "streams", "glue", "glueScript"}
     for entry in index.values():
         digest = hashlib.sha256((built / entry["file"]).read_bytes())
         assert entry["sha256"] == digest.hexdigest()
@@ -54,7 +54,11 @@ def test_a_second_build_gives_the_same_bytes(built: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("platform", [one for one in artifacts.PLATFORMS if one != "host"])
 def test_every_dependency_has_a_wheel_for_every_platform(platform: str, tmp_path: Path) -> None:
-    wanted = {*artifacts.FUNCTION_DEPENDENCIES, *artifacts.FILE_DEPENDENCIES}
+    wanted = {
+        *artifacts.FUNCTION_DEPENDENCIES,
+        *artifacts.FILE_DEPENDENCIES,
+        *artifacts.STREAM_DEPENDENCIES,
+    }
     pins = tmp_path / "pins.in"
     pins.write_text("".join(f"{artifacts.pinned(name)}\n" for name in sorted(wanted)))
     command = [str(artifacts.OWN_UV), "pip", "compile", "--quiet", "--no-deps", str(pins)]
@@ -142,6 +146,35 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
         f"    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__\n"
         f"from weir_lambdas.file_processor.formats.table import READERS, reader\n"
         f"assert [reader(name) for name in READERS]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_archive_that_reads_streams_reads_each_format_from_itself_alone(
+    built: Path, tmp_path: Path
+) -> None:
+    archive = built / "streams.zip"
+    assert archive.stat().st_size < 15_000_000
+    zipfile.ZipFile(archive).extractall(tmp_path)
+    spec = importlib.util.find_spec("boto3")
+    assert spec is not None and spec.origin is not None
+    runtime = Path(spec.origin).parents[1]
+    script = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; sys.path.append({str(runtime)!r})\n"
+        f"import importlib\n"
+        f"for name in ('receive', 'handler'):\n"
+        f"    module = importlib.import_module(f'weir_lambdas.stream_processor.{{name}}')\n"
+        f"    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__\n"
+        f"    assert callable(module.handler)\n"
+        f"late = {{'fastavro', 'google.protobuf', 'cryptography', 'pyarrow'}} & set(sys.modules)\n"
+        f"assert not late, f'a cold start pays for {{late}}, which it may not need'\n"
+        f"for name in ('avro', 'protobuf'):\n"
+        f"    importlib.import_module(f'weir_lambdas.stream_processor.{{name}}')\n"
+        f"for name in ('fastavro', 'google.protobuf'):\n"
+        f"    assert sys.modules[name].__file__.startswith({str(tmp_path)!r}), name\n"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False

@@ -214,6 +214,9 @@ class Stream:
         Bytes of received records, as stored, that are sealed before their time has come.
     machine
         ARN of the state machine that seals.
+    partial
+        Whether the event source mappings take ``batchItemFailures`` (ReportBatchItemFailures); where
+        they do not, a failure fails the whole call.
     """
 
     kind: Literal["kinesis", "kafka"]
@@ -226,6 +229,7 @@ class Stream:
     metadata: bool = False
     seal_bytes: int = 134_217_728
     machine: str = ""
+    partial: bool = True
 
 
 @dataclass(frozen=True)

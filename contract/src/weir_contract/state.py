@@ -12,7 +12,13 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
-| ``SOURCE#ns/name`` | ``SETTLED`` | ``sequence``: up to it the ledger of files agrees with the manifests | ingestion |
+| ``SOURCE#ns/name`` | ``SETTLED`` | ``sequence``: up to it the queue and the ledger of files agree with the manifests | ingestion |
+| ``SOURCE#ns/name`` | ``POSITION#lane`` | ``place``: up to it a shard's or topic partition's records are committed or given up; ``queued``: time of its last object in the queue | receive, ingestion |
+| ``SOURCE#ns/name`` | ``RECEIVED#time#lane#place`` | an object of received records that is not sealed; removed with its landing | receive, ingestion |
+| ``SOURCE#ns/name`` | ``BACKLOG`` | bytes received since the last sealing began, when that was, and when one was last asked for | receive, ingestion |
+| ``SOURCE#ns/name`` | ``MAPPINGS`` | ids of the event source mappings that a stream ever had | ingestion |
+| ``FILES#ns/name`` | ``RANGE#lane#place`` | records of a lane that were committed together, from ``first`` to its place; expires | receive, ingestion |
+| ``FILES#ns/name`` | ``GIVENUP#mapping#key`` | a batch that Lambda gave up on: what became of it | ingestion |
 | ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag: state and the sequence that took it | trigger, ingestion |
 | ``FILES#ns/name`` | ``CONTENT#sha256`` | the first file with that content | ingestion |
 | ``WATCH#bucket`` | ``ns/name`` | a source that watches a bucket: prefix, pattern, state machine | operator |
@@ -40,6 +46,12 @@ DISCOVERED = "DISCOVERED"
 CRAWL = "CRAWL"
 SETTLED = "SETTLED"
 WAITING = "WAITING#"
+POSITION = "POSITION#"
+RECEIVED = "RECEIVED#"
+BACKLOG = "BACKLOG"
+MAPPINGS = "MAPPINGS"
+RANGE = "RANGE#"
+GIVEN_UP = "GIVENUP#"
 FILE = "FILE#"
 CONTENT = "CONTENT#"
 FLIGHT = "FLIGHT"
@@ -54,6 +66,8 @@ NOTICE = "notice"
 
 RUN_RETENTION_SECONDS = 90 * 86_400
 FEED_RETENTION_SECONDS = 7 * 86_400
+RANGE_RETENTION_SECONDS = 90 * 86_400
+"""How long it is known which of a stream's records were committed, for batches that were given up."""
 
 
 def source_pk(source: str) -> str:
@@ -72,13 +86,42 @@ def subscriber_sk(pipeline: str) -> str:
 
 
 def files_pk(source: str) -> str:
-    """Partition of the ledger of files of a source ``namespace/name``."""
+    """Partition of what a source ``namespace/name`` remembers of what it took."""
     return f"FILES#{source}"
 
 
 def watch_pk(bucket: str) -> str:
     """Partition of the sources that watch a bucket."""
     return f"WATCH#{bucket}"
+
+
+PLACE_DIGITS = 60
+"""A Kinesis sequence number has 56 digits: more than a number of DynamoDB keeps."""
+
+
+def place_text(place: int) -> str:
+    """A place in a lane (sequence number or offset) as text that sorts like the number."""
+    return f"{place:0{PLACE_DIGITS}d}"
+
+
+def position_sk(lane: str) -> str:
+    """Sort key of the committed position of a shard or topic partition."""
+    return f"{POSITION}{lane}"
+
+
+def received_sk(time: str, lane: str, place: int) -> str:
+    """Sort key of received records that wait to be sealed; ``time`` is UTC, ISO 8601."""
+    return f"{RECEIVED}{time}#{lane}#{place_text(place)}"
+
+
+def range_sk(lane: str, place: int) -> str:
+    """Sort key of the records of a lane that were committed together, by the last one's place."""
+    return f"{RANGE}{lane}#{place_text(place)}"
+
+
+def given_up_sk(mapping: str, key: str) -> str:
+    """Sort key of a batch that an event source mapping gave up on, by its object's key."""
+    return f"{GIVEN_UP}{mapping}#{key}"
 
 
 def run_sk(run: str) -> str:

@@ -139,16 +139,30 @@ class Table:
         self._db.delete_item(TableName=self.name, Key=_to_item({PK: pk, SK: sk}))
 
     def query(
-        self, pk: str, prefix: str, *, limit: int | None = None, newest_first: bool = False
+        self,
+        pk: str,
+        prefix: str,
+        *,
+        limit: int | None = None,
+        newest_first: bool = False,
+        since: str = "",
     ) -> Iterator[dict[str, Any]]:
-        """Items of a partition whose sort key begins with ``prefix`` (empty: all), in order of it."""
+        """Items of a partition whose sort key begins with ``prefix`` (empty: all), in order of it.
+
+        ``since``, which begins with the prefix, is the first sort key that is meant.
+        """
         asked = {":pk": pk, ":sk": prefix} if prefix else {":pk": pk}
+        condition = " AND begins_with(sk, :sk)" if prefix else ""
+        if since:
+            # The last character of Unicode: it sorts behind all that a key has after its prefix.
+            asked = {":pk": pk, ":since": since, ":end": f"{prefix}\U0010ffff"}
+            condition = " AND sk BETWEEN :since AND :end"
         start: dict[str, Any] = {}
         left = limit
         while left is None or left > 0:
             page = self._db.query(
                 TableName=self.name,
-                KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else ""),
+                KeyConditionExpression=f"pk = :pk{condition}",
                 ExpressionAttributeValues=_to_item(asked),
                 ConsistentRead=True,
                 ScanIndexForward=not newest_first,

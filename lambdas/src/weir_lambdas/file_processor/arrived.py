@@ -14,10 +14,11 @@ from weir_contract.sources import SourceConfig
 from weir_lambdas.common.log import log
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.ledger import Arrived, Ledger, unsettled
-from weir_lambdas.file_processor.output import FileOutput, Numbers, Reject, quarantine_body
+from weir_lambdas.file_processor.output import FileOutput, Numbers, Reject, rejected_rows
 from weir_lambdas.file_processor.reading import Located, S3File
 from weir_lambdas.landing.batch import Batch, Source, Start
-from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.infer import Inference, types_known
+from weir_lambdas.landing.quarantine import quarantine_body
 
 FILES_AT_ONCE = 500
 """Files of one manifest: bounds its size and the ledger's work."""
@@ -155,12 +156,7 @@ class ArrivedSource(Source):
 
     def _typed(self) -> bool:
         """Whether every column's type is known, stated or frozen."""
-        if self.config.contract.resolved:
-            return True
-        frozen = self.ledger.contract()
-        if frozen is None:
-            return False
-        return {one.name for one in self.config.contract.fields} <= set(frozen.types)
+        return types_known(self.config.contract, self.ledger.contract())
 
     def _quarantine(self, taken: Taken, start: Start) -> None:
         """Broken records go to quarantine, each with its file, line and reason."""
@@ -168,7 +164,7 @@ class ArrivedSource(Source):
             config, file = self.config, taken.file
             short = digest([file.bucket, file.key, file.etag])[:32]
             key = f"{config.id}/run={start.run}/stage=land/{short}.json.gz"
-            body = quarantine_body(taken.rejects, start.run, config.id, file.key)
+            body = quarantine_body(rejected_rows(taken.rejects, file.key), start.run, config.id)
             self.storage.put(config.quarantine_bucket, key, body, "application/gzip")
 
     def _tell(self, file: LandedFile, located: Located) -> None:

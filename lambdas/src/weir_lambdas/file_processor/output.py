@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weir_contract.manifest import Part
 from weir_lambdas.landing.infer import Inference
 from weir_lambdas.landing.parts import PartWriter
+from weir_lambdas.landing.quarantine import Reject as RejectedRow
 from weir_lambdas.landing.records import dump_line, parse
 
 if TYPE_CHECKING:
@@ -249,20 +249,12 @@ def shape_of(schema: pa.Schema) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def quarantine_body(rejects: Sequence[Reject], run: str, source: str, file: str) -> bytes:
-    """Rejected records as gzip JSON lines, with the columns that a pipeline's quarantine has."""
-    lines = [
-        {
-            "run": run,
-            "stage": "land",
-            "source": source,
-            "sequence": None,
-            "reason": f"{file}, line {one.line}: {one.reason}"
-            if one.line
-            else f"{file}: {one.reason}",
-            "record": one.record,
-        }
+def rejected_rows(rejects: Sequence[Reject], file: str) -> list[RejectedRow]:
+    """Rejected records of a file, each with its line."""
+    return [
+        RejectedRow(
+            f"{file}, line {one.line}: {one.reason}" if one.line else f"{file}: {one.reason}",
+            one.record,
+        )
         for one in rejects
     ]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    return gzip.compress(text.encode("utf-8", "replace"), mtime=0)

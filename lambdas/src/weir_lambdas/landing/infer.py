@@ -243,6 +243,15 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
         return None
 
 
+def types_known(contract: RowContract, frozen: RowContract | None) -> bool:
+    """Whether every column's type is stated, or was told from earlier rows."""
+    if contract.resolved:
+        return True
+    if frozen is None:
+        return False
+    return {one.name for one in contract.fields} <= set(frozen.types)
+
+
 class Inference:
     """Watches a landing's rows for the types of the columns that the contract does not state."""
 

@@ -38,6 +38,9 @@ _NONCE = secrets.token_hex(16)
 
 _KEPT = re.compile(rf'"{_NONCE}:([-+0-9.eE]+)"')
 
+_SPACES = " \t\r\n"
+"""White space between JSON's tokens (RFC 8259, 2)."""
+
 MAX_INT_DIGITS = 4_000
 """Longer integers stay text: Python refuses to convert more than 4,300 digits."""
 
@@ -74,6 +77,36 @@ def parse(body: bytes) -> Any:
         raise ValueError("nested too deeply") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"not {error.encoding} text at byte {error.start}") from error
+
+
+def parse_many(body: bytes) -> list[Any]:
+    """Read JSON documents one after another, with nothing but white space between them.
+
+    Raises
+    ------
+    ValueError
+        One of them is no JSON; the message names line and column, never content.
+    """
+    found: list[Any] = []
+    try:
+        text = body.decode(json.detect_encoding(body)).removeprefix("\ufeff").rstrip(_SPACES)
+        place = _start(text, 0)
+        while place < len(text):
+            value, end = _DECODER.raw_decode(text, place)
+            found.append(value)
+            place = _start(text, end)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not {error.encoding} text at byte {error.start}") from error
+    return found
+
+
+def _start(text: str, place: int) -> int:
+    """Where the next document begins."""
+    while place < len(text) and text[place] in _SPACES:
+        place += 1
+    return place
 
 
 def _keep(value: Any) -> str:

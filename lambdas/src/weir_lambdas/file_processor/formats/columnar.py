@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import tempfile
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import IO, Any
-from uuid import UUID
+from typing import IO
 
 import pyarrow as pa
 
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import Sink
-from weir_lambdas.file_processor.formats.documents import exact
 from weir_lambdas.file_processor.unpack import Unreadable, as_file
+from weir_lambdas.landing.values import json_value
 
 IN_MEMORY_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 65_536
@@ -142,22 +138,3 @@ def read_avro(chunks: Iterable[bytes], _parsing: Parsing, sink: Sink) -> None:
                 raise Unreadable("its records are no records but single values")
     except (ValueError, EOFError, IndexError, KeyError, StopIteration, TypeError) as error:
         raise Unreadable("it is no Avro file, or it is damaged") from error
-
-
-def json_value(value: Any) -> Any:
-    """A typed value as JSON has it."""
-    if isinstance(value, dict):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(item) for item in value]
-    if isinstance(value, Decimal):
-        return exact(value)
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (bytes, bytearray)):
-        return base64.b64encode(value).decode()
-    if isinstance(value, UUID):
-        return str(value)
-    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -12,7 +11,8 @@ from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import Sink
 from weir_lambdas.file_processor.formats.text import as_utf8
 from weir_lambdas.file_processor.unpack import Unreadable, as_file
-from weir_lambdas.landing.records import RawNumber, parse
+from weir_lambdas.landing.records import parse
+from weir_lambdas.landing.values import exact
 
 WHOLE_BYTES = 64 * 1024 * 1024
 """A JSON object whose list has to be looked for is read whole up to this size."""
@@ -58,18 +58,6 @@ def _streamed(stream: io.BufferedReader, prefix: str) -> Iterator[Any]:
             yield exact(item)
     except ijson.JSONError as error:
         raise Unreadable("it is no JSON document, or it ends too early") from error
-
-
-def exact(value: Any) -> Any:
-    """A parsed value with the numbers that a double would bend kept as they were written."""
-    if isinstance(value, Decimal):
-        number = float(value)
-        return number if repr(number) == str(value) else RawNumber(str(value))
-    if isinstance(value, dict):
-        return {key: exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [exact(item) for item in value]
-    return value
 
 
 def _whole(stream: io.BufferedReader) -> list[Any]:

@@ -1,0 +1,181 @@
+"""What Lambda delivers of a stream, lane by lane: a Kinesis shard, or a partition of a Kafka topic.
+
+Sources: AWS Lambda Developer Guide, *Using Lambda to process records from Amazon Kinesis Data
+Streams* and *Using Lambda with self-managed Apache Kafka* / *with Amazon MSK* (example events, and
+*Reporting batch item failures*).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from weir_contract.moments import iso
+from weir_lambdas.common.errors import ConfigInvalid
+
+TEXT_ELSE = "base64:"
+"""In front of a Kafka key or header that is no UTF-8 text."""
+
+
+class Entry(NamedTuple):
+    """One record as it was delivered.
+
+    Parameters
+    ----------
+    place
+        Its sequence number or offset.
+    data
+        Its bytes in base64; None: a Kafka record without a value, which deletes its key.
+    at
+        When it arrived at the stream, seconds since 1970; for Kafka its timestamp, which its
+        producer may have set.
+    raw
+        The record in the event.
+    """
+
+    place: int
+    data: str | None
+    at: float
+    raw: Mapping[str, Any]
+
+    def content(self) -> bytes:
+        """Its bytes.
+
+        Raises
+        ------
+        ValueError
+            They are no base64.
+        """
+        try:
+            return binascii.a2b_base64(self.data or "")
+        except binascii.Error as error:
+            raise ValueError("its data is no base64") from error
+
+
+@dataclass
+class Lane:
+    """Records of one shard or one partition, in their order.
+
+    Parameters
+    ----------
+    kind
+        Who delivered them.
+    id
+        Names the lane among all of the source, in keys.
+    title
+        For people.
+    about
+        What ``_stream`` says of each record alike.
+    partition
+        ``topic-partition``, as a failure in Kafka's form names it.
+    """
+
+    kind: Literal["kinesis", "kafka"]
+    id: str
+    title: str
+    about: Mapping[str, Any]
+    partition: str = ""
+    entries: list[Entry] = field(default_factory=list)
+
+    def failure(self, place: int) -> dict[str, Any]:
+        """An item of ``batchItemFailures``: from this place on the lane has to come again."""
+        if self.kind == "kinesis":
+            return {"itemIdentifier": str(place)}
+        return {"itemIdentifier": {"partition": self.partition, "offset": place}}
+
+    def reason(self, entry: Entry, why: Exception) -> str:
+        """Where a record is, and why it can't be read, for people."""
+        kind = "sequence number" if self.kind == "kinesis" else "offset"
+        return f"{self.title}, {kind} {entry.place}: {why}"
+
+    def metadata(self, entry: Entry) -> dict[str, Any]:
+        """``_stream`` of a record."""
+        at = iso(datetime.fromtimestamp(entry.at, UTC))
+        if self.kind == "kinesis":
+            return {
+                **self.about,
+                "sequence": str(entry.place),
+                "partitionKey": entry.raw["kinesis"].get("partitionKey"),
+                "time": at,
+            }
+        key = entry.raw.get("key")
+        found = {
+            **self.about,
+            "offset": entry.place,
+            "time": at,
+            "key": None if key is None else _text(binascii.a2b_base64(key)),
+            "headers": [
+                {"name": name, "value": None if value is None else _text(bytes(value))}
+                for header in entry.raw.get("headers") or ()
+                for name, value in header.items()
+            ],
+        }
+        return found | {"tombstone": True} if entry.data is None else found
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return TEXT_ELSE + base64.b64encode(value).decode()
+
+
+def lanes(event: Mapping[str, Any]) -> list[Lane]:
+    """The lanes of an event, in the order in which they come.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is no event of Kinesis, MSK or self-managed Kafka.
+    """
+    if isinstance(event.get("records"), Mapping):
+        return _kafka(event)
+    records = event.get("Records")
+    if isinstance(records, list) and all("kinesis" in record for record in records):
+        return _kinesis(records)
+    raise ConfigInvalid("the event is none of Kinesis, Amazon MSK or Apache Kafka", "receive")
+
+
+def _kinesis(records: list[Mapping[str, Any]]) -> list[Lane]:
+    found: dict[tuple[str, str], Lane] = {}
+    for record in records:
+        stream = str(record["eventSourceARN"]).partition("stream/")[2].partition("/")[0]
+        shard = str(record["eventID"]).partition(":")[0]
+        lane = found.get((stream, shard))
+        if lane is None:
+            about = {"stream": stream, "shard": shard}
+            title = f"shard {shard} of the stream {stream}"
+            lane = found[stream, shard] = Lane("kinesis", f"{stream}/{shard}", title, about)
+        told = record["kinesis"]
+        at = float(told.get("approximateArrivalTimestamp") or 0)
+        lane.entries.append(Entry(int(told["sequenceNumber"]), told["data"], at, record))
+    return list(found.values())
+
+
+def _kafka(event: Mapping[str, Any]) -> list[Lane]:
+    # An MSK cluster's ARN ends in cluster/<name>/<uuid>; of another one the event tells addresses
+    # alone, which change while the cluster stays.
+    cluster = str(event.get("eventSourceArn") or "").partition("cluster/")[2].partition("/")[0]
+    found = []
+    for records in event["records"].values():
+        if not records:
+            continue
+        topic, number = str(records[0]["topic"]), int(records[0]["partition"])
+        name = f"{topic}-{number}"
+        lane = Lane(
+            "kafka",
+            f"{cluster}/{name}" if cluster else name,
+            f"partition {number} of the topic {topic}",
+            {"topic": topic, "partition": number},
+            name,
+        )
+        lane.entries += [
+            Entry(int(one["offset"]), one.get("value"), float(one["timestamp"]) / 1000, one)
+            for one in records
+        ]
+        found.append(lane)
+    return found

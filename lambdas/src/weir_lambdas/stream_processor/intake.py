@@ -1,0 +1,332 @@
+"""Takes the records of lanes: decoded, written as one object a lane, committed with its position.
+
+Nothing is lost: what can't be committed is told to Lambda, which brings it again from there on.
+Nothing is doubled: what comes again stands at or below the position, or in a committed range.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from weir_contract.sources import SourceConfig
+from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.errors import ConfigInvalid, OutOfTime, SourceUnavailable, WeirError
+from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.parts import CONTENT_TYPE, GZIP_FORMAT, LEVEL
+from weir_lambdas.landing.records import dump_line, parse
+from weir_lambdas.stream_processor.aggregated import user_records
+from weir_lambdas.stream_processor.decode import Decode
+from weir_lambdas.stream_processor.events import TEXT_ELSE, Entry, Lane
+from weir_lambdas.stream_processor.positions import Position, Positions, Received, outside
+from weir_lambdas.stream_processor.rejected import Object, Rejected
+
+OBJECT_BYTES = 32 * 1024 * 1024
+"""Bytes of records at which an object is written before the lane's end: bounds memory, for packed
+records may be far larger than the event."""
+
+SHOWN_BYTES = 64 * 1024
+"""Bytes of a broken record that quarantine shows."""
+
+RESERVE_SECONDS = 10.0
+"""Kept back of a call's time to commit what was decoded."""
+
+LOOK_EVERY = 256
+"""Records between two looks at the time."""
+
+ATTEMPTS = 6
+"""How often a lane is looked at anew because another call has moved its position."""
+
+FOLDER = "_received"
+"""Below the source in the raw zone: parts of no manifest, which no pipeline reads."""
+
+METADATA = "_stream"
+
+RETRIED = (WeirError, BotoCoreError, ClientError)
+"""What the next attempt may mend."""
+
+Stretches = Callable[[Position], Sequence[Sequence[Entry]]]
+"""Position of a lane -> the records that are not committed, in order, in stretches of which each is
+all that its lane has between its ends."""
+
+
+@dataclass
+class Load:
+    """Records of a lane that are decoded and not yet committed.
+
+    Parameters
+    ----------
+    rejects
+        Why a record can't be read, and its bytes.
+    late
+        Records that arrived before the last sealing began.
+    newest
+        When the last one arrived, seconds since 1970.
+    """
+
+    first: int = -1
+    last: int = -1
+    lines: list[bytes] = field(default_factory=list)
+    rejects: list[tuple[str, bytes]] = field(default_factory=list)
+    size: int = 0
+    records: int = 0
+    tombstones: int = 0
+    late: int = 0
+    newest: float = 0.0
+
+
+@dataclass
+class Counts:
+    """What became of the records of a call.
+
+    Parameters
+    ----------
+    since
+        When the last sealing began, seconds since 1970: what arrived before it is late.
+    records, rows, bytes
+        Committed records of the stream, the rows that they gave, and bytes as stored.
+    repeated
+        Records that were committed before.
+    rejected
+        Records and rows that go to quarantine.
+    tombstones
+        Kafka records without a value.
+    newest
+        When the last committed record of each lane arrived, seconds since 1970.
+    """
+
+    since: float = 0.0
+    records: int = 0
+    rows: int = 0
+    bytes: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    tombstones: int = 0
+    late: int = 0
+    newest: dict[str, float] = field(default_factory=dict)
+
+    def add(self, lane: Lane, load: Load, received: Received) -> None:
+        """Records were committed."""
+        self.records += load.records
+        self.rows += received.rows
+        self.bytes += received.bytes
+        self.rejected += received.rejected
+        self.tombstones += load.tombstones
+        self.late += load.late
+        self.newest[lane.id] = load.newest
+
+
+class _Moved(Exception):
+    """Another call has moved the lane's position."""
+
+
+class Intake:
+    """Takes lanes.
+
+    Parameters
+    ----------
+    decode
+        What reads a record.
+    remaining
+        Seconds that the call may still take.
+    object_bytes
+        Bytes of records at which an object is written.
+    """
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        positions: Positions,
+        storage: Storage,
+        clock: Clock,
+        decode: Decode,
+        remaining: Callable[[], float],
+        object_bytes: int = OBJECT_BYTES,
+    ) -> None:
+        if config.stream is None:
+            raise ConfigInvalid("the source is no stream", config.id)
+        self._config, self._metadata = config, config.stream.metadata
+        self._positions, self._storage, self._clock = positions, storage, clock
+        self._decode, self._remaining = decode, remaining
+        self._object_bytes = object_bytes
+
+    def receive(self, lane: Lane, counts: Counts) -> tuple[int, Exception] | None:
+        """Commit the records of a lane that are above its position.
+
+        Returns
+        -------
+        tuple or None
+            The place from which on records are not committed, and why; None where all are.
+        """
+
+        def above(position: Position) -> Sequence[Sequence[Entry]]:
+            return [[one for one in lane.entries if one.place > position.place]]
+
+        return self._take(lane, above, counts)
+
+    def take_over(self, lane: Lane, counts: Counts) -> tuple[int, Exception] | None:
+        """Commit the records of a lane that Lambda gave up on, but for those in committed ranges.
+
+        Lambda delivers a lane in order, and moves on once it has given up. So what stands before
+        these records is committed or was given up as well, and the position may pass them.
+        """
+        places = [one.place for one in lane.entries]
+
+        def given_up(_position: Position) -> Sequence[Sequence[Entry]]:
+            ranges = self._positions.ranges(lane.id, places[0], places[-1])
+            return [
+                [one for one in lane.entries if first <= one.place <= last]
+                for first, last in outside(places, ranges)
+            ]
+
+        return self._take(lane, given_up, counts)
+
+    def _take(
+        self, lane: Lane, stretches: Stretches, counts: Counts
+    ) -> tuple[int, Exception] | None:
+        reached, before = -1, counts.records
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    for place in self._commits(lane, stretches, counts):
+                        reached = place
+                except _Moved:
+                    continue
+                counts.repeated += len(lane.entries) - (counts.records - before)
+                return None
+            raise SourceUnavailable("other calls move its position all the time", lane.title)
+        except RETRIED as error:
+            places = [one.place for one in lane.entries]
+            return next((one for one in places if one > reached), places[-1]), error
+
+    def _commits(self, lane: Lane, stretches: Stretches, counts: Counts) -> Iterator[int]:
+        """Commits what is not committed; gives the place that was reached, the old one first."""
+        position = self._positions.read(lane.id)
+        yield position.place
+        for entries in stretches(position):
+            for load in self._loads(lane, entries, counts.since):
+                received = self._write(lane, load)
+                moved = self._positions.commit(position, received, self._clock.now())
+                if moved is None:
+                    raise _Moved
+                position = moved
+                counts.add(lane, load, received)
+                yield load.last
+
+    def _loads(self, lane: Lane, entries: Sequence[Entry], since: float) -> Iterator[Load]:
+        """Decoded records. What precedes one that can't be decoded now is given before it raises."""
+        load = Load()
+        for number, entry in enumerate(entries):
+            try:
+                if number % LOOK_EVERY == 0 and self._remaining() < RESERVE_SECONDS:
+                    raise OutOfTime(f"{self._remaining():.0f} s are left", lane.title)
+                self._add(load, lane, entry)
+            except WeirError:
+                if load.records:
+                    yield load
+                raise
+            load.late += entry.at < since
+            if load.size >= self._object_bytes:
+                yield load
+                load = Load()
+        if load.records:
+            yield load
+
+    def _add(self, load: Load, lane: Lane, entry: Entry) -> None:
+        lines: list[bytes] = []
+        rejects: list[tuple[str, bytes]] = []
+        tombstone = entry.data is None
+        if tombstone:
+            if self._metadata:
+                lines.append(dump_line({METADATA: lane.metadata(entry)})[:-1])
+        else:
+            self._read(lane, entry, lines, rejects)
+        # Nothing of a record counts before all of it is decoded: a registry may fail in between.
+        if load.records == 0:
+            load.first = entry.place
+        load.last, load.newest = entry.place, entry.at
+        load.records += 1
+        load.tombstones += tombstone
+        load.lines += lines
+        load.rejects += rejects
+        load.size += sum(map(len, lines)) + sum(len(data) for _, data in rejects)
+
+    def _read(
+        self, lane: Lane, entry: Entry, lines: list[bytes], rejects: list[tuple[str, bytes]]
+    ) -> None:
+        data = b""
+        try:
+            data = entry.content()
+            parts = user_records(data) if lane.kind == "kinesis" else [data]
+        except ValueError as error:
+            rejects.append((lane.reason(entry, error), data))
+            return
+        several = len(parts) > 1
+        for part in parts:
+            try:
+                objects: Sequence[Object] = self._decode(part)
+            except Rejected as error:
+                objects = [error]
+            several = several or len(objects) > 1
+            for one in objects:
+                if isinstance(one, Rejected):
+                    rejects.append((lane.reason(entry, one), part))
+                elif self._metadata:
+                    index = len(lines) + len(rejects) if several else None
+                    lines.append(with_metadata(one, lane, entry, index))
+                else:
+                    lines.append(one)
+
+    def _write(self, lane: Lane, load: Load) -> Received:
+        rows, body = len(load.lines), b""
+        key = rejects = digest = ""
+        if rows:
+            key, body, digest = self._put(lane, load, b"\n".join(load.lines) + b"\n", "jsonl.gz")
+        if load.rejects:
+            text = b"".join(
+                json.dumps({"reason": reason, "record": shown(data)}).encode() + b"\n"
+                for reason, data in load.rejects
+            )
+            rejects, _, _ = self._put(lane, load, text, "rejected.jsonl.gz")
+        return Received(
+            lane.id, load.first, load.last, key, rows, len(body), digest, len(load.rejects), rejects
+        )
+
+    def _put(self, lane: Lane, load: Load, text: bytes, suffix: str) -> tuple[str, bytes, str]:
+        packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
+        body = packer.compress(text) + packer.flush()
+        digest = sha256(body).hexdigest()
+        # The content's hash is in the name: what is written again is the same object.
+        name = f"{load.first}-{load.last}-{digest[:16]}.{suffix}"
+        key = f"{self._config.id}/{FOLDER}/{lane.id}/{name}"
+        self._storage.put(self._config.raw_bucket, key, body, CONTENT_TYPE)
+        return key, body, digest
+
+
+def with_metadata(line: bytes, lane: Lane, entry: Entry, index: int | None) -> bytes:
+    """A JSON object with ``_stream``, which stands first; one that it had itself is replaced."""
+    told = lane.metadata(entry) | ({"index": index} if index is not None else {})
+    if b'"_stream' in line or b"\\u" in line:
+        row = parse(line)
+        if METADATA in row:
+            return dump_line({METADATA: told} | {k: v for k, v in row.items() if k != METADATA})[
+                :-1
+            ]
+    rest = line[1:].lstrip()
+    head = dump_line({METADATA: told})[:-2]
+    return head + (b"" if rest[:1] == b"}" else b",") + rest
+
+
+def shown(data: bytes) -> str:
+    """A broken record as quarantine has it: its text, or base64 where it is none."""
+    cut = data[:SHOWN_BYTES]
+    try:
+        return cut.decode()
+    except UnicodeDecodeError:
+        return TEXT_ELSE + base64.b64encode(cut).decode()
