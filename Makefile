@@ -11,6 +11,8 @@ PACKAGES := contract operator lambdas glue local
 SOURCES := contract/src operator/src lambdas/src glue/src local/src
 UV := .local/uv/bin/uv
 N ?= 1000
+# Programs that start many Python processes: each would read every module's source again.
+unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
 
 .PHONY: help
@@ -30,7 +32,7 @@ $(UV):
 $(VENV)/.ready: requirements.lock $(PACKAGES:%=%/pyproject.toml) | $(UV)
 	@echo "setting up the Python environment in $(VENV)"
 	@test -x $(PY) || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	@$(UV) pip sync --quiet --python $(PY) requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(PY) requirements.lock
 	@$(UV) pip install --quiet --no-deps --python $(PY) $(PACKAGES:%=-e ./%)
 	@touch $@
 
@@ -109,7 +111,7 @@ soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of dr
 .local/bench-venv/.ready: pyproject.toml | $(UV)
 	@echo "setting up the peers' Python environment in .local/bench-venv"
 	@test -x .local/bench-venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .local/bench-venv
-	@$(UV) pip install --quiet --python .local/bench-venv/bin/python --group pyproject.toml:bench
+	@$(UV) pip install --quiet --compile-bytecode --python .local/bench-venv/bin/python --group pyproject.toml:bench
 	@touch $@
 
 .PHONY: bench-ingest

@@ -195,7 +195,8 @@ class Bench:
         before = self.counts()
         began = time.monotonic()
         self.operator.start()
-        self.operator.wait_ready(self.limit)
+        with self.profiled("restart"):
+            self.operator.wait_ready(self.limit)
         seconds = time.monotonic() - began
         made = self.counts() - before
         self.result |= {
