@@ -11,6 +11,7 @@ import pytest
 from kubernetes import client, config
 
 from weir_local.cluster import ControlPlane, run
+from weir_local.kafka import Broker, jars
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,3 +46,11 @@ def kube_namespace(kube_api: client.ApiClient) -> Iterator[str]:
     core.create_namespace({"metadata": {"name": name}})
     yield name
     core.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """An Apache Kafka broker, one for the session; tests make topics of their own."""
+    list(jars.warm())
+    with Broker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker

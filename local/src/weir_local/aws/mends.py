@@ -120,6 +120,11 @@ MENDS: tuple[Mend, ...] = (
         "Kinesis Data Streams Developer Guide: Resharding a stream; Quotas and limits",
     ),
     Mend(
+        "streams.msk",
+        "MSK has V2, and clusters with a real broker behind them",
+        "Amazon MSK API Reference V2: Clusters",
+    ),
+    Mend(
         "streams.mappings",
         "Mappings of streams retry, split, report parts and give up, in order, from checkpoints",
         "Lambda Developer Guide: Using Lambda to process records from Amazon Kinesis Data Streams",

@@ -145,12 +145,28 @@ def consumer(call: Call) -> str | None:
     return call.given.get("ConsumerARN")
 
 
+CLUSTER = re.compile(
+    r"/(?:v1|api/v2)/clusters/(arn:[^/]+/[^/]+/[^/]+?)(?:/bootstrap-brokers|/nodes|/scram-secrets)?"
+)
+
+
+def cluster(call: Call) -> str | None:
+    """MSK: a cluster by the ARN in the path; a new one has an id that nobody knows yet."""
+    match = CLUSTER.fullmatch(unquote(call.request.path))
+    if match:
+        return match.group(1)
+    if call.request.method == "POST" and call.request.path.endswith("/clusters"):
+        return call.arn("kafka", f"cluster/{call.given.get('clusterName')}/*")
+    return None
+
+
 RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "lambda": function,
     "scheduler": schedule,
     "glue": glue,
     "events": rule,
     "monitoring": alarm_or_dashboard,
+    "kafka": cluster,
     "kinesis": consumer,
     "kms": key,
     "iam": role_or_user,

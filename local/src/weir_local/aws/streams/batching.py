@@ -120,34 +120,35 @@ def identifiers(answer: Any) -> list[Any] | None:
     return None if any(each in (None, "", {}) for each in found) else found
 
 
-def lowest(reported: list[Any] | None, known: Sequence[Any]) -> int | None:
+def lowest(reported: list[Any], known: Sequence[Any]) -> int | None:
     """The index of the first failed record, None when all succeeded.
 
     :param reported: :func:`identifiers`
     :param known: the records' identifiers in order; one that is not here fails the whole batch
     """
-    if reported is None:
-        return 0
     places = {identifier: index for index, identifier in enumerate(known)}
     found = [places.get(identifier, 0) for identifier in reported]
     return min(found, default=None)
 
 
-def after_success(attempt: Attempt[Record], failed: int | None, given: Rules) -> Step[Record]:
+def after_success(attempt: Attempt[Record], rest: tuple[Record, ...], given: Rules) -> Step[Record]:
     """What follows an invocation that returned.
 
-    :param failed: the index of the first failed record, None when all succeeded
+    :param rest: the records from the first failed one of their shard or partition on, in order
     """
-    if failed is None:
+    if not rest:
         return Step(done=attempt.records)
-    if failed == 0:
+    if len(rest) == len(attempt.records):
         return after_error(attempt, given)
-    rest = replace(attempt, records=attempt.records[failed:], invocations=attempt.invocations + 1)
+    # By identity: two records may well be equal.
+    left = {id(record) for record in rest}
+    done = tuple(record for record in attempt.records if id(record) not in left)
+    remaining = replace(attempt, records=rest)
     if given.bisect:
         # Splitting a batch, at the checkpoint as anywhere, does not count as a retry.
-        return Step(done=attempt.records[:failed], again=(rest,))
-    step = after_error(replace(attempt, records=attempt.records[failed:]), given)
-    return replace(step, done=attempt.records[:failed])
+        again = replace(remaining, invocations=attempt.invocations + 1)
+        return Step(done=done, again=(again,))
+    return replace(after_error(remaining, given), done=done)
 
 
 def after_error(attempt: Attempt[Record], given: Rules) -> Step[Record]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from weir_local.aws.streams import destinations, reading
+from weir_local.aws.streams import destinations, kafka, msk, reading, secrets
 
 Mapping = dict[str, Any]
 
@@ -45,8 +45,19 @@ DEFAULTS: dict[str, Mapping] = {
         "FunctionResponseTypes": [],
         "DestinationConfig": {"OnFailure": {}},
     },
+    MSK: {"BatchSize": 100, "DestinationConfig": {"OnFailure": {}}},
+    SELF_MANAGED: {"BatchSize": 100, "DestinationConfig": {"OnFailure": {}}},
 }
 """Kind of source -> what a mapping has when it is not given."""
+
+NO_TOPIC = (
+    "DocumentDBEventSourceConfig",
+    "ParallelizationFactor",
+    "Queues",
+    "ScalingConfig",
+    "TumblingWindowInSeconds",
+)
+"""Fields that no Kafka mapping has."""
 
 FOREIGN: dict[str, frozenset[str]] = {
     KINESIS: frozenset(
@@ -63,8 +74,33 @@ FOREIGN: dict[str, frozenset[str]] = {
             "Topics",
         }
     ),
+    MSK: frozenset({"SelfManagedEventSource", "SelfManagedKafkaEventSourceConfig", *NO_TOPIC}),
+    SELF_MANAGED: frozenset({"AmazonManagedKafkaEventSourceConfig", "EventSourceArn", *NO_TOPIC}),
 }
 """Kind of source -> fields that belong to others."""
+
+GROUP_CONFIG = {
+    MSK: "AmazonManagedKafkaEventSourceConfig",
+    SELF_MANAGED: "SelfManagedKafkaEventSourceConfig",
+}
+"""Kind of source -> the field with the consumer group."""
+
+ACCESS = {
+    MSK: frozenset({"CLIENT_CERTIFICATE_TLS_AUTH", "SASL_SCRAM_512_AUTH"}),
+    SELF_MANAGED: frozenset({*secrets.SECRETS, "VPC_SECURITY_GROUP", "VPC_SUBNET"}),
+}
+"""Kind of source -> the types of SourceAccessConfigurations."""
+
+PROVISIONED = (
+    "BisectBatchOnFunctionError",
+    "FunctionResponseTypes",
+    "MaximumRecordAgeInSeconds",
+    "MaximumRetryAttempts",
+)
+"""What Kafka mappings have in provisioned mode alone."""
+
+POLLERS = {"MinimumPollers": (1, 200), "MaximumPollers": (1, 2000)}
+GROUP = re.compile(r"[a-zA-Z0-9-/*:_+=.@]{1,200}")
 
 CHANGEABLE = (
     "BatchSize",
@@ -98,8 +134,10 @@ STREAM = re.compile(r"arn:aws:kinesis:[a-z0-9-]+:\d{12}:stream/[a-zA-Z0-9_.-]+(/
 
 def kind(mapping: Mapping) -> str | None:
     """What a mapping reads, None when it is no stream."""
-    arn = str(mapping.get("EventSourceArn") or "")
-    return KINESIS if arn.split(":")[2:3] == ["kinesis"] else None
+    if mapping.get("SelfManagedEventSource"):
+        return SELF_MANAGED
+    service = "".join(str(mapping.get("EventSourceArn") or "").split(":")[2:3])
+    return service if service in (KINESIS, MSK) else None
 
 
 def settings(mapping: Mapping) -> Mapping:
@@ -190,6 +228,78 @@ def destination(mapping: Mapping, role: str, region: str) -> Iterator[str]:
 
 
 def source(mapping: Mapping, role: str, region: str) -> Iterator[str]:
+    """Sources that are not there, or that the role may not read."""
+    if kind(mapping) == KINESIS:
+        yield from kinesis_source(mapping, role, region)
+    else:
+        yield from kafka_source(mapping, role, region)
+
+
+def kafka_source(mapping: Mapping, role: str, region: str) -> Iterator[str]:
+    """Clusters, topics, groups, secrets and pollers that Lambda does not take."""
+    which = str(kind(mapping))
+    arn = str(mapping.get("EventSourceArn") or "")
+    if len(mapping.get("Topics") or []) != 1:
+        yield "Topics must have exactly one topic."
+    if which == MSK and msk.server(arn) is None:
+        yield f"The cluster {arn} does not exist, or has no broker behind it."
+    servers = ((mapping.get("SelfManagedEventSource") or {}).get("Endpoints") or {}).get(
+        "KAFKA_BOOTSTRAP_SERVERS"
+    )
+    if which == SELF_MANAGED and not servers:
+        yield "SelfManagedEventSource must have Endpoints with KAFKA_BOOTSTRAP_SERVERS."
+    for access in mapping.get("SourceAccessConfigurations") or []:
+        if access.get("Type") not in ACCESS[which]:
+            yield f"SourceAccessConfigurations: {access.get('Type')} is not supported here."
+        elif access["Type"] in secrets.SECRETS and not is_secret(str(access.get("URI"))):
+            yield f"The secret {access.get('URI')} does not exist."
+    yield from provisioned(mapping)
+    yield from group(mapping)
+    if denied := kafka.denial(mapping, role, region):
+        yield f"The function execution role does not have permissions to read the topic: {denied}"
+
+
+def is_secret(arn: str) -> bool:
+    """Whether a secret is there."""
+    from ministack.services import secretsmanager
+
+    found = secretsmanager._resolve(arn)
+    return bool(found[1] if isinstance(found, tuple) else found)
+
+
+def provisioned(mapping: Mapping) -> Iterator[str]:
+    """Pollers out of bounds, and error handling without provisioned pollers."""
+    given = mapping.get("ProvisionedPollerConfig")
+    for name, (least, most) in POLLERS.items():
+        value = (given or {}).get(name)
+        if value is not None and not least <= int(value) <= most:
+            yield f"ProvisionedPollerConfig.{name} must be from {least} to {most}, not {value}."
+    if not given:
+        for name in PROVISIONED:
+            if mapping.get(name) not in (None, False, [], -1):
+                yield f"{name} of a Kafka event source needs provisioned mode."
+
+
+def group(mapping: Mapping) -> Iterator[str]:
+    """Consumer groups that are none, or that another mapping has."""
+    from ministack.services import lambda_svc
+
+    config = mapping.get(GROUP_CONFIG[str(kind(mapping))]) or {}
+    name = config.get("ConsumerGroupId")
+    if config.get("SchemaRegistryConfig"):
+        yield "SchemaRegistryConfig is not served by the local AWS."
+    if name is None:
+        return
+    if not GROUP.fullmatch(str(name)):
+        yield f"ConsumerGroupId {name} is invalid."
+    for uuid, other in lambda_svc._esms.items():
+        if kind(other) not in GROUP_CONFIG or uuid == mapping.get("UUID"):
+            continue
+        if kafka.group_id(other) == name:
+            yield f"ConsumerGroupId {name} is used by event source mapping {uuid}."
+
+
+def kinesis_source(mapping: Mapping, role: str, region: str) -> Iterator[str]:
     """Streams that are not there, or that the role may not read."""
     from ministack.services import kinesis
 

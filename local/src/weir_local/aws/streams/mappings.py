@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from weir_local.aws.streams import checks, reading, shards
+from weir_local.aws.streams import checks, kafka, reading, shards
 from weir_local.aws.wire import Reply, json_error
 
 logger = logging.getLogger("weir.local.aws.lambda")
@@ -59,7 +59,9 @@ def is_stream(mapping: Mapping) -> bool:
 
 def reader(mapping: Mapping, account: str, region: str) -> Reader:
     """A poller for a mapping."""
-    return reading.KinesisReader(mapping, account, region)
+    if checks.kind(mapping) == checks.KINESIS:
+        return reading.KinesisReader(mapping, account, region)
+    return kafka.KafkaReader(mapping, account, region)
 
 
 class Supervisor:
@@ -160,6 +162,11 @@ def change(mapping: Mapping, state: str, then: str | None = None) -> None:
         mapping["Then"] = then
 
 
+def group(mapping: Mapping) -> str:
+    """The consumer group of a new mapping."""
+    return kafka.group_id(mapping)
+
+
 def reply(mapping: Mapping, code: int) -> Reply:
     """A mapping as an answer."""
     from ministack.services import lambda_svc
@@ -201,6 +208,9 @@ def create(inner: Callable[[Mapping], Reply]) -> Callable[[Mapping], Reply]:
             mapping["StartingPositionTimestamp"] = seconds(data["StartingPositionTimestamp"])
         if data.get("Tags"):
             mapping["Tags"] = dict(data["Tags"])
+        config = checks.GROUP_CONFIG.get(str(checks.kind(data)))
+        if config:
+            mapping[config] = {**(data.get(config) or {}), "ConsumerGroupId": group(mapping)}
         enabled = str(data.get("Enabled", True)).lower() != "false"
         change(mapping, "Creating", "Enabled" if enabled else "Disabled")
         lambda_svc._esms[mapping["UUID"]] = mapping

@@ -179,9 +179,13 @@ class Lane(Worker[dict[str, Any]]):
             "eventSourceARN": source,
         }
 
-    def identifiers(self, record: dict[str, Any]) -> Any:
-        """The sequence number."""
-        return sequence(record)
+    def rest(
+        self, records: tuple[dict[str, Any], ...], reported: list[Any]
+    ) -> tuple[dict[str, Any], ...]:
+        """From the lowest sequence number reported on."""
+        known = [sequence(record) for record in records]
+        lowest = batching.lowest(reported, known)
+        return () if lowest is None else records[lowest:]
 
     def arrived(self, record: dict[str, Any]) -> float:
         """The approximate arrival."""

@@ -41,8 +41,11 @@ class Worker(ABC, Generic[Record]):
         """The event that the function gets."""
 
     @abstractmethod
-    def identifiers(self, record: Record) -> Any:
-        """What the function calls a record when it reports it as failed."""
+    def rest(self, records: tuple[Record, ...], reported: list[Any]) -> tuple[Record, ...]:
+        """The records that are tried again when the function reports some as failed.
+
+        :param reported: the identifiers that it gives; one of no record here fails them all
+        """
 
     @abstractmethod
     def arrived(self, record: Record) -> float:
@@ -68,10 +71,6 @@ class Worker(ABC, Generic[Record]):
         """How the mapping treats batches."""
         return batching.rules(self.mapping)
 
-    def reported(self, body: Any) -> list[Any] | None:
-        """What a function's answer reports as failed."""
-        return batching.identifiers(body)
-
     def judge(self, attempt: Attempt[Record], answer: Answer) -> Step[Record]:
         """What follows an answer."""
         rules = self.rules()
@@ -79,9 +78,17 @@ class Worker(ABC, Generic[Record]):
             return batching.after_error(attempt, rules)
         if not rules.partial:
             return Step(done=attempt.records)
-        known = [self.identifiers(record) for record in attempt.records]
-        failed = batching.lowest(self.reported(answer.body), known)
-        return batching.after_success(attempt, failed, rules)
+        reported = batching.identifiers(answer.body)
+        rest = attempt.records if reported is None else self.rest(attempt.records, reported)
+        return batching.after_success(attempt, rest, rules)
+
+    def idle(self, seconds: float) -> None:
+        """Wait between two tries."""
+        self.stopping.wait(seconds)
+
+    def halted(self) -> bool:
+        """Whether the batch at hand is to be left as it is."""
+        return self.stopping.is_set()
 
     def give_up(self, attempt: Attempt[Record], condition: str) -> None:
         """Write a batch to the mapping's destination and go past it."""
@@ -109,7 +116,7 @@ class Worker(ABC, Generic[Record]):
         queue = deque([Attempt(tuple(records))])
         pause = FIRST_PAUSE
         while queue:
-            if self.stopping.is_set():
+            if self.halted():
                 return False
             attempt = queue.popleft()
             old, young = batching.outdated(attempt, self.arrived, time.time(), self.rules().age)
@@ -121,7 +128,7 @@ class Worker(ABC, Generic[Record]):
             answer = invoke(self.mapping, self.event(young.records))
             if answer.throttled:
                 queue.appendleft(young)
-                self.stopping.wait(pause)
+                self.idle(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             step = self.judge(young, answer)
@@ -132,7 +139,7 @@ class Worker(ABC, Generic[Record]):
                 self.give_up(step.discarded, batching.EXHAUSTED)
             queue.extendleft(reversed(step.again))
             if step.again:
-                self.stopping.wait(pause)
+                self.idle(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 pause = FIRST_PAUSE

@@ -1,0 +1,348 @@
+"""Apache Kafka as one process on loopback: KRaft, one node, TLS with SASL, and plaintext.
+
+Apache Kafka documentation, "KRaft", "Security: SASL/SCRAM, SASL/PLAIN", "PEM key stores".
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka import admin as kafka_admin
+
+from weir_local.cluster.ports import free_port
+from weir_local.cluster.processes import Processes
+from weir_local.kafka import jars
+from weir_local.kafka.certificates import authority_and_server
+
+START_SECONDS = 60.0
+NAME = "broker"
+USER = "weir"
+ITERATIONS = 4096
+PARTITION_BY_KEY = -1
+SCRAM_256, SCRAM_512 = (
+    kafka_admin.ScramMechanism.SCRAM_SHA_256,
+    kafka_admin.ScramMechanism.SCRAM_SHA_512,
+)
+JVM = (
+    "-Xmx320m",
+    "-Xshare:auto",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-Djava.net.preferIPv4Stack=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
+
+CONFIG = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SECURE://localhost:{secure}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
+listener.name.secure.scram-sha-512.sasl.jaas.config={scram}
+listener.name.secure.scram-sha-256.sasl.jaas.config={scram}
+listener.name.secure.plain.sasl.jaas.config={plain_login}
+ssl.keystore.type=PEM
+ssl.keystore.location={directory}/server.pem
+log.dirs={directory}/data
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.num.partitions=2
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=2
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.retention.hours=24
+log.cleaner.dedupe.buffer.size=2097152
+"""
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+PLAIN = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    'username="{user}" password="{password}" user_{user}="{password}";'
+)
+
+Header = tuple[str, bytes]
+Message = tuple[bytes | str | None, bytes | str | None, Sequence[Header]]
+"""Key, value and headers."""
+
+
+class BrokerError(RuntimeError):
+    """The broker does not come up; the text names its log."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a broker.
+
+    :param plain: the port without encryption and login
+    :param secure: the port with TLS and SASL
+    :param controller: the port of the controller
+    :param user: for SCRAM and PLAIN
+    :param password: the user's
+    """
+
+    plain: int
+    secure: int
+    controller: int
+    user: str
+    password: str
+
+
+class Broker:
+    """A broker in a state directory, which keeps its ports, login and data over restarts.
+
+    ``with Broker(directory) as broker: broker.create_topic("orders", 3)``
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        """:param directory: everything that it writes; the log is ``broker.log``"""
+        self.directory = Path(directory).resolve()
+        self.processes = Processes(self.directory)
+        self._producer: Producer | None = None
+
+    @property
+    def access(self) -> Access:
+        """Ports and login.
+
+        :raises BrokerError: it was never started
+        """
+        try:
+            found = json.loads((self.directory / "access.json").read_text())
+        except OSError as error:
+            raise BrokerError(f"no broker was started in {self.directory}") from error
+        return Access(**found)
+
+    @property
+    def bootstrap(self) -> str:
+        """The server with TLS and SASL (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN)."""
+        return f"localhost:{self.access.secure}"
+
+    @property
+    def plaintext(self) -> str:
+        """The server without TLS and login."""
+        return f"127.0.0.1:{self.access.plain}"
+
+    @property
+    def user(self) -> str:
+        """The user."""
+        return self.access.user
+
+    @property
+    def password(self) -> str:
+        """The user's password."""
+        return self.access.password
+
+    @property
+    def ca_file(self) -> Path:
+        """The file of the authority's certificate."""
+        return self.directory / "ca.pem"
+
+    @property
+    def ca_pem(self) -> str:
+        """The authority's certificate."""
+        return self.ca_file.read_text()
+
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self.processes.running(NAME)
+
+    def start(self) -> Self:
+        """Start it, on the ports it had, and wait until it answers; nothing when it runs.
+
+        :raises BrokerError: it did not come up
+        :raises JarsMissing: its jars were never resolved
+        """
+        if self.running():
+            return self
+        fresh = not (self.directory / "access.json").exists()
+        if fresh:
+            self._prepare()
+        self.processes.start(NAME, self._java("kafka.Kafka", str(self.directory / "kafka.conf")))
+        self._wait()
+        if fresh:
+            self.set_password(self.user, self.password)
+        return self
+
+    def stop(self) -> None:
+        """End it; its data stay."""
+        if self._producer is not None:
+            self._producer.flush(5)
+            self._producer = None
+        self.processes.stop(NAME, grace=5)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def client(self) -> dict[str, Any]:
+        """librdkafka's configuration of a client without TLS and login."""
+        return {"bootstrap.servers": self.plaintext, "log_level": 0}
+
+    def admin(self) -> kafka_admin.AdminClient:
+        """An administrator's client."""
+        return kafka_admin.AdminClient(self.client())
+
+    def set_password(self, user: str, password: str) -> None:
+        """Make a SCRAM user, or change its password."""
+        admin = self.admin()  # its answers end with it
+        for mechanism in (SCRAM_512, SCRAM_256):
+            info = kafka_admin.ScramCredentialInfo(mechanism, ITERATIONS)
+            change = kafka_admin.UserScramCredentialUpsertion(user, info, password.encode())
+            for made in admin.alter_user_scram_credentials([change]).values():
+                made.result(10)
+
+    def create_topic(self, name: str, partitions: int = 1) -> str:
+        """Make a topic; its name."""
+        admin = self.admin()  # its answers end with it
+        admin.create_topics([kafka_admin.NewTopic(name, partitions, 1)])[name].result(10)
+        return name
+
+    def produce(
+        self, topic: str, messages: Iterable[Message | str], partition: int | None = None
+    ) -> None:
+        """Write messages and wait until the broker has them.
+
+        :param messages: (key, value, headers) each, or a value alone
+        :param partition: where; by key when left out
+        :raises KafkaException: they were not taken
+        """
+        if self._producer is None:
+            self._producer = Producer(self.client())
+        failures: list[Any] = []
+
+        def delivered(error: Any, _: Any) -> None:
+            if error is not None:
+                failures.append(error)
+
+        where = PARTITION_BY_KEY if partition is None else partition
+        for message in messages:
+            key, value, headers = (None, message, ()) if isinstance(message, str) else message
+            self._producer.produce(
+                topic, value, key, where, on_delivery=delivered, headers=list(headers)
+            )
+        self._producer.flush(30)
+        if failures:
+            raise KafkaException(failures[0])
+
+    def declare_msk(self, session: boto3.Session, name: str) -> str:
+        """Make an MSK cluster of the local AWS with this broker behind it; its ARN.
+
+        :param session: one that may make clusters on the local AWS
+        :param name: the cluster's name
+        """
+        nodes = {"InstanceType": "kafka.t3.small", "ClientSubnets": ["subnet-local"]}
+        made = session.client("kafka").create_cluster_v2(
+            ClusterName=name,
+            Tags={"weir:bootstrap": self.bootstrap, "weir:ca": str(self.ca_file)},
+            Provisioned={
+                "BrokerNodeGroupInfo": nodes,
+                "ClientAuthentication": {"Sasl": {"Scram": {"Enabled": True}}},
+                "KafkaVersion": "4.2.x",
+                "NumberOfBrokerNodes": 1,
+            },
+        )
+        return str(made["ClusterArn"])
+
+    def secrets(self, session: boto3.Session, prefix: str) -> tuple[str, str]:
+        """Write the login and the authority to Secrets Manager, in the forms that Lambda wants.
+
+        :param session: one that may make secrets on the local AWS
+        :param prefix: of their names; MSK asks for ``AmazonMSK_``
+        :returns: the ARNs of the login and of the authority's certificate
+        """
+        manager = session.client("secretsmanager")
+        values = {
+            "login": {"username": self.user, "password": self.password},
+            "ca": {"certificate": self.ca_pem},
+        }
+        login, authority = (
+            str(manager.create_secret(Name=prefix + name, SecretString=json.dumps(value))["ARN"])
+            for name, value in values.items()
+        )
+        return login, authority
+
+    def _java(self, program: str, *arguments: str) -> list[str]:
+        path = ":".join(str(jar) for jar in jars.jars())
+        return ["java", *JVM, "-cp", path, program, *arguments]
+
+    def _prepare(self) -> None:
+        """Write the configuration and certificates, and format the storage."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        access = Access(free_port(), free_port(), free_port(), USER, secrets.token_urlsafe(24))
+        authority, server = authority_and_server("Weir local Kafka")
+        login = PLAIN.format(user=access.user, password=access.password)
+        config = CONFIG.format(
+            plain=access.plain,
+            secure=access.secure,
+            controller=access.controller,
+            scram=SCRAM,
+            plain_login=login,
+            directory=self.directory,
+        )
+        for name, text in (("kafka.conf", config), ("server.pem", server), ("ca.pem", authority)):
+            self._write(name, text)
+        done = subprocess.run(
+            self._java(
+                "kafka.tools.StorageTool",
+                *("format", "--cluster-id", secrets.token_urlsafe(16)),
+                *("--config", str(self.directory / "kafka.conf")),
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BrokerError(f"Kafka's storage was not made: {done.stdout} {done.stderr}")
+        self._write("access.json", json.dumps(asdict(access)))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        log = self.processes.log(NAME)
+        while time.monotonic() < deadline:
+            if not self.running():
+                tail = log.read_text(errors="replace")[-1500:]
+                raise BrokerError(f"Kafka ended; its log is {log}:\n{tail}")
+            try:
+                self.admin().list_topics(timeout=1)
+            except KafkaException:
+                time.sleep(0.1)
+            else:
+                return
+        self.stop()
+        raise BrokerError(f"Kafka did not answer in {START_SECONDS:.0f} s; see {log}")
+
+
+def environment(broker: Broker) -> dict[str, str]:
+    """The variables by which a person's shell reaches a broker."""
+    return {
+        "WEIR_KAFKA_BOOTSTRAP": broker.bootstrap,
+        "WEIR_KAFKA_PLAINTEXT": broker.plaintext,
+        "WEIR_KAFKA_CA": str(broker.ca_file),
+        "WEIR_KAFKA_USER": broker.user,
+        "WEIR_KAFKA_PASSWORD": broker.password,
+    }

@@ -1,0 +1,306 @@
+"""Kafka mappings of the local AWS read a real broker as Lambda does."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aws_makers import allow, eventually, refused, unique
+from botocore.config import Config
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from stream_makers import Recorder, recorder, settled, still
+
+from weir_local.aws.server import EndpointSession
+from weir_local.kafka import Broker
+
+NETWORK = [
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeVpcs",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeSecurityGroups",
+]
+CLUSTER = ["kafka:DescribeCluster", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"]
+PROVISIONED = {"MinimumPollers": 1, "MaximumPollers": 1}
+
+
+@dataclass
+class Rig:
+    """A recorder, and a broker whose secrets it may read."""
+
+    admin: EndpointSession
+    broker: Broker
+    fn: Recorder
+    login: str
+    authority: str
+
+    def topic(self, partitions: int = 1) -> str:
+        """A new topic."""
+        return self.broker.create_topic(unique("topic"), partitions)
+
+    def source(self, topic: str, **more: Any) -> dict[str, Any]:
+        """The request of a mapping of the broker as a self-managed cluster."""
+        return {
+            "FunctionName": self.fn.name,
+            "SelfManagedEventSource": {
+                "Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [self.broker.bootstrap]}
+            },
+            "SourceAccessConfigurations": [
+                {"Type": "SASL_SCRAM_512_AUTH", "URI": self.login},
+                {"Type": "SERVER_ROOT_CA_CERTIFICATE", "URI": self.authority},
+            ],
+            "Topics": [topic],
+            "StartingPosition": "TRIM_HORIZON",
+            **more,
+        }
+
+    def map(self, topic: str, **more: Any) -> str:
+        """An enabled mapping; its UUID."""
+        made = self.admin.client("lambda").create_event_source_mapping(**self.source(topic, **more))
+        return settled(self.admin, made["UUID"])
+
+    def end(self, uuid: str) -> None:
+        """Delete a mapping and wait until it is gone."""
+        client = self.admin.client("lambda")
+        client.delete_event_source_mapping(UUID=uuid)
+
+        def gone() -> bool:
+            listed = client.list_event_source_mappings(FunctionName=self.fn.name)
+            return uuid not in [each["UUID"] for each in listed["EventSourceMappings"]]
+
+        eventually(gone)
+
+    def committed(self, group: str, topic: str, partition: int = 0) -> int:
+        """A group's committed offset."""
+        admin = self.broker.admin()
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+        found = admin.list_consumer_group_offsets([asked])[group].result(10)
+        return int(found.topic_partitions[0].offset)
+
+
+@pytest.fixture(scope="module")
+def rig(admin: EndpointSession, kafka: Broker) -> Rig:
+    """One recorder for the module."""
+    login, authority = kafka.secrets(admin, "AmazonMSK_" + unique("kafka"))
+    fn = recorder(
+        admin,
+        allow("secretsmanager:GetSecretValue", [login, authority]),
+        allow([*CLUSTER, *NETWORK, "s3:PutObject", "s3:ListBucket"]),
+    )
+    return Rig(admin, kafka, fn, login, authority)
+
+
+def test_records_of_a_topic_come_in_the_form_of_aws(rig: Rig) -> None:
+    topic = rig.topic()
+    rig.broker.produce(topic, [("k", "one", [("kind", b"\x01\xff")]), (None, "two", []), "three"])
+    uuid = rig.map(topic, BatchSize=2)
+    seen = rig.fn.of(topic)
+    assert seen.wait(3) == ["one", "two", "three"]
+    event = seen.events()[0]
+    assert event["eventSource"] == "SelfManagedKafka"
+    assert event["bootstrapServers"] == rig.broker.bootstrap
+    first, second = event["records"][f"{topic}-0"]
+    assert (first["topic"], first["partition"], first["offset"]) == (topic, 0, 0)
+    assert first["timestampType"] == "CREATE_TIME"
+    assert (first["key"], first["value"]) == ("aw==", "b25l")
+    assert first["headers"] == [{"kind": [1, -1]}]
+    assert "key" not in second
+    told = rig.admin.client("lambda").get_event_source_mapping(UUID=uuid)
+    assert told["LastProcessingResult"] == "OK"
+    assert told["SelfManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": uuid}
+    assert told["Topics"] == [topic]
+    assert "EventSourceArn" not in told
+    eventually(lambda: rig.committed(uuid, topic) == 3)
+    rig.end(uuid)
+
+
+def test_a_cluster_of_msk_is_read_by_its_arn(rig: Rig) -> None:
+    name = unique("cluster")
+    arn = rig.broker.declare_msk(rig.admin, name)
+    kafka = rig.admin.client("kafka")
+    told = kafka.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
+    assert (told["ClusterName"], told["State"], told["ClusterType"]) == (
+        name,
+        "ACTIVE",
+        "PROVISIONED",
+    )
+    brokers = kafka.get_bootstrap_brokers(ClusterArn=arn)
+    assert brokers["BootstrapBrokerStringSaslScram"] == rig.broker.bootstrap
+    assert arn in [each["ClusterArn"] for each in kafka.list_clusters_v2()["ClusterInfoList"]]
+    topic = rig.topic()
+    rig.broker.produce(topic, ["one"])
+    client = rig.admin.client("lambda")
+    group = unique("group")
+    made = client.create_event_source_mapping(
+        EventSourceArn=arn,
+        FunctionName=rig.fn.name,
+        Topics=[topic],
+        StartingPosition="TRIM_HORIZON",
+        SourceAccessConfigurations=[{"Type": "SASL_SCRAM_512_AUTH", "URI": rig.login}],
+        AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": group},
+    )
+    seen = rig.fn.of(topic)
+    assert seen.wait(1) == ["one"]
+    event = seen.events()[0]
+    assert (event["eventSource"], event["eventSourceArn"]) == ("aws:kafka", arn)
+    eventually(lambda: rig.committed(group, topic) == 1)
+    settled(rig.admin, made["UUID"])
+    rig.end(made["UUID"])
+
+
+def test_a_poller_that_is_told_to_stop_goes_on_where_it_was(rig: Rig) -> None:
+    topic = rig.topic()
+    uuid = rig.map(
+        topic,
+        SourceAccessConfigurations=[
+            {"Type": "BASIC_AUTH", "URI": rig.login},
+            {"Type": "SERVER_ROOT_CA_CERTIFICATE", "URI": rig.authority},
+        ],
+    )
+    rig.broker.produce(topic, ["one"])
+    seen = rig.fn.of(topic)
+    seen.wait(1)
+    client = rig.admin.client("lambda")
+    client.update_event_source_mapping(UUID=uuid, Enabled=False)
+    settled(rig.admin, uuid, "Disabled")
+    rig.broker.produce(topic, ["two"])
+    still()
+    assert seen.data() == ["one"]
+    client.update_event_source_mapping(UUID=uuid, Enabled=True)
+    assert seen.wait(2) == ["one", "two"]
+    settled(rig.admin, uuid)
+    rig.end(uuid)
+
+
+def test_two_pollers_share_partitions_and_hand_them_over_without_a_repeat(rig: Rig) -> None:
+    topic = rig.topic(4)
+    uuid = rig.map(topic, ProvisionedPollerConfig=PROVISIONED, BatchSize=5)
+    seen = rig.fn.of(topic)
+    expected = []
+    client = rig.admin.client("lambda")
+    for pollers in (1, 3, 2):
+        client.update_event_source_mapping(
+            UUID=uuid, ProvisionedPollerConfig={"MinimumPollers": pollers, "MaximumPollers": 3}
+        )
+        for partition in range(4):
+            values = [f"slow {pollers}-{partition}-{n}" for n in range(5)]
+            rig.broker.produce(topic, values, partition)
+            expected += values
+        settled(rig.admin, uuid)
+        if pollers == 3:
+
+            def joined() -> bool:
+                admin = rig.broker.admin()
+                found = admin.describe_consumer_groups([uuid])[uuid].result(10)
+                with_work = [m for m in found.members if m.assignment.topic_partitions]
+                return len(with_work) == 3
+
+            eventually(joined)
+    assert sorted(seen.wait(60, 30)) == sorted(expected)
+    rig.end(uuid)
+
+
+def test_a_poison_record_leaves_the_others_alone(rig: Rig) -> None:
+    topic = rig.topic(2)
+    bucket = unique("bucket")
+    rig.admin.client("s3").create_bucket(Bucket=bucket)
+    rig.broker.produce(topic, ["a", "b", "poison", "c"], 0)
+    rig.broker.produce(topic, ["d", "report", "e"], 1)
+    uuid = rig.map(
+        topic,
+        ProvisionedPollerConfig=PROVISIONED,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        BisectBatchOnFunctionError=True,
+        MaximumRetryAttempts=1,
+        MaximumBatchingWindowInSeconds=1,
+        DestinationConfig={"OnFailure": {"Destination": f"arn:aws:s3:::{bucket}"}},
+    )
+    s3 = rig.admin.client("s3")
+
+    def written() -> Any:
+        found = s3.list_objects_v2(Bucket=bucket).get("Contents") or []
+        return found if len(found) == 2 else None
+
+    bodies = []
+    for each in eventually(written, 30):
+        assert re.match(rf"aws/lambda/{uuid}/{topic}-[01]/\d{{4}}/\d\d/\d\d/", each["Key"])
+        bodies.append(json.loads(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()))
+    offsets = {
+        (where, told["firstRecordOffset"], told["lastRecordOffset"])
+        for body in bodies
+        for where, told in body["KafkaBatchInfo"]["recordsInfo"].items()
+    }
+    assert offsets == {(f"{topic}-0", "2", "2"), (f"{topic}-1", "1", "1")}
+    records = [json.loads(body["payload"])["records"] for body in bodies]
+    assert sorted(next(iter(each)) for each in records) == [f"{topic}-0", f"{topic}-1"]
+    seen = rig.fn.of(topic)
+    eventually(lambda: rig.committed(uuid, topic, 0) == 4 and rig.committed(uuid, topic, 1) == 3)
+    assert {"a", "b", "c", "d", "e"} <= set(seen.data())
+    rig.end(uuid)
+
+
+def test_a_batch_is_tried_until_it_succeeds_and_only_then_committed(rig: Rig) -> None:
+    topic = rig.topic()
+    rig.broker.produce(topic, ["poison"])
+    uuid = rig.map(topic)
+    seen = rig.fn.of(topic)
+    assert seen.wait(3)[:3] == ["poison"] * 3
+    told = rig.admin.client("lambda").get_event_source_mapping(UUID=uuid)
+    assert told["LastProcessingResult"] == "PROBLEM: Function call failed"
+    assert rig.committed(uuid, topic) == 0
+    rig.end(uuid)
+
+
+def test_what_lambda_refuses_of_kafka_mappings_is_refused(rig: Rig) -> None:
+    topic = rig.topic()
+    other = recorder(rig.admin)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"MaximumRetryAttempts": 3}, "provisioned mode"),
+        ({"ParallelizationFactor": 2}, "ParallelizationFactor"),
+        ({"Topics": []}, "Topics"),
+        ({"SelfManagedKafkaEventSourceConfig": {"ConsumerGroupId": "a b"}}, "ConsumerGroupId"),
+        (
+            {"SourceAccessConfigurations": [{"Type": "VIRTUAL_HOST", "URI": "/"}]},
+            "VIRTUAL_HOST",
+        ),
+        ({"FunctionName": other.name}, "secretsmanager:GetSecretValue"),
+    ]
+    for change, words in cases:
+        create = rig.admin.client(
+            "lambda", config=Config(parameter_validation=False)
+        ).create_event_source_mapping
+        message = refused(create, **rig.source(topic, **change))
+        assert "InvalidParameterValueException" in message
+        assert words in message
+
+
+def test_a_wrong_password_and_a_broker_that_restarts_are_told_and_outlived(rig: Rig) -> None:
+    topic = rig.topic()
+    manager = rig.admin.client("secretsmanager")
+    good = manager.get_secret_value(SecretId=rig.login)["SecretString"]
+    manager.put_secret_value(
+        SecretId=rig.login, SecretString=json.dumps({"username": "weir", "password": "wrong"})
+    )
+    uuid = rig.map(topic)
+    client = rig.admin.client("lambda")
+
+    def result() -> str:
+        return str(client.get_event_source_mapping(UUID=uuid)["LastProcessingResult"])
+
+    eventually(lambda: result() == "PROBLEM: SASL authentication failed.")
+    manager.put_secret_value(SecretId=rig.login, SecretString=good)
+    client.update_event_source_mapping(UUID=uuid, BatchSize=10)
+    rig.broker.produce(topic, ["before"])
+    seen = rig.fn.of(topic)
+    assert seen.wait(1) == ["before"]
+    eventually(lambda: rig.committed(uuid, topic) == 1)
+    rig.broker.stop()
+    rig.broker.start()
+    rig.broker.produce(topic, ["after"])
+    assert seen.wait(2, 30) == ["before", "after"]
+    settled(rig.admin, uuid)
+    rig.end(uuid)
