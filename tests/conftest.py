@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client, config
 
+from confluent_registry import Registry
 from weir_local.cluster import ControlPlane, run
 from weir_local.kafka import Broker, jars
 
@@ -54,3 +55,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     list(jars.warm())
     with Broker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
+
+
+@pytest.fixture
+def confluent_registry() -> Iterator[Registry]:
+    """An empty schema registry with Confluent's API."""
+    with Registry() as registry:
+        yield registry

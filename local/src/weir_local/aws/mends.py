@@ -115,6 +115,11 @@ MENDS: tuple[Mend, ...] = (
         "CreateEventSourceMapping (ResourceConflictException)",
     ),
     Mend(
+        "streams.registry",
+        "Glue has a schema registry, which checks compatibility",
+        "AWS Glue Developer Guide: AWS Glue Schema Registry",
+    ),
+    Mend(
         "streams.shards",
         "Closed shards stay, with their records; changes of a stream take time; records' limits",
         "Kinesis Data Streams Developer Guide: Resharding a stream; Quotas and limits",

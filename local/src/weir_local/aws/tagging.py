@@ -15,6 +15,8 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
     ("events", "PutRule"): "events:TagResource",
     ("glue", "CreateDatabase"): "glue:TagResource",
     ("glue", "CreateJob"): "glue:TagResource",
+    ("glue", "CreateRegistry"): "glue:TagResource",
+    ("glue", "CreateSchema"): "glue:TagResource",
     ("iam", "CreatePolicy"): "iam:TagPolicy",
     ("iam", "CreateRole"): "iam:TagRole",
     ("iam", "CreateUser"): "iam:TagUser",
