@@ -11,8 +11,10 @@ JSON line last; keys without a suffix are Weir's, ``_dlt`` and ``_airbyte`` are 
     Requests beyond the 100 pages, where page 60 answers 403 once and the reader is started again.
 ``cold_start_ms``
     From the first import to the first request.
-``zip_mb``
-    The functions' artifact.
+``stream_records_per_s`` and others of ``stream_``
+    See :mod:`benchmarks.ingest_stream`.
+``zip_mb``, ``stream_zip_mb``
+    The artifact of most functions, and of those for streams.
 """
 
 from __future__ import annotations
@@ -127,12 +129,23 @@ MEASURES: Mapping[str, Callable[[str, str], float]] = {
 """Key -> how it is measured, from a reader's suffix and the server's address."""
 
 
-def zip_megabytes() -> float:
-    """The functions' artifact, in MB."""
+def zip_megabytes() -> dict[str, float]:
+    """The artifacts, in MB."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "lambdas" / "build_artifacts.py"), "--out", folder]
         subprocess.run(command, check=True, capture_output=True)
-        return round((Path(folder) / "functions.zip").stat().st_size / 1e6, 2)
+        return {
+            key: round((Path(folder) / file).stat().st_size / 1e6, 2)
+            for key, file in (("zip_mb", "functions.zip"), ("stream_zip_mb", "streams.zip"))
+        }
+
+
+def streams() -> dict[str, float]:
+    """The measures of a stream's worker, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.ingest_stream"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
 BAR, LEFT, WIDTH = 18, 190, 420
@@ -172,7 +185,7 @@ def main() -> int:
             for suffix in readers:
                 found[key + suffix] = measure(suffix, base)
                 print(f"{key}{suffix}: {found[key + suffix]}", file=sys.stderr, flush=True)
-    found["zip_mb"] = zip_megabytes()
+    found |= streams() | zip_megabytes()
     PLOT.parent.mkdir(exist_ok=True)
     PLOT.write_text(plot(found))
     print(json.dumps(found))

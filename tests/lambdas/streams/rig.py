@@ -18,13 +18,15 @@ from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.land import Lander, Landing
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.decode import decoder
-from weir_lambdas.stream_processor.intake import OBJECT_BYTES, Intake
+from weir_lambdas.stream_processor.givenup import GivenUp, Taken
+from weir_lambdas.stream_processor.intake import OBJECT_BYTES, Counts, Intake
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
 from weir_lambdas.stream_processor.registry import Schemas
 from weir_lambdas.stream_processor.sealing import SealSource
 
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"
+MAPPING = "11111111-2222-3333-4444-555555555555"
 BASE = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 """A sequence number as Kinesis gives them."""
 
@@ -129,6 +131,31 @@ class Rig:
         )
         lander = Lander(self.config, source, table, storage, self.clock, lambda: 600.0)
         return lander.land(run, None, None)
+
+    def look(self, s3: Any = None, table: Table | None = None) -> Taken:
+        """Take what Lambda gave up on."""
+        given_up = GivenUp(
+            self.config,
+            table or self.table,
+            Storage(s3 or self.s3),
+            self.clock,
+            self.intake(s3, table),
+            [MAPPING],
+        )
+        return given_up.take(Counts(), lambda: False)
+
+    def give_up(self, event: Mapping[str, Any], name: str, **more: Any) -> str:
+        """Lambda gives up on a batch: writes it whole into the quarantine bucket."""
+        key = f"aws/lambda/{MAPPING}/shard/2026/03/01/{name}"
+        document = {
+            "requestContext": {"condition": "RetryAttemptsExhausted"},
+            "version": "1.0",
+            "timestamp": "2026-03-01T11:00:00.000Z",
+            "payload": json.dumps(event),
+        } | more
+        body = json.dumps(document).encode()
+        self.s3.put_object(Bucket=self.config.quarantine_bucket, Key=key, Body=body)
+        return key
 
     def manifests(self) -> list[Manifest]:
         storage = Storage(self.s3)

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-from lambdas.streams.rig import Rig, kinesis
+import pytest
+
+from lambdas.streams.rig import BASE, Rig, kafka, kinesis
+from weir_contract.state import SETTLED, source_pk
+from weir_lambdas.common.errors import SourceUnavailable
+from weir_lambdas.stream_processor import sealing
+from weir_lambdas.stream_processor.registry import Definition, UnknownSchema
+from weir_lambdas.stream_processor.sweeping import sweep
+
+SCHEMA = json.dumps(
+    {"type": "record", "name": "R", "fields": [{"name": "id", "type": "long"}]}
+).encode()
 
 
 def objects(first: int, last: int) -> list[tuple[int, bytes]]:
@@ -20,6 +34,16 @@ def ids(rig: Rig) -> list[int]:
 def seal(rig: Rig, run: str, **more: Any) -> Any:
     rig.clock.sleep(1)
     return rig.seal(run, **more)
+
+
+def metrics(printed: str) -> dict[str, float]:
+    """The sums of the metrics that were written."""
+    found: dict[str, float] = {}
+    for line in printed.splitlines():
+        data = json.loads(line)
+        for metric in data.get("_aws", {}).get("CloudWatchMetrics", [{}])[0].get("Metrics", ()):
+            found[metric["Name"]] = found.get(metric["Name"], 0) + data[metric["Name"]]
+    return found
 
 
 def test_received_records_are_sealed_into_one_manifest_in_their_order(stream: Rig) -> None:
@@ -46,3 +70,256 @@ def test_shards_have_positions_of_their_own(stream: Rig) -> None:
     stream.receive(kinesis(objects(1, 2), shard="shardId-000000000001"))
     seal(stream, "r1")
     assert sorted(ids(stream)) == [1, 2, 5, 6]
+
+
+def test_partitions_of_a_topic_come_in_one_event(stream_rig: Callable[..., Rig]) -> None:
+    rig = stream_rig("kafka")
+    event = kafka(objects(0, 2))
+    event["records"] |= kafka(objects(0, 1), partition=1)["records"]
+    assert rig.receive(event) == {"batchItemFailures": []}
+    assert rig.receive(kafka(objects(1, 3))) == {"batchItemFailures": []}
+    seal(rig, "r1")
+    assert ids(rig) == [0, 1, 2, 0, 1, 3]
+
+
+def test_broken_records_go_to_quarantine_with_their_place_and_block_nothing(stream: Rig) -> None:
+    broken = [(1, b"{"), (2, b'{"id": 2}'), (3, b""), (4, b'[{"id": 4}, 5]'), (5, b"\xff")]
+    assert stream.receive(kinesis(broken)) == {"batchItemFailures": []}
+    landing = seal(stream, "r1")
+    assert landing.rows == 2 and ids(stream) == [2, 4]
+    assert stream.manifests()[0].quarantined == 4
+    found = stream.quarantined()
+    where = f"shard shardId-000000000000 of the stream clicks, sequence number {BASE + 1}: "
+    assert found[0]["reason"].startswith(f"{where}it is no JSON") and found[0]["record"] == "{"
+    assert [row["reason"].rpartition(": ")[2] for row in found[1:3]] == [
+        "it is empty",
+        "item 2 is no JSON object",
+    ]
+    assert found[3]["record"] == "base64:/w==" and found[0]["stage"] == "land"
+
+
+def test_a_batch_of_broken_records_alone_is_sealed_as_well(stream: Rig) -> None:
+    stream.receive(kinesis([(1, b"no")]))
+    landing = seal(stream, "r1")
+    assert landing.rows == 0 and stream.manifests()[0].quarantined == 1
+    assert len(stream.quarantined()) == 1
+
+
+def test_metadata_says_where_a_record_stood(stream_rig: Callable[..., Rig]) -> None:
+    rig = stream_rig(metadata=True)
+    rig.receive(kinesis([(1, b'{"a": 1.50}'), (2, b"{}"), (3, b'{"_stream": 1, "b": [1]}')], at=5))
+    rig.receive(kinesis([(4, b'[{"c": 1}, {"c": 2}]')], at=5))
+    seal(rig, "r1")
+    rows = rig.records()
+    assert rows[0] == {
+        "_stream": {
+            "stream": "clicks",
+            "shard": "shardId-000000000000",
+            "sequence": str(BASE + 1),
+            "partitionKey": "k",
+            "time": "1970-01-01T00:00:05.000Z",
+        },
+        "a": 1.5,
+    }
+    assert list(rows[1]) == ["_stream"] and list(rows[2]) == ["_stream", "b"]
+    assert [row["_stream"]["index"] for row in rows[3:]] == [0, 1]
+
+
+def test_kafka_keys_headers_and_tombstones(stream_rig: Callable[..., Rig]) -> None:
+    told = {"key": "a2V5", "headers": [{"trace": [97, 98]}, {"trace": [255]}]}
+    rig = stream_rig("kafka", metadata=True)
+    rig.receive(kafka([(0, b'{"id": 1}'), (1, None)], **told))
+    seal(rig, "r1")
+    kept, deleted = rig.records()
+    assert kept["_stream"] == {
+        "topic": "clicks",
+        "partition": 0,
+        "offset": 0,
+        "time": "2023-11-14T22:13:20.000Z",
+        "key": "key",
+        "headers": [{"name": "trace", "value": "ab"}, {"name": "trace", "value": "base64:/w=="}],
+    }
+    assert list(deleted) == ["_stream"] and deleted["_stream"]["tombstone"] is True
+
+
+def test_without_metadata_a_tombstone_is_counted_and_passed(
+    stream_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = stream_rig("kafka")
+    rig.receive(kafka([(0, None)]))
+    assert rig.receive(kafka([(0, None), (1, b'{"id": 1}')])) == {"batchItemFailures": []}
+    told = metrics(capsys.readouterr().out)
+    assert (told["Tombstones"], told["RecordsRepeated"], told["RowsReceived"]) == (1, 1, 1)
+    seal(rig, "r1")
+    assert ids(rig) == [1]
+
+
+class Flaky:
+    """A registry that can't be reached until it is mended, and knows the schema 1 alone."""
+
+    def __init__(self) -> None:
+        self.broken = True
+
+    def find(self, schema: str) -> Definition:
+        if schema == "1":
+            return Definition(SCHEMA.decode())
+        if self.broken:
+            raise SourceUnavailable("the schema registry could not be reached", "https://r")
+        raise UnknownSchema(f"the schema registry has no schema {schema}")
+
+
+def confluent(schema: int, value: int) -> bytes:
+    return b"\0" + schema.to_bytes(4) + bytes([value << 1])
+
+
+@pytest.mark.parametrize("kind", ["kinesis", "kafka"])
+def test_a_registry_that_cannot_be_reached_loses_nothing(
+    kind: str, stream_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from weir_contract.sources import Registry
+
+    rig = stream_rig(kind, format="avro", registry=Registry("confluent", "https://r"))
+    flaky = rig.schemas = Flaky()
+    records = [
+        (1, confluent(1, 1)),
+        (2, confluent(1, 2)),
+        (3, confluent(9, 3)),
+        (4, confluent(1, 4)),
+    ]
+    event = kinesis(records) if kind == "kinesis" else kafka(records)
+    place: Any = str(BASE + 3) if kind == "kinesis" else {"partition": "clicks-0", "offset": 3}
+    assert rig.receive(event) == {"batchItemFailures": [{"itemIdentifier": place}]}
+    assert "could not be reached" in capsys.readouterr().out
+    flaky.broken = False
+    assert rig.receive(event) == {"batchItemFailures": []}
+    seal(rig, "r1")
+    assert ids(rig) == [1, 2, 4]
+    assert rig.quarantined()[0]["reason"].endswith("the schema registry has no schema 9")
+
+
+def test_a_mapping_that_takes_no_reports_gets_the_failure_itself(
+    stream_rig: Callable[..., Rig],
+) -> None:
+    from weir_contract.sources import Registry
+
+    registry = Registry("confluent", "https://r")
+    rig = stream_rig("kafka", format="avro", registry=registry, partial=False)
+    rig.schemas = Flaky()
+    with pytest.raises(SourceUnavailable):
+        rig.receive(kafka([(1, confluent(1, 1)), (2, confluent(9, 2))]))
+    rig.schemas.broken = False
+    rig.receive(kafka([(1, confluent(1, 1)), (2, confluent(1, 2))]))
+    seal(rig, "r1")
+    assert ids(rig) == [1, 2]
+
+
+def test_metrics_tell_what_came_repeats_lag_and_lateness(
+    stream: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = stream.clock.now().timestamp()
+    stream.receive(kinesis(objects(1, 3), at=now - 7))
+    seal(stream, "r1")
+    capsys.readouterr()
+    stream.receive(kinesis(objects(2, 4), at=now - 7))
+    stream.receive(kinesis(objects(5, 5), at=now + 1))
+    told = metrics(capsys.readouterr().out)
+    assert told["RecordsReceived"] == 2 and told["RecordsRepeated"] == 2
+    assert told["RecordsLate"] == 1 and told["StreamLagSeconds"] == pytest.approx(8)
+
+
+def test_enough_bytes_start_the_sealer_once(stream_rig: Callable[..., Rig]) -> None:
+    rig = stream_rig(seal_bytes=60, machine="arn:machine")
+    rig.receive(kinesis(objects(1, 1)))
+    assert rig.started == []
+    for number in range(2, 6):
+        rig.receive(kinesis(objects(number, number)))
+    assert rig.started == ["arn:machine"]
+    rig.clock.sleep(61)
+    rig.receive(kinesis(objects(6, 6)))
+    assert rig.started == ["arn:machine"] * 2
+    seal(rig, "r1")
+    rig.clock.sleep(61)
+    rig.receive(kinesis(objects(7, 7)))
+    assert len(rig.started) == 2
+
+
+def test_large_unpacked_records_become_several_objects(stream: Rig) -> None:
+    stream.object_bytes = 40
+    stream.receive(kinesis(objects(1, 20)))
+    assert len(stream.positions.objects()) > 3
+    seal(stream, "r1")
+    assert ids(stream) == list(range(1, 21))
+
+
+def test_calls_of_one_shard_at_the_same_time_commit_each_record_once(stream: Rig) -> None:
+    answers: list[Any] = []
+
+    def call(first: int, last: int) -> None:
+        answers.append(stream.receive(kinesis(objects(first, last))))
+
+    for turn in range(5):
+        base = turn * 10
+        calls = [(base + 1, base + 6), (base + 1, base + 10), (base + 1, base + 3)]
+        threads = [threading.Thread(target=call, args=pair) for pair in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [{"batchItemFailures": []}] * 15
+    seal(stream, "r1")
+    assert ids(stream) == list(range(1, 51))
+
+
+def test_a_run_seals_what_waited_at_its_start_over_several_manifests(
+    stream: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "OBJECTS_AT_ONCE", 3)
+    for number in range(1, 8):
+        stream.receive(kinesis(objects(number, number)))
+    first = seal(stream, "r1", part_bytes=1)
+    assert (first.complete, first.rows) == (False, 3)
+    stream.receive(kinesis(objects(8, 8)))
+    assert not seal(stream, "r1").complete
+    last = seal(stream, "r1")
+    assert last.complete and ids(stream) == list(range(1, 8))
+    assert seal(stream, "r2").rows == 1
+    assert [len(one.parts) for one in stream.manifests()] == [3, 1, 1, 1]
+
+
+def test_a_death_between_the_manifest_and_the_queue_doubles_nothing(stream: Rig) -> None:
+    stream.receive(kinesis(objects(1, 3)))
+    stream.receive(kinesis(objects(4, 6)))
+    before = list(stream.table.query(source_pk(stream.config.id), "RECEIVED#"))
+    seal(stream, "r1")
+    for item in before:
+        stream.table.put(item.pop("pk"), item.pop("sk"), item)
+    stream.table.delete(source_pk(stream.config.id), SETTLED)
+    stream.receive(kinesis(objects(7, 7)))
+    seal(stream, "r2")
+    assert ids(stream) == list(range(1, 8))
+
+
+def test_sealed_objects_and_those_of_dead_calls_are_removed(stream: Rig) -> None:
+    bucket, prefix = stream.config.raw_bucket, f"{stream.config.id}/_received/"
+    stream.receive(kinesis([*objects(1, 3), (4, b"no")]))
+    waiting = stream.positions.objects()
+    orphan = f"{prefix}clicks/shard/1-2-x.jsonl.gz"
+    stream.s3.put_object(Bucket=bucket, Key=orphan, Body=b"x")
+    now = datetime.now(UTC)
+    assert sweep(stream.config, stream.intake()._storage, stream.positions, now) == 0
+    later = now.replace(year=now.year + 1)
+    assert sweep(stream.config, stream.intake()._storage, stream.positions, later) == 1
+    listed = stream.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    assert {one["Key"] for one in listed} == waiting
+    seal(stream, "r1")
+    listed = stream.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    assert [one["Key"].endswith(".rejected.jsonl.gz") for one in listed] == [True]
+
+
+def test_an_object_that_somebody_deleted_is_counted_and_holds_up_nothing(stream: Rig) -> None:
+    stream.receive(kinesis(objects(1, 3)))
+    (key,) = stream.positions.objects()
+    stream.s3.delete_object(Bucket=stream.config.raw_bucket, Key=key)
+    stream.receive(kinesis(objects(4, 5)))
+    seal(stream, "r1")
+    assert ids(stream) == [4, 5] and stream.manifests()[0].quarantined == 3

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -36,6 +37,9 @@ COPY_BYTES = 5 * 1024**3
 
 PIECE_BYTES = 512 * 1024**2
 """Bytes of one piece of a larger one; at most 10,000 pieces make an object."""
+
+MAX_DELETED = 1_000
+"""Objects of one DeleteObjects (S3 API Reference)."""
 
 
 @dataclass(frozen=True)
@@ -179,14 +183,36 @@ class Storage:
 
     def keys(self, bucket: str, prefix: str, after: str = "") -> Iterator[str]:
         """Keys under a prefix in order, those after ``after`` only."""
+        for key, _ in self.aged(bucket, prefix, after):
+            yield key
+
+    def aged(self, bucket: str, prefix: str, after: str = "") -> Iterator[tuple[str, datetime]]:
+        """Keys as of :meth:`keys`, each with the time at which it was written."""
         more: dict[str, str] = {"StartAfter": after} if after else {}
         while True:
             page = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
             for item in page.get("Contents", []):
-                yield item["Key"]
+                yield item["Key"], item["LastModified"]
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects, as far as they are there.
+
+        Raises
+        ------
+        PermissionError
+            S3 refuses some.
+        """
+        for at in range(0, len(keys), MAX_DELETED):
+            wanted = [{"Key": key} for key in keys[at : at + MAX_DELETED]]
+            answer = self._s3.delete_objects(
+                Bucket=bucket, Delete={"Objects": wanted, "Quiet": True}
+            )
+            if refused := answer.get("Errors"):
+                one = refused[0]
+                raise PermissionError(f"s3://{bucket}/{one.get('Key')}: {one.get('Code')}")
 
     def folders(self, bucket: str, prefix: str = "") -> Iterator[str]:
         """The folders right under a prefix, each ending in ``/``, in order."""

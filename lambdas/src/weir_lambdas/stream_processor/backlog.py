@@ -47,10 +47,7 @@ class Backlog:
         """
         item = self._table.update(
             *self._key,
-            Update(
-                "SET waiting_bytes = if_not_exists(waiting_bytes, :zero) + :size",
-                {"zero": 0, "size": size},
-            ),
+            Update("ADD waiting_bytes :size", {"size": size}),
         )
         if item is None or int(item["waiting_bytes"]) < stream.seal_bytes or not stream.machine:
             return False

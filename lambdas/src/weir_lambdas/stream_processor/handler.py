@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weir_contract.sources import SourceConfig
 from weir_lambdas.common.aws import client
-from weir_lambdas.common.clock import SystemClock
+from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.calls import asked, fail
 from weir_lambdas.landing.land import Lander
 from weir_lambdas.stream_processor.backlog import Backlog
+from weir_lambdas.stream_processor.givenup import GivenUp, Taken
+from weir_lambdas.stream_processor.intake import Counts, Intake
 from weir_lambdas.stream_processor.positions import Positions
+from weir_lambdas.stream_processor.receive import decoder_of
 from weir_lambdas.stream_processor.sealing import SealSource
+from weir_lambdas.stream_processor.sweeping import sweep
+
+MAPPINGS = "WEIR_MAPPINGS"
+"""Environment: ids of the source's event source mappings, with commas."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -37,8 +47,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     Raises
     ------
-    WeirError
-        The class name is what the state machine retries and catches by.
+    Exception
+        The class name is what the state machine retries and catches by. What kept a batch that Lambda
+        gave up on from being taken is raised last: what was received is landed by then.
     """
     config = load_config(SourceConfig)
     if config.stream is None:
@@ -48,15 +59,46 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if call.error is not None:
         return fail(config, table, call, clock)
     storage = Storage(client("s3"), config.kms_key_arn)
-    positions = Positions(table, config.id)
-    source = SealSource(config, table, storage, positions, Backlog(table, config.id, clock), clock)
-    lander = Lander(
-        config,
-        source,
-        table,
-        storage,
-        clock,
-        lambda: context.get_remaining_time_in_millis() / 1000,
-    )
+    positions, backlog = Positions(table, config.id), Backlog(table, config.id, clock)
+
+    def remaining() -> float:
+        return float(context.get_remaining_time_in_millis()) / 1000
+
+    taken = Taken()
+    if not call.arrival:
+        decode = decoder_of(config, storage, clock)
+        intake = Intake(config, positions, storage, clock, decode, remaining)
+        mappings = [one for one in os.environ.get(MAPPINGS, "").split(",") if one]
+        given_up = GivenUp(config, table, storage, clock, intake, mappings)
+        taken = look(config, given_up, positions, storage, clock, remaining)
+    source = SealSource(config, table, storage, positions, backlog, clock)
+    lander = Lander(config, source, table, storage, clock, remaining)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
+    if taken.error is not None and landing.complete:
+        raise taken.error
     return landing.as_output()
+
+
+def look(
+    config: SourceConfig,
+    given_up: GivenUp,
+    positions: Positions,
+    storage: Storage,
+    clock: Clock,
+    remaining: Callable[[], float],
+) -> Taken:
+    """Take what Lambda gave up on, and remove what dead calls left, in half of the time."""
+    counts, budget = Counts(), remaining()
+    taken = given_up.take(counts, lambda: remaining() < budget / 2)
+    if counts.records or taken.left:
+        metrics = {
+            "RecordsTakenOver": counts.records,
+            "RecordsRepeated": counts.repeated,
+            "BatchesLeft": taken.left,
+        }
+        dimensions = {"Namespace": config.namespace, "Source": config.name}
+        emit(config.metrics_namespace, dimensions, metrics, clock.now())
+    removed = sweep(config, storage, positions, clock.now())
+    if removed:
+        log("INFO", "objects of dead calls removed", source=config.id, objects=removed)
+    return taken

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -302,8 +303,9 @@ class Intake:
         packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
         body = packer.compress(text) + packer.flush()
         digest = sha256(body).hexdigest()
-        # The content's hash is in the name: what is written again is the same object.
-        name = f"{load.first}-{load.last}-{digest[:16]}.{suffix}"
+        # Each attempt has a name of its own, so that what a dead one left can be told from what a
+        # later one commits, and removed (see sweeping).
+        name = f"{load.first}-{load.last}-{digest[:16]}-{secrets.token_hex(4)}.{suffix}"
         key = f"{self._config.id}/{FOLDER}/{lane.id}/{name}"
         self._storage.put(self._config.raw_bucket, key, body, CONTENT_TYPE)
         return key, body, digest

@@ -164,12 +164,11 @@ class Positions:
                 return
             yield Queued(str(item["sk"]), loads(Received, item[BODY]))
 
-    def waits(self, key: str) -> bool:
-        """Whether an object of received records is in the queue."""
-        return any(
-            key in (loads(Received, item[BODY]).key, loads(Received, item[BODY]).rejects)
-            for item in self._table.query(self._pk, RECEIVED)
-        )
+    def objects(self) -> set[str]:
+        """Keys of the objects in the queue."""
+        items = self._table.query(self._pk, RECEIVED)
+        found = [loads(Received, item[BODY]) for item in items]
+        return {key for one in found for key in (one.key, one.rejects) if key}
 
     def settled(self) -> int:
         """The sequence up to which the queue agrees with the manifests."""

@@ -12,7 +12,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -34,6 +34,7 @@ from weir_lambdas.landing.quarantine import Reject, quarantine_body
 from weir_lambdas.landing.records import parse
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.positions import Positions, Queued
+from weir_lambdas.stream_processor.sweeping import remove
 
 OBJECTS_AT_ONCE = 2_000
 """Objects of one manifest: bounds its size and the queue's work."""
@@ -120,6 +121,7 @@ class SealSource(Source):
             for done in [pool.submit(self._positions.take_out, [sk]) for sk in places]:
                 done.result()
         self._positions.settle(manifest)
+        remove(self._config, self._storage, [one.key for one in manifest.files if one.waiting])
 
     def batches(self, start: Start) -> Iterator[Batch]:
         """What waits, a part each."""
@@ -151,6 +153,8 @@ class SealSource(Source):
             for at in range(0, len(entries), READERS):
                 some = entries[at : at + READERS]
                 for queued, body in zip(some, pool.map(self._body, some), strict=True):
+                    if body is None:
+                        queued, body = self._lost(queued), b""
                     group.queued.append(queued)
                     group.bodies.append(body)
                     group.size += len(body)
@@ -160,9 +164,28 @@ class SealSource(Source):
         if group.queued:
             yield group
 
-    def _body(self, queued: Queued) -> bytes:
+    def _body(self, queued: Queued) -> bytes | None:
+        """The object's bytes; None where somebody has deleted it."""
         key = queued.received.key
-        return self._storage.get(self._config.raw_bucket, key) if key else b""
+        try:
+            return self._storage.get(self._config.raw_bucket, key) if key else b""
+        except FileNotFoundError:
+            return None
+
+    def _lost(self, queued: Queued) -> Queued:
+        """An entry without its object: it counts as rejected, and does not hold up the others."""
+        one = queued.received
+        log(
+            "ERROR",
+            "received records were deleted before they were sealed",
+            source=self._config.id,
+            object=f"s3://{self._config.raw_bucket}/{one.key}",
+            lane=one.lane,
+            first=str(one.first),
+            last=str(one.last),
+            rows=one.rows,
+        )
+        return replace(queued, received=replace(one, rows=0, rejected=one.rejected + one.rows))
 
     def _batch(
         self,
