@@ -61,7 +61,7 @@ def disturb(lives: Lives, kind: str, tally: Tally) -> None:
 def kinds(folder: Path) -> list[Tally]:
     """Every kind by itself, through the engine."""
     tallies = []
-    with WorldAws(folder / "aws", region=REGION) as aws:
+    with WorldAws(folder / "aws", region=samples.REGION) as aws:
         laid = samples.lay(aws)
         with Workers(aws, ADMIN, folder / "workers") as workers:
             lives = Lives(aws, workers, laid, folder)

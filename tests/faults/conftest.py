@@ -15,7 +15,6 @@ from crashing.lives import Lives
 from crashing.workers import Workers
 from crashing.world import WorldAws
 
-REGION = "eu-central-1"
 ADMIN = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -27,7 +26,7 @@ ADMIN = {
 @pytest.fixture(scope="session")
 def faults_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldAws]:
     """The local AWS that this folder's tests disturb."""
-    with WorldAws(tmp_path_factory.mktemp("faults-aws"), region=REGION) as aws:
+    with WorldAws(tmp_path_factory.mktemp("faults-aws"), region=samples.REGION) as aws:
         yield aws
 
 

@@ -25,6 +25,7 @@ OPEN = {
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
 SERVICES = ("lambda", "states", "scheduler", "glue", "logs", "redshift")
+REGION = "eu-central-1"
 WAREHOUSE = "faults"
 DATABASE = "dev"
 
