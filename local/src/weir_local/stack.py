@@ -316,6 +316,7 @@ def published_policies(account: str, region: str) -> dict[str, dict[str, Any]]:
         "REGION": region,
         "CLUSTER_ID": CLUSTER_ID,
         "WEIR_BOUNDARY": BOUNDARY,
+        "VPC_ID": "*",
         "REDSHIFT_ADMIN_SECRET": f"{bootstrap.ADMIN_SECRET}-??????",
     }
     documents = {}

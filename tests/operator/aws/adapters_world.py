@@ -65,6 +65,12 @@ class World:
     queue: str
     dead: str
     key: str
+    vpc: str
+    subnets: tuple[str, ...]
+    """Three: two of one availability zone, one of another."""
+    table: str
+    """The route table of all of them."""
+    group: str
 
     def calls(self, service: str) -> Calls:
         """Calls of a service, to meddle."""
@@ -132,8 +138,36 @@ class World:
             {"Effect": "Allow", "Principal": users, "Action": "kms:*", "Resource": "*"}
         )
         key = Calls(session, "kms")("CreateKey", Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
+        ec2 = Calls(session, "ec2")
+        vpc = ec2("CreateVpc", CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+        for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
+            ec2("ModifyVpcAttribute", VpcId=vpc, **{attribute: {"Value": True}})
+        subnets = tuple(
+            ec2(
+                "CreateSubnet",
+                VpcId=vpc,
+                CidrBlock=f"10.1.{number}.0/24",
+                AvailabilityZone=f"{session.region}{zone}",
+            )["Subnet"]["SubnetId"]
+            for number, zone in enumerate("aab")
+        )
+        mine = [{"Name": "vpc-id", "Values": [vpc]}]
+        table = ec2("DescribeRouteTables", Filters=mine)["RouteTables"][0]["RouteTableId"]
+        group = ec2(
+            "CreateSecurityGroup", GroupName="world-group", Description="the world's", VpcId=vpc
+        )["GroupId"]
         return cls(
-            session, role, "world-bucket", code, queues["world-queue"], queues["world-dead"], key
+            session,
+            role,
+            "world-bucket",
+            code,
+            queues["world-queue"],
+            queues["world-dead"],
+            key,
+            vpc,
+            subnets,
+            table,
+            group,
         )
 
 

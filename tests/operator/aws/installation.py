@@ -197,6 +197,7 @@ class Installation:
         found["spec"]["deletionPolicy"] = "Delete"
         found["spec"]["changeEvents"] = True
         found["spec"]["grants"][0]["namespaces"] = {"names": [NAMESPACE]}
+        found["spec"]["network"] = self.network()
         found["spec"]["notifications"] = {"onFailure": [{"email": "ops@example.com"}]}
         self.platform = Platform.model_validate(found)
         self.index = artifacts(self._folder)
@@ -207,6 +208,28 @@ class Installation:
         self.pipeline = Pipeline.model_validate(
             {"metadata": {**metadata, "uid": "l-1"}, "spec": PIPELINE_SPEC}
         )
+
+    def network(self) -> dict[str, Any]:
+        """A VPC with two subnets that have no way out, and what the Platform wants there."""
+        ec2 = self.admin.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+        for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
+            ec2.modify_vpc_attribute(VpcId=vpc, **{attribute: {"Value": True}})
+        subnets = [
+            ec2.create_subnet(
+                VpcId=vpc,
+                CidrBlock=f"10.7.{number}.0/24",
+                AvailabilityZone=f"{self._aws.region}{zone}",
+            )["Subnet"]["SubnetId"]
+            for number, zone in enumerate("ab")
+        ]
+        return {
+            "vpcId": vpc,
+            "subnetIds": subnets,
+            "functions": "all",
+            "jobs": True,
+            "endpoints": ["s3", "secretsmanager"],
+        }
 
     def facts(self, observed: Mapping[tuple[str, str], str] | None) -> PlatformFacts:
         """The Platform's facts; ``observed`` is what AWS gave its resources."""

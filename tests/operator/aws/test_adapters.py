@@ -90,6 +90,10 @@ MACHINE = {
     "States": {"Only": {"Type": "Pass", "End": True}},
 }
 BODY = '{"name": "orders"}'
+OPEN_ENDPOINT = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
+}
 STORAGE = {
     "Columns": [{"Name": "id", "Type": "bigint"}, {"Name": "name", "Type": "string"}],
     "Location": "s3://world-bucket/orders/",
@@ -435,6 +439,66 @@ CASES = (
             JobUpdate={**{k: v for k, v in seen.properties.items() if v}, "Timeout": 5},
         ),
         "Timeout",
+    ),
+    Case(
+        "glue.Connection",
+        "weir-case-connection",
+        lambda world: {
+            "ConnectionType": "NETWORK",
+            "Description": "into the VPC",
+            "ConnectionProperties": {},
+            "PhysicalConnectionRequirements": {
+                "SubnetId": world.subnets[0],
+                "SecurityGroupIdList": [world.group],
+                "AvailabilityZone": "eu-central-1a",
+            },
+        },
+        lambda world, seen: world.calls("glue")(
+            "UpdateConnection",
+            Name=seen.name,
+            ConnectionInput={"Name": seen.name, **seen.properties, "Description": "mine"},
+        ),
+        "Description",
+    ),
+    Case(
+        "ec2.SecurityGroup",
+        "weir-case-group",
+        lambda world: {
+            "VpcId": world.vpc,
+            "Description": "the case's",
+            "IpPermissions": [
+                {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "Source": world.group},
+                {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "Source": "self"},
+                {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "Source": "10.0.0.0/8"},
+                {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "Source": "fd00::/8"},
+            ],
+            "IpPermissionsEgress": [],
+        },
+        lambda world, seen: world.calls("ec2")(
+            "AuthorizeSecurityGroupIngress",
+            GroupId=seen.attributes["id"],
+            IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
+        ),
+        "IpPermissions",
+    ),
+    Case(
+        "ec2.VpcEndpoint",
+        "weir-case-endpoint",
+        lambda world: {
+            "VpcId": world.vpc,
+            "ServiceName": "com.amazonaws.eu-central-1.kms",
+            "VpcEndpointType": "Interface",
+            "SubnetIds": f"{world.subnets[2]},{world.subnets[0]}",
+            "SecurityGroupIds": [world.group],
+            "PrivateDnsEnabled": True,
+            "PolicyDocument": OPEN_ENDPOINT,
+        },
+        lambda world, seen: world.calls("ec2")(
+            "ModifyVpcEndpoint",
+            VpcEndpointId=seen.attributes["id"],
+            RemoveSubnetIds=[world.subnets[2]],
+        ),
+        "SubnetIds",
     ),
     Case(
         "cloudwatch.Alarm",

@@ -127,6 +127,16 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "ListSecrets": (Probe.many, "secretsmanager.Secret"),
         "ListTagged": (Probe.many, "states.StateMachine"),
     },
+    "operator-network": {
+        "FindNetworks": (Probe.one, "ec2.SecurityGroup"),
+        "MakeInNetworks": (Probe.create, "ec2.VpcEndpoint"),
+        "EnterVpcs": (Probe.create, "ec2.SecurityGroup"),
+        "JoinEndpoints": (Probe.create, "ec2.VpcEndpoint"),
+        "TagAtBirth": (Probe.create, "ec2.SecurityGroup"),
+        "KeepNetworks": (Probe.update, "ec2.SecurityGroup"),
+        "KeepConnections": (Probe.update, "glue.Connection"),
+        "ListConnections": (Probe.many, "glue.Connection"),
+    },
     "operator-storage": {
         "KeepBuckets": (Probe.create, "s3.Bucket"),
         "KeepCode": (Probe.create, "s3.Object"),

@@ -88,3 +88,34 @@ def test_the_reference_example_wants_exactly_the_golden_resources(worlds: Any, k
     if os.environ.get("WEIR_UPDATE_GOLDEN"):
         path.write_text(text)
     assert path.read_text() == text
+
+
+SHOWN = ("ec2.VpcEndpoint", "glue.Connection", "glue.Job", "iam.Role", "lambda.Function")
+"""What a VPC changes."""
+
+
+@pytest.mark.parametrize("kind", ["platform", "source", "pipeline"])
+def test_a_platform_in_a_vpc_wants_exactly_the_golden_resources(worlds: Any, kind: str) -> None:
+    world = worlds(
+        platform_spec={
+            "network": {
+                "vpcId": "vpc-0a1b2c3d",
+                "subnetIds": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"],
+                "functions": "all",
+                "jobs": True,
+                "endpoints": ["s3", "secretsmanager"],
+                "endpointPolicy": "platform",
+            }
+        }
+    )
+    resources = {
+        "platform": world.platform_resources,
+        "source": world.source_resources,
+        "pipeline": world.pipeline_resources,
+    }[kind]()
+    inside = tuple(item for item in resources if item.kind in SHOWN or "network" in item.logical_id)
+    text = canonical(inside)
+    path = GOLDEN / f"{kind}-network.json"
+    if os.environ.get("WEIR_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text

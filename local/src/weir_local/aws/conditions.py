@@ -1,7 +1,8 @@
-"""Condition keys that MiniStack does not feed: of KMS keys and of event source mappings.
+"""Condition keys that MiniStack does not feed: of KMS keys, event source mappings and EC2's networks.
 
 AWS KMS Developer Guide, "ABAC for AWS KMS": ``aws:ResourceTag/<key>``. Service Authorization
-Reference, "Actions, resources, and condition keys for AWS Lambda": ``lambda:FunctionArn``.
+Reference, "Actions, resources, and condition keys for AWS Lambda": ``lambda:FunctionArn``; the same of Amazon
+EC2: ``aws:ResourceTag``, ``aws:RequestTag``, ``ec2:Vpc``.
 """
 
 from __future__ import annotations
@@ -43,8 +44,23 @@ def of_mapping(given: dict[str, Any]) -> dict[str, str]:
     return {"lambda:functionarn": name if name.startswith("arn:") else arn}
 
 
-FED: dict[str, Callable[[dict[str, Any]], dict[str, str]]] = {"kms": of_key, "lambda": of_mapping}
-"""Service -> the condition keys of a call, from its JSON body."""
+def of_network(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a call of EC2."""
+    from weir_local.aws import networks
+
+    return networks.context(given)
+
+
+FED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "kms": of_key,
+    "lambda": of_mapping,
+    "ec2": of_network,
+}
+"""Service -> the condition keys of a call, from its JSON body or its parameters."""
+
+
+FORMS = frozenset({"ec2"})
+"""Services whose calls have parameters instead of a JSON body."""
 
 
 def install() -> None:
@@ -60,6 +76,9 @@ def install() -> None:
         feed = FED.get(service)
         if feed is None:
             return context
+        if service in FORMS:
+            first = {name: v[0] if isinstance(v, list) else v for name, v in params.items()}
+            return {**context, **feed(first)}
         try:
             given = json.loads(body or b"{}")
         except ValueError:

@@ -135,6 +135,18 @@ MENDS: tuple[Mend, ...] = (
         "Lambda Developer Guide: Using Lambda to process records from Amazon Kinesis Data Streams",
     ),
     Mend(
+        "networks",
+        "VPC endpoints have states, filters, tokens and one name each; what is used can't be deleted; "
+        "groups and endpoints are judged by tag and VPC; functions in a VPC hold interfaces there",
+        "EC2 API reference: CreateVpcEndpoint; Error codes; Service Authorization Reference: Amazon "
+        "EC2; Lambda Developer Guide: Giving Lambda functions access to resources in an Amazon VPC",
+    ),
+    Mend(
+        "connections",
+        "Glue connections are made once, changed in place, and have tags",
+        "Glue API: CreateConnection; UpdateConnection",
+    ),
+    Mend(
         "metrics",
         "Embedded metric format makes metrics, Step Functions counts, alarms look by dimension",
         "CloudWatch User Guide: Specification: Embedded metric format; Evaluating an alarm",

@@ -77,12 +77,22 @@ def catalog(call: Call) -> str | None:
 
 
 def glue(call: Call) -> str | None:
-    """Glue: the catalog, jobs and crawlers."""
+    """Glue: the catalog, jobs, crawlers and connections."""
     if call.operation in ("GetJobs", "ListJobs", "GetCrawlers", "ListCrawlers"):
         return "*"
     if found := catalog(call):
         return found
-    for kind, names in (("job", ("JobName", "Name")), ("crawler", ("CrawlerName", "Name"))):
+    if call.operation == "GetConnections":
+        return call.arn("glue", "connection/*")
+    if call.operation == "CreateConnection":
+        return call.arn(
+            "glue", f"connection/{(call.given.get('ConnectionInput') or {}).get('Name')}"
+        )
+    for kind, names in (
+        ("job", ("JobName", "Name")),
+        ("crawler", ("CrawlerName", "Name")),
+        ("connection", ("ConnectionName", "Name")),
+    ):
         if kind.capitalize() in call.operation:
             named = next((call.given[name] for name in names if call.given.get(name)), None)
             return call.arn("glue", f"{kind}/{named}") if named else None
@@ -160,6 +170,13 @@ def cluster(call: Call) -> str | None:
     return None
 
 
+def network(call: Call) -> str | None:
+    """EC2: groups and endpoints by type and id."""
+    from weir_local.aws import networks
+
+    return networks.resource(call.operation, call.given, call.region, call.account)
+
+
 RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "lambda": function,
     "scheduler": schedule,
@@ -170,6 +187,7 @@ RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "kinesis": consumer,
     "kms": key,
     "iam": role_or_user,
+    "ec2": network,
 }
 """Service -> its ARNs; None leaves the call to MiniStack."""
 

@@ -13,6 +13,7 @@ from weir_local.aws.wire import Reply, Request, guard_service
 TAG_ACTIONS: dict[tuple[str, str], str] = {
     ("dynamodb", "CreateTable"): "dynamodb:TagResource",
     ("events", "PutRule"): "events:TagResource",
+    ("glue", "CreateConnection"): "glue:TagResource",
     ("glue", "CreateDatabase"): "glue:TagResource",
     ("glue", "CreateJob"): "glue:TagResource",
     ("glue", "CreateRegistry"): "glue:TagResource",

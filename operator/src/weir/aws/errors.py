@@ -221,6 +221,8 @@ RULES = (
         "",
         1.0,
     ),
+    # EC2 (API reference, *Error codes*): what has it is still going, or is still being changed.
+    Rule(NotYet, r"DependencyViolation|InvalidGroup\.InUse|IncorrectState", "", 20.0, "ec2"),
     # Names still taken.
     Rule(NotYet, r"(AWS\.SimpleQueueService\.)?QueueDeletedRecently", "", 60.0),
     Rule(NotYet, r"OperationAborted", "", 60.0, "s3"),
@@ -240,7 +242,7 @@ RULES = (
         r"|ServerSideEncryptionConfigurationNotFoundError|NoSuchPublicAccessBlockConfiguration|NoSuchTagSet"
         r"|QueueDoesNotExist|AWS\.SimpleQueueService\.NonExistentQueue|EntityNotFoundException"
         r"|StateMachineDoesNotExist|ResourceNotFound|DashboardNotFoundError|ClusterNotFound"
-        r"|ClusterNotFoundFault|TableNotFoundException",
+        r"|ClusterNotFoundFault|TableNotFoundException|Invalid[A-Za-z]+\.NotFound",
     ),
     # Permissions.
     Rule(
@@ -257,7 +259,7 @@ RULES = (
         r"|ResourceAlreadyExistsException|BucketAlreadyExists|BucketAlreadyOwnedByYou|QueueAlreadyExists"
         r"|QueueNameExists|ConflictException|ResourceExistsException|StateMachineAlreadyExists"
         r"|ResourceInUseException|BucketNotEmpty|DeleteConflict|DeleteConflictException"
-        r"|IdempotentParameterMismatch.*|TableAlreadyExistsException",
+        r"|IdempotentParameterMismatch.*|TableAlreadyExistsException|InvalidGroup\.Duplicate",
     ),
     # For the moment.
     Rule(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
-from weir.aws.calls import wait_for
+from weir.aws.calls import Calls, wait_for
 from weir.aws.documents import without_defaults
-from weir.aws.errors import AccessDenied, Conflict, Invalid
+from weir.aws.errors import AccessDenied, Conflict, Invalid, NotYet
+from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
 
 CODE = frozenset({"Code", "CodeSha256", "Architectures"})
@@ -38,6 +40,14 @@ MAPPINGS_PAGE = 100
 """The same of ListEventSourceMappings."""
 
 
+TAG_LEAVING = "weir.dev/leaving-vpc"
+"""On a function that is taken out of its VPC to be deleted."""
+LEAVING_SECONDS = 20 * 60.0
+"""How long Lambda takes at most to delete a function's network interfaces (Lambda Developer Guide,
+*Giving Lambda functions access to resources in an Amazon VPC*)."""
+LEAVING_LOOK_SECONDS = 15.0
+
+
 class Function(ServiceAdapter):
     """A function from a zip in S3.
 
@@ -49,6 +59,10 @@ class Function(ServiceAdapter):
     service = "lambda"
     tagged_as = ("lambda:function",)
     traits = Traits(write_only=frozenset({"Code"}))
+
+    def __init__(self, session: AwsSession) -> None:
+        super().__init__(session)
+        self._ec2 = Calls(session, "ec2")
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         form = dict(properties)
@@ -145,7 +159,76 @@ class Function(ServiceAdapter):
         return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
-        self.calls.find("DeleteFunction", observed.name, FunctionName=observed.name)
+        name = observed.name
+        if observed.properties.get("VpcConfig"):
+            self._leave_vpc(observed)
+        elif observed.tags.get(TAG_LEAVING) and self._interfaces_held(name):
+            raise NotYet(
+                f"function {name} left its VPC; waits until Lambda has given its network interfaces "
+                f"back, {LEAVING_SECONDS // 60:.0f} minutes at most",
+                service=self.service,
+                operation="DeleteFunction",
+                resource=name,
+                retry_after=LEAVING_LOOK_SECONDS,
+            )
+        self.calls.find("DeleteFunction", name, FunctionName=name)
+
+    def _leave_vpc(self, observed: Observed) -> None:
+        """Take a function out of its VPC while its role is still there: Lambda gives the interfaces
+        back under that role, and what it can't give back holds subnets and groups for ever.
+
+        Raises
+        ------
+        NotYet
+            It is on its way out.
+        """
+        name = observed.name
+        arn = observed.attributes["arn"]
+        left = self.calls.find("TagResource", name, Resource=arn, Tags={TAG_LEAVING: "true"})
+        if left is None:
+            return
+        nothing: dict[str, Any] = {"SubnetIds": [], "SecurityGroupIds": []}
+        self.calls.find("UpdateFunctionConfiguration", name, FunctionName=name, VpcConfig=nothing)
+        raise NotYet(
+            f"function {name} leaves its VPC before it is deleted",
+            service=self.service,
+            operation="DeleteFunction",
+            resource=name,
+            retry_after=LEAVING_LOOK_SECONDS,
+        )
+
+    def _interfaces_held(self, name: str) -> bool:
+        """Whether Lambda still holds interfaces that it made for this function and nobody else uses.
+
+        Functions with the same subnets and groups share interfaces: those stay while one is left.
+        """
+        found = self.calls.find("GetFunction", name, FunctionName=name)
+        if found is None:
+            return False
+        configuration = found["Configuration"]
+        since = datetime.fromisoformat(configuration["LastModified"].replace("Z", "+00:00"))
+        if (datetime.now(UTC) - since).total_seconds() > LEAVING_SECONDS:
+            return False
+        if configuration.get("LastUpdateStatus") == "InProgress":
+            return True
+        held = list(
+            self._ec2.pages(
+                "DescribeNetworkInterfaces",
+                "NetworkInterfaces",
+                name,
+                Filters=[{"Name": "description", "Values": [f"AWS Lambda VPC ENI-{name}-*"]}],
+            )
+        )
+        if not held:
+            return False
+        places = {_place(one) for one in held}
+        others = self.calls.pages("ListFunctions", "Functions", MaxItems=FUNCTIONS_PAGE)
+        shared = {
+            (subnet, tuple(sorted(other["VpcConfig"].get("SecurityGroupIds") or ())))
+            for other in others
+            for subnet in (other.get("VpcConfig") or {}).get("SubnetIds") or ()
+        }
+        return bool(places - shared)
 
     def _settled(self, name: str) -> Observed:
         return wait_for(
@@ -221,6 +304,12 @@ def _environment(value: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _logging(value: Mapping[str, Any] | None) -> dict[str, Any]:
     return without_defaults(value or {}, {"LogFormat": "Text"})
+
+
+def _place(interface: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Subnet and groups of a network interface: functions with the same ones share it."""
+    groups = sorted(group["GroupId"] for group in interface.get("Groups") or ())
+    return interface["SubnetId"], tuple(groups)
 
 
 def _network(value: Mapping[str, Any] | None) -> dict[str, Any]:

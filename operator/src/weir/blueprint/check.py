@@ -82,6 +82,7 @@ def datasource_problems(source: DataSource, known: Known) -> tuple[Problem, ...]
         _references,
         _rest,
         _egress,
+        _network,
         _schedule,
         _source_load,
         _source_destination,
@@ -101,6 +102,7 @@ def pipeline_problems(pipeline: Pipeline, known: Known) -> tuple[Problem, ...]:
         *_trigger(pipeline),
         *_stages(pipeline, known),
         *_targets(pipeline, known),
+        *_job_network(pipeline, known),
         *_adoption(pipeline.annotations, known),
         *_notifications(pipeline.spec.notifications, known),
     )
@@ -362,6 +364,60 @@ def _egress(source: DataSource, known: Known) -> Problems:
             yield from _host(parts.hostname, where, known)
     for name in api.allowed_hosts:
         yield from _host(name, "spec.source.restApi.allowedHosts", known)
+
+
+def _network(source: DataSource, known: Known) -> Problems:
+    """Where a source's function runs is the Platform's to allow."""
+    wish, where = source.spec.network, "spec.network"
+    if wish is None or known.facts is None:
+        return
+    found, name = known.facts.network, known.facts.platform
+    if wish == "vpc":
+        yield from _needs_vpc(where, known.facts)
+        if found is not None and found.functions == "none":
+            yield Problem(
+                "NetworkNotAllowed",
+                where,
+                f"Platform {name} lets no function into its VPC (spec.network.functions: none); leave "
+                "network out, or ask the Platform's owner for private",
+            )
+    elif found is not None and found.functions == "all":
+        yield Problem(
+            "NetworkNotAllowed",
+            where,
+            f"Platform {name} has every function run in its VPC (spec.network.functions: all); leave "
+            "network out",
+        )
+
+
+def _needs_vpc(where: str, facts: PlatformFacts) -> Problems:
+    if facts.network is None:
+        yield Problem(
+            "NoNetwork",
+            where,
+            f"Platform {facts.platform} has no VPC; leave network out, or ask the Platform's owner for "
+            "one (spec.network of the Platform)",
+        )
+
+
+def _job_network(pipeline: Pipeline, known: Known) -> Problems:
+    """A job in the VPC; scripts in it reach whatever the VPC reaches, so that the namespace must be
+    granted private addresses."""
+    wish, facts, where = pipeline.spec.resources.network, known.facts, "spec.resources.network"
+    if facts is None:
+        return
+    if wish == "vpc":
+        yield from _needs_vpc(where, facts)
+    inside = wish == "vpc" or (wish is None and facts.network is not None and facts.network.jobs)
+    scripts = any(step.script for stage in pipeline.spec.stages for step in stage.transform or ())
+    if inside and scripts and known.grant is not None and not known.grant.allow_private:
+        yield Problem(
+            "EgressNotGranted",
+            where,
+            f"the job runs in the Platform's VPC, where its script could reach private addresses, "
+            f"which namespace {known.namespace} may not; set it to public, or ask the Platform's "
+            "owner to grant them (grants[].egress.allowPrivate)",
+        )
 
 
 def _host(host: str, where: str, known: Known) -> Problems:

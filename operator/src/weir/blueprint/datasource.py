@@ -9,7 +9,7 @@ from typing import Any
 from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, naming, pieces, policies, rest
+from weir.blueprint import config, machines, naming, network, pieces, policies, rest
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -166,7 +166,7 @@ def datasource_resources(
         depends_on=("machine",),
     )
     alarms = pieces.machine_alarms(facts, names, machine, failure, f"The landing of {source.id}")
-    return (
+    found = (
         *secrets,
         *hears.topics,
         stored,
@@ -178,6 +178,7 @@ def datasource_resources(
         *_watch(source, facts, machine),
         *alarms,
     )
+    return network.placed(facts, found, functions=network.needs_vpc(source))
 
 
 def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Resource, ...]:

@@ -46,6 +46,7 @@ ALPHABETS = {
     "mapping": Alphabet(128),
     "group": Alphabet(255),
     "connection": Alphabet(255),
+    "endpoint": Alphabet(255),
     "catalog": Alphabet(255, "_", r"[^a-z0-9_]"),
     "database-role": Alphabet(63, "_", r"[^a-z0-9_]"),
 }

@@ -1,14 +1,14 @@
 """What the operator itself may do: the policies that docs/iam.md publishes and the local AWS enforces.
 
-Three managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
-quotas*). Everything is bounded by the cluster's names; what AWS gives no resource for stands in
+Four managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
+quotas*); the fourth is needed where a Platform names a VPC. Everything is bounded by the cluster's names; what AWS gives no resource for stands in
 :data:`UNSCOPED` with the reason.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from weir.blueprint import naming
@@ -19,6 +19,18 @@ UNSCOPED = {
     "cloudwatch:DescribeAlarms": "a listing",
     "cloudwatch:ListDashboards": "a listing",
     "dynamodb:ListTables": "a listing",
+    **dict.fromkeys(
+        (
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeRouteTables",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcAttribute",
+            "ec2:DescribeVpcEndpoints",
+            "ec2:DescribeVpcs",
+        ),
+        "a listing: EC2 takes no resource for it",
+    ),
     "events:ListRules": "a listing",
     "glue:GetDatabases": "a listing",
     "glue:GetJobs": "a listing",
@@ -58,6 +70,7 @@ def documents(
     boundary: str | None = None,
     buckets: Sequence[str] = (),
     admin_secrets: Sequence[str] = (),
+    vpcs: Sequence[str] = ("*",),
 ) -> dict[str, Document]:
     """The operator's policies.
 
@@ -72,11 +85,13 @@ def documents(
     admin_secrets
         ARNs of the secrets that Platforms name as ``redshift.adminSecretArn``: the Data API reads
         them with the operator's permissions. The operator itself never does.
+    vpcs
+        Ids of the VPCs that Platforms name.
 
     Returns
     -------
     dict
-        ``identity``, ``storage``, ``compute`` -> policy document.
+        ``identity``, ``storage``, ``compute``, ``network`` -> policy document.
     """
     names = naming.prefix(cluster)
     catalog = naming.catalog_table("weir", cluster) + "_*"
@@ -462,8 +477,89 @@ def documents(
             ("identity", identity),
             ("storage", storage),
             ("compute", compute),
+            ("network", _network(names, tagged, vpcs, arn)),
         )
     }
+
+
+def _network(
+    names: str,
+    tagged: Mapping[str, Any],
+    vpcs: Sequence[str],
+    arn: Callable[[str, str], str],
+) -> list[Document]:
+    """Groups and endpoints in these VPCs, by the cluster's tag, and connections by name."""
+    inside = [arn("ec2", f"vpc/{vpc}") for vpc in vpcs]
+    born = {
+        key.replace("ResourceTag", "RequestTag"): v for key, v in tagged["StringEquals"].items()
+    }
+    made = [arn("ec2", "security-group/*"), arn("ec2", "vpc-endpoint/*")]
+    return [
+        _allow(
+            "FindNetworks",
+            (
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeRouteTables",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcAttribute",
+                "ec2:DescribeVpcEndpoints",
+                "ec2:DescribeVpcs",
+            ),
+            ["*"],
+        ),
+        _allow(
+            "MakeInNetworks",
+            ("ec2:CreateSecurityGroup", "ec2:CreateVpcEndpoint"),
+            made,
+            {"StringEquals": born},
+        ),
+        _allow("EnterVpcs", ("ec2:CreateSecurityGroup", "ec2:CreateVpcEndpoint"), inside),
+        _allow(
+            "JoinEndpoints",
+            ("ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint"),
+            [arn("ec2", f"{kind}/*") for kind in ("route-table", "security-group", "subnet")],
+            {"ArnLike": {"ec2:Vpc": inside}},
+        ),
+        _allow(
+            "TagAtBirth",
+            ("ec2:CreateTags",),
+            made,
+            {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup", "CreateVpcEndpoint"]}},
+        ),
+        _allow(
+            "KeepNetworks",
+            (
+                "ec2:AuthorizeSecurityGroupEgress",
+                "ec2:AuthorizeSecurityGroupIngress",
+                "ec2:CreateTags",
+                "ec2:DeleteSecurityGroup",
+                "ec2:DeleteVpcEndpoints",
+                "ec2:ModifyVpcEndpoint",
+                "ec2:RevokeSecurityGroupEgress",
+                "ec2:RevokeSecurityGroupIngress",
+            ),
+            made,
+            tagged,
+        ),
+        _allow(
+            "KeepConnections",
+            (
+                "glue:CreateConnection",
+                "glue:DeleteConnection",
+                "glue:GetConnection",
+                "glue:GetTags",
+                "glue:TagResource",
+                "glue:UpdateConnection",
+            ),
+            [arn("glue", "catalog"), arn("glue", f"connection/{names}*")],
+        ),
+        _allow(
+            "ListConnections",
+            ("glue:GetConnections",),
+            [arn("glue", "catalog"), arn("glue", "connection/*")],
+        ),
+    ]
 
 
 def boundary() -> Document:
@@ -475,6 +571,7 @@ def boundary() -> Document:
     used = (
         "cloudwatch:PutMetricData", "dynamodb:*Item", "dynamodb:BatchGetItem",
         "dynamodb:ConditionCheckItem", "dynamodb:Query", "dynamodb:Scan", "ec2:*NetworkInterface*",
+        "ec2:*PrivateIpAddresses", "ec2:CreateTags", "ec2:DeleteTags", "ec2:Describe*",
         "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:BatchStopJobRun",
         "glue:Get*", "glue:StartJobRun", "glue:UpdatePartition", "kms:Decrypt",
         "kms:GenerateDataKey", "lambda:InvokeFunction", "logs:CreateLogGroup",
@@ -516,6 +613,7 @@ def files() -> dict[str, str]:
         "ACCOUNT_ID",
         boundary="arn:aws:iam::ACCOUNT_ID:policy/WEIR_BOUNDARY",
         admin_secrets=["arn:aws:secretsmanager:REGION:ACCOUNT_ID:secret:REDSHIFT_ADMIN_SECRET"],
+        vpcs=["VPC_ID"],
     )
     texts = {
         f"operator-{name}.json": _with_placeholder(json.dumps(document, indent=2)) + "\n"

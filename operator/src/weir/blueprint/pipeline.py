@@ -8,7 +8,7 @@ from dataclasses import replace
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, naming, pieces, policies, tables
+from weir.blueprint import config, machines, naming, network, pieces, policies, tables
 from weir.blueprint.columns import after_stages, catalog_columns
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -161,7 +161,7 @@ def pipeline_resources(
         Resource("secretsmanager.Secret", "pii-key", name, external=True)
         for name in ([plan.pii_key_secret] if plan.pii_key_secret else [])
     ]
-    return (
+    found = (
         *secrets,
         *hears.topics,
         stored,
@@ -183,6 +183,8 @@ def pipeline_resources(
             facts, names, machine, hears.arns["failure"], f"The pipeline {pipeline.id}"
         ),
     )
+    inside = None if spec.resources.network is None else spec.resources.network == "vpc"
+    return network.placed(facts, found, jobs=inside)
 
 
 def _database_tags(facts: PlatformFacts, namespace: str) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -243,7 +243,10 @@ def _schema_users(
 
 
 def platform_resources(
-    platform: Platform, facts: PlatformFacts, uses: Sequence[NamespaceUse]
+    platform: Platform,
+    facts: PlatformFacts,
+    uses: Sequence[NamespaceUse],
+    served: Collection[str] = (),
 ) -> tuple[Resource, ...]:
     """Every AWS resource of a Platform.
 
@@ -253,6 +256,8 @@ def platform_resources(
         Of :func:`platform_facts`.
     uses
         What namespaces claim (:func:`uses_of`).
+    served
+        Services for which somebody else's endpoint is in the VPC.
     """
     return (
         *_key(platform, facts),
@@ -263,7 +268,8 @@ def platform_resources(
         *_queues(facts),
         *_arrivals(facts, uses),
         *(_changes(facts) if platform.spec.change_events else ()),
-        *_trigger(facts),
+        *network.platform_network(platform, facts, served),
+        *network.placed(facts, _trigger(facts)),
         *_warehouse(facts, uses),
         *_namespaces(facts, uses),
     )

@@ -21,6 +21,22 @@ UNSCOPED: dict[str, str] = {
     "redshift-data:DescribeStatement": "takes no resource (Service Authorization Reference); Redshift "
     "shows a statement to the identity that ran it only",
     "redshift-data:GetStatementResult": "takes no resource; as DescribeStatement",
+    **dict.fromkeys(
+        (
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeRouteTables",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcAttribute",
+            "ec2:DescribeVpcEndpoints",
+            "ec2:UnassignPrivateIpAddresses",
+        ),
+        "Lambda and Glue make network interfaces with the role of what runs in a VPC; their ids come "
+        "to be at that moment, and a function's own code is denied them",
+    ),
 }
 """Actions that stand with ``Resource: "*"``, each with its reason."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from weir.cli.permissions import lost_actions
 from weir.reconcile.plan import Action, Verb
@@ -29,6 +30,7 @@ class Disturbance:
     stops: bool = True
 
 
+ENDPOINT = "ec2.VpcEndpoint"
 GONE: Mapping[tuple[str, Verb], Disturbance] = {
     (MACHINE, DELETE): Disturbance("executions under way end"),
     (MACHINE, REPLACE): Disturbance("executions under way end"),
@@ -47,6 +49,12 @@ GONE: Mapping[tuple[str, Verb], Disturbance] = {
     ("events.Rule", DELETE): Disturbance("what arrives starts nothing", stops=False),
     ("events.Rule", REPLACE): Disturbance("an arrival may be missed", stops=False),
     ("dynamodb.Item", DELETE): Disturbance("what arrives starts nothing", stops=False),
+    (ENDPOINT, DELETE): Disturbance(
+        "calls of the service from the VPC fail, or take the way out that its subnets have"
+    ),
+    (ENDPOINT, REPLACE): Disturbance(
+        "calls of the service from the VPC fail meanwhile, or take the way out that its subnets have"
+    ),
     ("sqs.Queue", DELETE): Disturbance("messages that wait in it are gone"),
     ("sqs.Queue", REPLACE): Disturbance("messages that wait in it are gone"),
 }
@@ -106,10 +114,12 @@ STANDING: Mapping[str, str] = {
     "secretsmanager.Secret": "a secret, billed by the month",
     "cloudwatch.Alarm": "an alarm, billed by the month",
     "cloudwatch.Dashboard": "a dashboard, billed by the month",
+    ENDPOINT: "an interface endpoint, billed by the byte, and by the hour whether it is used or not,",
 }
 """Kinds that cost by being there; what else Weir makes costs by use."""
 
 PRICED: Mapping[str, frozenset[str]] = {
+    ENDPOINT: frozenset({"SubnetIds"}),
     "glue.Job": frozenset(
         {"WorkerType", "NumberOfWorkers", "MaxCapacity", "ExecutionClass", "Timeout"}
     ),
@@ -126,8 +136,9 @@ PRICED: Mapping[str, frozenset[str]] = {
 
 def cost(action: Action) -> tuple[str, ...]:
     """What bears on the bill, for people; amounts are AWS's to tell."""
-    if action.verb in (CREATE, DELETE) and action.kind in STANDING:
-        return (f"{'adds' if action.verb is CREATE else 'ends'} {STANDING[action.kind]}",)
+    if stands(action):
+        what = _endpoint(action) if action.kind == ENDPOINT else STANDING[action.kind]
+        return (f"{'adds' if action.verb is CREATE else 'ends'} {what}",)
     if action.verb not in (UPDATE, REPLACE):
         return ()
     priced = PRICED.get(action.kind, frozenset())
@@ -136,6 +147,28 @@ def cost(action: Action) -> tuple[str, ...]:
         for one in action.changes
         if one.path.split(".")[0] in priced
     )
+
+
+def stands(action: Action) -> bool:
+    """Whether an action begins or ends what is billed for being there. Of endpoints, interfaces are;
+    the gateways of S3 and DynamoDB cost nothing."""
+    if action.verb not in (CREATE, DELETE) or action.kind not in STANDING:
+        return False
+    return action.kind != ENDPOINT or _wanted(action).get("VpcEndpointType") == "Interface"
+
+
+def _wanted(action: Action) -> Mapping[str, Any]:
+    seen = action.observed.properties if action.observed else {}
+    return {**seen, **(action.resource.properties if action.resource else {})}
+
+
+def _endpoint(action: Action) -> str:
+    subnets = _wanted(action).get("SubnetIds")
+    ids = subnets.split(",") if isinstance(subnets, str) else subnets
+    zones = len(ids) if isinstance(ids, (list, tuple)) else 0
+    count = f"{zones} availability zones" if zones > 1 else "one availability zone"
+    where = count if zones else "each availability zone of the subnets"
+    return f"{STANDING[ENDPOINT]} in {where}"
 
 
 def _value(change: Change, value: object) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from weir.cli.effects import STANDING, Disturbance, cost, disturbance
+from weir.cli.effects import Disturbance, cost, disturbance, stands
 from weir.cli.permissions import Growth, grown
 from weir.cli.plan import Planned
 from weir.reconcile.plan import Action, Verb, shown
@@ -142,8 +142,8 @@ def summary(reports: Sequence[Reported]) -> Summary:
     told = [line for one in reports for line in one.told]
     standing: Counter[str] = Counter()
     for line in told:
-        if line.action.kind in STANDING:
-            standing[line.action.kind] += {Verb.CREATE: 1, Verb.DELETE: -1}.get(line.action.verb, 0)
+        if stands(line.action):
+            standing[line.action.kind] += 1 if line.action.verb is Verb.CREATE else -1
     return Summary(
         verbs=Counter(line.action.verb for line in told),
         loses_data=sum(line.action.loses_data for line in told),

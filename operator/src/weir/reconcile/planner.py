@@ -20,6 +20,7 @@ from weir.kube.client import Kube, Object
 from weir.kube.keys import Key, may_adopt
 from weir.kube.store import Store
 from weir.reconcile import datasource as sources
+from weir.reconcile import network
 from weir.reconcile import pipeline as pipelines
 from weir.reconcile import platform as platforms
 from weir.reconcile import wanted as blueprints
@@ -252,8 +253,12 @@ class Planning:
         services, view = self._of_services, view_of(self._of_services)
         namespace = obj["metadata"].get("namespace", "")
         if obj["kind"] == "Platform":
-            context = blueprints.context_of(services, view, parse(Platform, obj), obj, "")
-            return context, blueprints.platform_wanted(context, obj)
+            platform = parse(Platform, obj)
+            context = blueprints.context_of(services, view, platform, obj, "")
+            owner = owner_of(services.options.cluster, obj)
+            sight = network.sight_of(self.world, platform, context.facts, owner)
+            network.need(sight)
+            return context, blueprints.platform_wanted(context, obj, served=sight.served)
         platform, platform_obj = need_platform(view, self._platform.name)
         known = with_placeholder(platform_obj, placeholder)
         if obj["kind"] == "DataSource":

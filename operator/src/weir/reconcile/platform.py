@@ -11,7 +11,7 @@ from weir.blueprint import tables
 from weir.blueprint.facts import WarehouseFacts
 from weir.kube.client import Object
 from weir.kube.keys import SQL_DONE, Key, annotation, is_deleting
-from weir.reconcile import keypolicy, manualsql
+from weir.reconcile import keypolicy, manualsql, network
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.apply import CONFLICTING, NOT_OURS, Entry
 from weir.reconcile.guards import check_account
@@ -77,9 +77,13 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     context = blueprints.context_of(services, view, platform, look.obj, "")
     try:
         foreign = _foreign_schemas(look, world, context)
+        owner = owner_of(services.options.cluster, look.obj)
+        sight = network.sight_of(world, platform, context.facts, owner)
     except AwsError as error:
         return halt_of([error])
-    wanted = blueprints.platform_wanted(context, look.obj, foreign)
+    network.need(sight)
+    _tell_stranded(look, sight)
+    wanted = blueprints.platform_wanted(context, look.obj, foreign, sight.served)
     shut_out = _key_fault(world, platform, services.options.cluster)
     if shut_out is not None:
         return shut_out
@@ -118,6 +122,19 @@ def _foreign_schemas(look: Look, world: World, context: blueprints.Context) -> d
             "Adopt",
         )
     return found
+
+
+def _tell_stranded(look: Look, sight: network.Sight) -> None:
+    """Functions and jobs that can't reach what they call wait until they time out, and don't say why."""
+    if sight.stranded:
+        look.services.events.warn(
+            look.obj,
+            "NoWayOut",
+            "not every subnet of spec.network.subnetIds has a default route, and there is no endpoint "
+            f"for {', '.join(sight.stranded)}, which functions or jobs in the VPC call: add them to "
+            "spec.network.endpoints, or route the subnets through a NAT gateway",
+            "Network",
+        )
 
 
 def _key_fault(world: World, platform: Platform, cluster: str) -> Halt | None:

@@ -123,6 +123,7 @@ def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> Non
     _need_schemas(context, namespace, schemas)
     needed = [name for name in context.entries if not name.startswith(OF_NAMESPACES)]
     needed.append(f"database-{namespace}")
+    needed += context.facts.network.made if context.facts.network else ()
     warehouse = context.facts.warehouse
     if warehouse is not None and warehouse.admin_secret_arn:
         needed += [schema_id(schema) for schema in schemas]
@@ -248,19 +249,28 @@ def pipeline_wanted(
     return _wanted(context, obj, resources)
 
 
-def platform_wanted(context: Context, obj: Object, barred: Collection[str] = frozenset()) -> Wanted:
+def platform_wanted(
+    context: Context,
+    obj: Object,
+    barred: Collection[str] = frozenset(),
+    served: Collection[str] = frozenset(),
+) -> Wanted:
     """What a Platform wants, for itself and for those that use it.
 
     Parameters
     ----------
     barred
         Schemas of the warehouse that are somebody else's.
+    served
+        Services for which somebody else's endpoint is in the VPC.
     """
     uses = tuple(
         replace(use, schemas=tuple(one for one in use.schemas if one not in barred))
         for use in uses_of(context)
     )
-    resources = _drawn(lambda: platform.platform_resources(context.platform, context.facts, uses))
+    resources = _drawn(
+        lambda: platform.platform_resources(context.platform, context.facts, uses, served)
+    )
     return _wanted(context, obj, resources)
 
 

@@ -418,6 +418,11 @@ class DataSourceSpec(Model):
     destination: Destination | None = Field(None, description="Where it goes in S3.")
     redshift: RedshiftTarget | None = Field(None, description="Where it goes in the warehouse.")
     pipeline: ChildPipeline = Field(default_factory=ChildPipeline, description="The Pipeline.")
+    network: Literal["vpc", "public"] | None = Field(
+        None,
+        description="Where the source's function runs: in the Platform's VPC, or outside. Default: in "
+        "the VPC where a URL holds a private address, or the Platform puts every function there.",
+    )
     notifications: Notifications | None = Field(None, description="Default: the Platform's.")
     suspend: bool = Field(False, description="Stop asking; everything stays as it is.")
     deletion_policy: DeletionPolicy = Field(

@@ -316,6 +316,11 @@ class Resources(Model):
     execution: Literal["standard", "flex"] = Field(
         "standard", description="flex: cheaper, may start later; for scheduled pipelines."
     )
+    network: Literal["vpc", "public"] | None = Field(
+        None,
+        description="Where the job runs: in the Platform's VPC, or outside. Default: as the Platform "
+        "says (network.jobs).",
+    )
 
 
 class PipelineSpec(Model):
