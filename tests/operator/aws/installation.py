@@ -18,6 +18,8 @@ from typing import Any
 
 from weir.api.v1alpha1 import DataSource, Pipeline, Platform
 from weir.aws.base import ServiceAdapter, blind
+from weir.aws.calls import wait_for
+from weir.aws.errors import NotYet
 from weir.aws.registry import adapters
 from weir.aws.session import Assume, AwsSession, Target
 from weir.blueprint import check, datasource, pipeline, platform
@@ -198,6 +200,7 @@ class Installation:
         found["spec"]["changeEvents"] = True
         found["spec"]["grants"][0]["namespaces"] = {"names": [NAMESPACE]}
         found["spec"]["network"] = self.network()
+        found["spec"]["grants"][0].setdefault("egress", {})["allowPrivate"] = True
         found["spec"]["notifications"] = {"onFailure": [{"email": "ops@example.com"}]}
         self.platform = Platform.model_validate(found)
         self.index = artifacts(self._folder)
@@ -294,8 +297,18 @@ class Installation:
         return make_plan(part.owner, part.resources, observed, traits, part.owner.tags)
 
     def delete(self, part: Part) -> Applied:
-        """Take one object down."""
-        return self.applier().delete(part.owner, part.entries, part.resources, keep_data=False)
+        """Take one object down; what AWS has not let go of yet is tried again, as the engine does."""
+
+        def again() -> Applied:
+            found = self.applier().delete(part.owner, part.entries, part.resources, keep_data=False)
+            part.entries = found.entries
+            return found
+
+        return wait_for(
+            again,
+            lambda found: not any(isinstance(one.error, NotYet) for one in found.problems),
+            seconds=30.0,
+        )
 
 
 def one_by_one(
