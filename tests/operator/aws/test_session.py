@@ -203,6 +203,11 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "redshift.Schema",
         "redshift.Table",
         "s3.Claim",
+        "ec2.Vpc",
+        "ec2.Subnets",
+        "ec2.SecurityGroup",
+        "ec2.VpcEndpoint",
+        "glue.Connection",
     }
 
 
