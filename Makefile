@@ -67,8 +67,8 @@ demo: setup ## The main job, whole: from kubectl apply to rows in the warehouse 
 	@$(PY) -m weir_local demo $(if $(KEEP),--keep)
 
 .PHONY: up
-up: setup ## Start cluster, local AWS and operator in the background; then: source .local/env.sh
-	@$(PY) -m weir_local up
+up: setup ## Start cluster, local AWS and operator in the background (KAFKA=1: a broker too); then: source .local/env.sh
+	@$(PY) -m weir_local up $(if $(KAFKA),--kafka)
 
 .PHONY: down
 down: setup ## End exactly what make up started

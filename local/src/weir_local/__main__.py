@@ -11,6 +11,8 @@ from weir_local.aws import sparkjars
 from weir_local.aws.server import StartFailed
 from weir_local.cluster import ClusterError, toolchain
 from weir_local.demo import demo
+from weir_local.kafka import BrokerError
+from weir_local.kafka import jars as kafkajars
 from weir_local.stack import ROOT, Stack, StackError, build_artifacts
 
 
@@ -20,8 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=("up", "down", "status", "demo", "warm"))
     parser.add_argument("--state", type=Path, default=ROOT / ".local")
     parser.add_argument("--keep", action="store_true", help="demo: leave everything running")
+    parser.add_argument("--kafka", action="store_true", help="up: an Apache Kafka broker too")
     options = parser.parse_args(arguments)
-    stack = Stack(options.state, _report)
+    stack = Stack(options.state, _report, kafka=options.kafka)
     try:
         match options.action:
             case "up":
@@ -38,7 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
                 return demo(options.state, options.keep)
             case _:
                 warm()
-    except (StackError, ClusterError, toolchain.ToolchainError, StartFailed) as error:
+    except (
+        StackError,
+        BrokerError,
+        ClusterError,
+        kafkajars.JarsMissing,
+        toolchain.ToolchainError,
+        StartFailed,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -48,7 +58,7 @@ def warm() -> None:
     """Build and fetch what the stack and the tests need, once."""
     for name, path in toolchain.programs(os.environ).items():
         print(f"{name}: {path}")
-    for line in sparkjars.warm():
+    for line in (*sparkjars.warm(), *kafkajars.warm()):
         print(line)
     build_artifacts()
 

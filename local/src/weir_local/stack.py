@@ -25,6 +25,8 @@ from weir_local.aws.server import EndpointSession
 from weir_local.cluster import Cluster, Image, choose, environment, run
 from weir_local.cluster.ports import free_port
 from weir_local.cluster.processes import Processes
+from weir_local.kafka import Broker, broker_environment
+from weir_local.kafka import jars as kafkajars
 
 ROOT = Path(__file__).resolve().parents[3]
 CLUSTER_ID = "local"
@@ -36,6 +38,7 @@ BOUNDARY = "weir-boundary"
 BOUNDARY_FILE = "boundary"
 EXAMPLE_STATE, SERVER = "demo", "server"
 """Where the demo keeps its HTTP server's record, and the server's name there."""
+KAFKA_CLUSTER = "weir-local"
 READY_SECONDS = 180
 
 Report = Callable[[str, float], None]
@@ -55,10 +58,13 @@ class Stack:
         Directory of everything it writes.
     report
         Told each step's name and seconds.
+    kafka
+        Whether :meth:`up` starts an Apache Kafka broker too.
     """
 
     state: Path
     report: Report = lambda _step, _seconds: None
+    kafka: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,6 +123,9 @@ class Stack:
             aws = pool.submit(self._timed, "local AWS", self._start_aws)
             cluster.result()
             aws.result()
+        if self.kafka:
+            with self._step("Kafka"):
+                self._start_kafka()
         self._write_environment()
         with self._step("operator"):
             self._install()
@@ -129,15 +138,26 @@ class Stack:
         Processes(self.state / "operator").stop("operator")
         with self._step("cluster"):
             self.cluster.stop()
+        if self.broker.running():
+            with self._step("Kafka"):
+                self.broker.stop()
         with self._step("local AWS"):
             process.down(self.state / "aws")
 
     def status(self) -> dict[str, bool]:
-        """What runs."""
-        return {
+        """What runs; Kafka where it was ever asked for."""
+        found = {
             self.cluster.name: self.cluster.running(),
             "local AWS": process.read(self.state / "aws") is not None,
         }
+        if self.broker.directory.exists():
+            found["Kafka"] = self.broker.running()
+        return found
+
+    @property
+    def broker(self) -> Broker:
+        """The Kafka broker of this state directory, whether it runs or not."""
+        return Broker(self.state / "kafka")
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         """Run kubectl and give what it prints."""
@@ -174,6 +194,20 @@ class Stack:
         bootstrap.bootstrap(
             record.endpoint, record.region, directory, policies, {BOUNDARY: boundary}
         )
+
+    def _start_kafka(self) -> None:
+        """Start the broker, and make it known to the local AWS as an MSK cluster with secrets."""
+        for line in kafkajars.warm():
+            self.report(line, 0)
+        broker = self.broker.start()
+        session = self.session()
+        clusters = session.client("kafka").list_clusters_v2()["ClusterInfoList"]
+        if KAFKA_CLUSTER not in [each["ClusterName"] for each in clusters]:
+            arn = broker.declare_msk(session, KAFKA_CLUSTER)
+            login, authority = broker.secrets(session, f"AmazonMSK_{KAFKA_CLUSTER}-")
+            names = ("WEIR_MSK_CLUSTER", "WEIR_KAFKA_LOGIN_SECRET", "WEIR_KAFKA_CA_SECRET")
+            made = dict(zip(names, (arn, login, authority), strict=True))
+            (broker.directory / "aws.json").write_text(json.dumps(made))
 
     def _install(self) -> None:
         found = self.credentials
@@ -271,7 +305,15 @@ class Stack:
             "AWS_DEFAULT_REGION": found["region"],
             **found["person"],
             "WEIR_QUERY_SECRET": found["redshift"]["adminSecretArn"],
+            **self._kafka_variables(),
         }
+
+    def _kafka_variables(self) -> dict[str, str]:
+        known = self.broker.directory / "aws.json"
+        if not self.broker.running() or not known.exists():
+            return {}
+        made: dict[str, str] = json.loads(known.read_text())
+        return {**broker_environment(self.broker), **made}
 
     def _write_environment(self) -> None:
         path = self.state / "env.sh"

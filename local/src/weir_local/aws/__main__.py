@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--account", default=server.ACCOUNT)
     parser.add_argument("--region", default=server.REGION)
     parser.add_argument(
+        "--persist", action="store_true", help="serve: keep what it holds over a restart"
+    )
+    parser.add_argument(
         "--policy",
         type=Path,
         action="append",
@@ -37,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     state = options.state.resolve()
     if options.command == "serve":
-        server.serve(options.port or server.free_port(), state, options.account, options.region)
+        port = options.port or server.free_port()
+        server.serve(port, state, options.account, options.region, options.persist)
     elif options.command == "up":
         record = process.up(state, options.port, options.account, options.region)
         print(json.dumps(asdict(record)))

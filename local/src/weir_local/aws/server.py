@@ -59,14 +59,18 @@ class EndpointSession(boto3.Session):
         return super().resource(service_name, *args, **kwargs)  # type: ignore[call-overload]
 
 
-def environment(port: int, state: Path, account: str, region: str) -> dict[str, str]:
+def environment(
+    port: int, state: Path, account: str, region: str, persist: bool = False
+) -> dict[str, str]:
     """The variables that MiniStack reads when it is imported.
 
     :param port: where it will listen on loopback
     :param state: the directory for what it writes
     :param account: 12 digits
     :param region: the region of callers that name none
+    :param persist: whether what it holds outlives it
     """
+    kept = "1" if persist else "0"
     return {
         "AUTH": "true",
         "BIND_HOST": LOOPBACK,
@@ -77,8 +81,8 @@ def environment(port: int, state: Path, account: str, region: str) -> dict[str, 
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "PERSIST_STATE": "0",
-        "S3_PERSIST": "0",
+        "PERSIST_STATE": kept,
+        "S3_PERSIST": kept,
         "STATE_DIR": str(state / "ministack"),
         "S3_DATA_DIR": str(state / "s3"),
         "SFTP_ENABLED": "0",
@@ -90,18 +94,21 @@ def environment(port: int, state: Path, account: str, region: str) -> dict[str, 
     }
 
 
-def serve(port: int, state: Path, account: str = ACCOUNT, region: str = REGION) -> None:
+def serve(
+    port: int, state: Path, account: str = ACCOUNT, region: str = REGION, persist: bool = False
+) -> None:
     """Serve the local AWS on loopback until SIGTERM or SIGINT.
 
     :param port: where to listen
     :param state: a directory for what it writes
     :param account: 12 digits
     :param region: the region of callers that name none
+    :param persist: whether what it holds is there again when it is served anew
     """
     state.mkdir(parents=True, exist_ok=True)
     for name in HOST_VARIABLES:
         os.environ.pop(name, None)
-    os.environ.update(environment(port, state, account, region))
+    os.environ.update(environment(port, state, account, region, persist))
 
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -154,7 +161,7 @@ def healthy(endpoint: str) -> bool:
         return False
 
 
-def command(port: int, state: Path, account: str, region: str) -> list[str]:
+def command(port: int, state: Path, account: str, region: str, persist: bool = False) -> list[str]:
     """The command line that serves a local AWS."""
     return [
         sys.executable,
@@ -164,6 +171,7 @@ def command(port: int, state: Path, account: str, region: str) -> list[str]:
         *("--state", str(state)),
         *("--account", account),
         *("--region", region),
+        *(("--persist",) if persist else ()),
     ]
 
 
@@ -195,13 +203,20 @@ class LocalAws:
     """
 
     def __init__(
-        self, state_dir: Path | str, port: int = 0, account: str = ACCOUNT, region: str = REGION
+        self,
+        state_dir: Path | str,
+        port: int = 0,
+        account: str = ACCOUNT,
+        region: str = REGION,
+        persist: bool = False,
     ) -> None:
         """:param state_dir: its directory; logs are in ``aws.log`` there
         :param port: where it listens on loopback; 0 takes a free one
         :param account: 12 digits
         :param region: the region of callers that name none
+        :param persist: whether what it holds is there again after :meth:`stop`, :meth:`start`
         """
+        self.persist = persist
         self.state = Path(state_dir).resolve()
         self.account = account
         self.region = region
@@ -220,7 +235,7 @@ class LocalAws:
 
     def command(self) -> list[str]:
         """The command line of the process."""
-        return command(self.port, self.state, self.account, self.region)
+        return command(self.port, self.state, self.account, self.region, self.persist)
 
     def start(self) -> Self:
         """Start it and wait until it answers.

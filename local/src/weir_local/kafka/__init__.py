@@ -1,5 +1,5 @@
 """A real Apache Kafka broker on loopback, for whoever asks for one."""
 
-from weir_local.kafka.broker import Broker, BrokerError
+from weir_local.kafka.broker import Broker, BrokerError, broker_environment
 
-__all__ = ["Broker", "BrokerError"]
+__all__ = ["Broker", "BrokerError", "broker_environment"]

@@ -337,7 +337,7 @@ class Broker:
         raise BrokerError(f"Kafka did not answer in {START_SECONDS:.0f} s; see {log}")
 
 
-def environment(broker: Broker) -> dict[str, str]:
+def broker_environment(broker: Broker) -> dict[str, str]:
     """The variables by which a person's shell reaches a broker."""
     return {
         "WEIR_KAFKA_BOOTSTRAP": broker.bootstrap,

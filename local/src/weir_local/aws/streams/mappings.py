@@ -291,8 +291,10 @@ def delete(inner: Callable[[str], Reply]) -> Callable[[str], Reply]:
 
 def install() -> None:
     """Take the mappings of streams from MiniStack."""
+    from ministack import app
     from ministack.services import lambda_svc
 
+    save = app._build_persistence_save_dict
     answer = lambda_svc._esm_response
     restore = lambda_svc._restore_esms
 
@@ -307,6 +309,12 @@ def install() -> None:
         restore(state)
         supervisor.ensure()
 
+    def saved() -> Any:
+        # The checkpoints that are saved move no more.
+        supervisor.stop()
+        return save()
+
+    app._build_persistence_save_dict = saved
     lambda_svc._esm_response = response
     lambda_svc._restore_esms = restored
     lambda_svc._create_esm = create(lambda_svc._create_esm)

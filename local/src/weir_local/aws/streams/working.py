@@ -132,9 +132,9 @@ class Worker(ABC, Generic[Record]):
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             step = self.judge(young, answer)
-            self.mapping["LastProcessingResult"] = CALL_FAILED if answer.failed else PROCESSED
             if step.done:
                 self.finish(step.done)
+            self.mapping["LastProcessingResult"] = CALL_FAILED if answer.failed else PROCESSED
             if step.discarded is not None:
                 self.give_up(step.discarded, batching.EXHAUSTED)
             queue.extendleft(reversed(step.again))
