@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from lambdas.streams.rig import MAPPING, Rig, kinesis
 from weir_contract.state import MAPPINGS, source_pk
+from weir_lambdas.common.errors import SourceUnavailable
+from weir_lambdas.stream_processor.intake import Intake
 from weir_lambdas.stream_processor.positions import outside
 
 
@@ -85,6 +87,38 @@ def test_what_cannot_be_taken_is_left_and_told_once(
     assert why in capsys.readouterr().out
     assert stream.look().left == 0
     assert ids(stream) == []
+
+
+def test_a_batch_over_which_the_function_dies_is_left_after_some_attempts(
+    stream: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        """Out of memory, or out of time."""
+
+    def die(*_given: Any) -> None:
+        raise Died
+
+    stream.give_up(kinesis(objects(1, 2)), "a")
+    with monkeypatch.context() as deadly:
+        deadly.setattr(Intake, "take_over", die)
+        for _ in range(3):
+            with pytest.raises(Died):
+                stream.look()
+    stream.give_up(kinesis(objects(3, 4)), "b")
+    assert (stream.look().left, stream.look().left) == (1, 0)
+    assert ids(stream) == [3, 4]
+
+
+def test_a_batch_that_waits_for_its_registry_is_not_left(
+    stream: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.give_up(kinesis(objects(1, 2)), "a")
+    error = SourceUnavailable("the schema registry could not be reached")
+    with monkeypatch.context() as away:
+        away.setattr(Intake, "take_over", lambda *_given: (1, error))
+        assert [stream.look().error for _ in range(5)] == [error] * 5
+    assert stream.look().batches == 1
+    assert ids(stream) == [1, 2]
 
 
 def test_the_payload_may_be_an_object(stream: Rig) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from lambdas.streams.rig import BASE, Rig, kinesis
+from lambdas.streams.rig import BASE, Rig, kafka, kinesis
 from weir_contract.state import CHECKPOINT, source_pk
 from weir_lambdas.common.state import Table, Update
 
@@ -41,13 +42,14 @@ class Mortal:
 
 @dataclass
 class Poller:
-    """What Lambda does with one shard (Lambda Developer Guide, *Kinesis: error handling*).
+    """What Lambda does with one shard or partition (Lambda Developer Guide, *Kinesis: error handling*).
 
     Records are delivered in order. A failed batch is cut in two or comes again, with other borders
     after a restart; after some failures it goes to the quarantine bucket whole, and the next follows.
     """
 
     rig: Rig
+    kind: str
     shard: str
     size: int
     chance: random.Random
@@ -61,7 +63,13 @@ class Poller:
             (n, b"broken" if n % 17 == 0 else json.dumps({"id": f"{self.shard}/{n}"}).encode())
             for n in range(first, last)
         ]
+        if self.kind == "kafka":
+            return kafka(records, partition=int(self.shard[-1]))
         return kinesis(records, self.shard)
+
+    def numbered(self, failure: Any) -> int:
+        told = failure["itemIdentifier"]
+        return int(told["offset"]) if isinstance(told, dict) else int(told) - BASE
 
     def step(self, healthy: bool = False) -> None:
         chance = self.chance
@@ -82,7 +90,7 @@ class Poller:
             answer = None
         lost = not healthy and chance.random() < 0.15
         if answer is not None and not lost:
-            failures = [int(one["itemIdentifier"]) - BASE for one in answer["batchItemFailures"]]
+            failures = [self.numbered(one) for one in answer["batchItemFailures"]]
             if not failures:
                 self.place, self.failed, self.upto = last, 0, None
                 return
@@ -102,10 +110,14 @@ class Poller:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_record_is_committed_once_wherever_workers_die(seed: int, stream: Rig) -> None:
+def test_every_record_is_committed_once_wherever_workers_die(
+    seed: int, stream_rig: Callable[..., Rig]
+) -> None:
     chance = random.Random(seed)
+    kind = "kafka" if seed % 2 else "kinesis"
+    stream = stream_rig(kind)
     stream.object_bytes = chance.choice([150, 10_000_000])
-    parent = Poller(stream, "shardId-000000000000", 24, chance)
+    parent = Poller(stream, kind, "shardId-000000000000", 24, chance)
     pollers = [parent]
     runs = 0
 
@@ -133,8 +145,8 @@ def test_every_record_is_committed_once_wherever_workers_die(seed: int, stream: 
         if chance.random() < 0.4:
             seal(chance.randint(1, 40))
         if parent.place >= parent.size and len(pollers) == 1:
-            # The shard was split: its children begin once it is read to its end.
-            pollers += [Poller(stream, f"shardId-00000000000{n}", 8, chance) for n in (1, 2)]
+            # The shard was split (the topic got partitions): the new ones begin once it is read.
+            pollers += [Poller(stream, kind, f"shardId-00000000000{n}", 8, chance) for n in (1, 2)]
     while any(poller.place < poller.size for poller in pollers):
         for poller in pollers:
             poller.step(healthy=True)

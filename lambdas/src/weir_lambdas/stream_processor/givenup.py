@@ -25,7 +25,7 @@ from weir_lambdas.common.aws import error_code
 from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
-from weir_lambdas.common.state import Table
+from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.stream_processor.events import Lane, lanes
 from weir_lambdas.stream_processor.intake import Counts, Intake
@@ -37,11 +37,19 @@ MAX_AGE = timedelta(days=60)
 """An older batch is left where it is. Ranges are kept for 90 days from their commit, and Lambda may
 have tried a batch for some weeks before it gave up."""
 
+MAX_DEATHS = 3
+"""How often a look may die over a batch, before that is left: it must not hold up all others."""
+
+TRYING = "trying"
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ConfigInvalid)
 
 
 class TooOld(ValueError):
     """Nobody can tell any more which of the records were committed."""
+
+
+class DeadlyBatch(ValueError):
+    """Reading the batch ends the function itself."""
 
 
 @dataclass
@@ -97,6 +105,7 @@ class GivenUp:
             if enough():
                 break
             try:
+                self._begin(mapping, key)
                 found = self._lanes(key)
             except UNREADABLE as error:
                 self._note(mapping, key, "left", str(error))
@@ -105,6 +114,7 @@ class GivenUp:
             for lane in found:
                 failed = self._intake.take_over(lane, counts)
                 if failed is not None:
+                    self._begin_anew(mapping, key)
                     taken.error = failed[1]
                     return taken
             self._note(mapping, key, "taken")
@@ -115,7 +125,7 @@ class GivenUp:
         """Mapping and key of the objects that no look has settled."""
         for mapping in self._known():
             settled = self._table.query(files_pk(self._config.id), f"{GIVEN_UP}{mapping}#")
-            known = {str(item["sk"]) for item in settled}
+            known = {str(item["sk"]) for item in settled if item.get("state") != TRYING}
             prefix = f"{FOLDER}/{mapping}/"
             try:
                 for key in self._storage.keys(self._config.quarantine_bucket, prefix):
@@ -143,6 +153,27 @@ class GivenUp:
             raise TooOld(f"Lambda gave up on it more than {MAX_AGE.days} days ago")
         payload: Any = document["payload"]
         return lanes(json.loads(payload) if isinstance(payload, str) else payload)
+
+    def _begin(self, mapping: str, key: str) -> None:
+        """Note that a look begins with a batch.
+
+        Raises
+        ------
+        DeadlyBatch
+            Looks have died over it, time and again.
+        """
+        item = self._table.update(
+            files_pk(self._config.id),
+            given_up_sk(mapping, key),
+            Update("SET #state = :trying ADD tries :one", {"trying": TRYING, "one": 1}),
+        )
+        if item is not None and int(item["tries"]) > MAX_DEATHS:
+            raise DeadlyBatch(f"the function has died over it {MAX_DEATHS} times")
+
+    def _begin_anew(self, mapping: str, key: str) -> None:
+        """A look has ended in good order, though the batch is not taken."""
+        item = {"state": TRYING, "tries": 0}
+        self._table.put(files_pk(self._config.id), given_up_sk(mapping, key), item)
 
     def _note(self, mapping: str, key: str, state: str, why: str = "") -> None:
         item = {"state": state, "reason": why[:500]}
