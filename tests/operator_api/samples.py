@@ -511,6 +511,8 @@ BACKFILL["spec"] = {
         "timezone": "Europe/Berlin",
         "step": "1d",
         "concurrency": 2,
+        "sources": ["sample"],
+        "force": False,
     },
 }
 REPLAY = copy.deepcopy(RUN_NOW)

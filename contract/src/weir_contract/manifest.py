@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 SEQUENCE_DIGITS = 12
 
@@ -21,6 +21,9 @@ class Part:
         ``jsonl``: one record a line, as ``jsonl.gz`` or plain. ``parquet``: one record a row.
     shape
         Stands for the columns and types of a Parquet part: parts of one shape can be read together.
+    sequence
+        Landing that the records are as old as, for loads in which old never overwrites new; None:
+        the manifest's own.
     """
 
     key: str
@@ -30,6 +33,7 @@ class Part:
     version_id: str | None = None
     format: Literal["jsonl", "parquet"] = "jsonl"
     shape: str = ""
+    sequence: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Manifest:
     source
         ``namespace/name``.
     sequence
-        The source's own count of landings, from 1 without a gap; it is in the manifest's key.
+        The count of landings, from 1 without a gap, of the source, or of the lane where there is
+        one; it is in the manifest's key.
     epoch
         The fencing number of the lease under which this was written.
     run
@@ -102,6 +107,9 @@ class Manifest:
     extraction
         What the landings of one extraction share, also where a later run went on with it; None
         where the run stands for it.
+    lane
+        ``pipeline/name``: a part of a backfill, or a replay. It has a count and a cursor of its
+        own beside the source's, and that pipeline alone takes it. None: the source's own landing.
     """
 
     source: str
@@ -121,6 +129,7 @@ class Manifest:
     files: tuple[LandedFile, ...] = ()
     state: str | None = None
     extraction: str | None = None
+    lane: str | None = None
 
     @property
     def rows(self) -> int:
@@ -135,31 +144,60 @@ class Manifest:
     @property
     def key(self) -> str:
         """The manifest's object key in the raw bucket."""
-        return manifest_key(self.source, self.sequence)
+        return manifest_key(self.source, self.sequence, self.lane)
 
     @property
     def id(self) -> str:
-        """``namespace/name#sequence``, unique in a Platform."""
-        return f"{self.source}#{self.sequence}"
+        """``namespace/name#sequence``, or ``namespace/name@lane#sequence``; unique in a Platform."""
+        return f"{lane_source(self.source, self.lane)}#{self.sequence}"
+
+    @property
+    def age(self) -> int:
+        """The source's landing that the newest of the records are as old as."""
+        if self.lane is None:
+            return self.sequence
+        return max((part.sequence or 0 for part in self.parts), default=0)
 
 
-def manifest_prefix(source: str) -> str:
-    """Where the manifests of ``namespace/name`` stand in the raw bucket."""
-    return f"{source}/_manifests/"
+class Place(NamedTuple):
+    """Which landing a manifest's key names."""
+
+    source: str
+    sequence: int
+    lane: str | None = None
 
 
-def manifest_key(source: str, sequence: int) -> str:
+LANES = "_lanes/"
+"""Below a source's folder in the raw bucket: what backfills and replays have landed."""
+
+
+def lane_source(source: str, lane: str | None) -> str:
+    """What counts landings: the source ``namespace/name``, or ``namespace/name@pipeline/lane``."""
+    return source if lane is None else f"{source}@{lane}"
+
+
+def manifest_prefix(source: str, lane: str | None = None) -> str:
+    """Where the manifests of ``namespace/name``, or of a lane of it, stand in the raw bucket."""
+    return f"{source}/_manifests/" if lane is None else f"{source}/{LANES}{lane}/_manifests/"
+
+
+def manifest_key(source: str, sequence: int, lane: str | None = None) -> str:
     """The key of the manifest with that sequence number; two writers of one number collide on it."""
-    return f"{manifest_prefix(source)}_manifest-{sequence:0{SEQUENCE_DIGITS}d}.json"
+    return f"{manifest_prefix(source, lane)}_manifest-{sequence:0{SEQUENCE_DIGITS}d}.json"
 
 
-def parse_manifest_key(key: str) -> tuple[str, int] | None:
-    """``(source, sequence)`` of a manifest's key, or None for any other key."""
+def parse_manifest_key(key: str) -> Place | None:
+    """The landing of a manifest's key, or None for any other key."""
     head, _, name = key.rpartition("/_manifests/_manifest-")
     digits = name.removesuffix(".json")
-    if not head or head.count("/") != 1 or not name.endswith(".json") or not digits.isdigit():
+    if not name.endswith(".json") or not digits.isdigit():
         return None
-    return head, int(digits)
+    source, between, lane = head.partition(f"/{LANES}")
+    if source.count("/") != 1 or source.endswith("/") or source.startswith("/"):
+        return None
+    if between and (lane.count("/") != 1 or lane.endswith("/") or lane.startswith("/")):
+        return None
+    return Place(source, int(digits), lane if between else None)
 
 
 def part_key(source: str, date: str, run: str, number: int, suffix: str = "jsonl.gz") -> str:

@@ -131,7 +131,6 @@ class RunPlan:
     manifests: tuple[str, ...]
     result_uri: str
     attempt: int = 1
-    replay: bool = False
     extraction_starts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -177,7 +176,8 @@ class RunRecord:
     """One run in the ledger: a landing (kind ``source``) or a pipeline's pass (``pipeline``).
 
     ``started`` and ``finished`` are UTC, ISO 8601. ``seconds`` are by step name. ``manifests`` are
-    manifest ids (``namespace/name#sequence``).
+    manifest ids (``namespace/name#sequence``). ``lane`` is set where a backfill or a replay landed:
+    that says nothing of whether the source's own data flows.
     """
 
     run: str
@@ -198,3 +198,4 @@ class RunRecord:
     quarantine_uri: str | None = None
     failure: Failure | None = None
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
+    lane: str | None = None

@@ -9,6 +9,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``PROFILE`` | what is to be measured of its landings (JSON in ``body``) | operator |
 | ``SOURCE#ns/name`` | ``DISCOVERED`` | every column ever seen (JSON in ``body``), ``version`` | metadata extractor |
 | ``SOURCE#ns/name`` | ``CRAWL`` | ``due``, ``begun``: revisions of the shape that are to be, and were, crawled | metadata extractor |
+| ``SOURCE#ns/name`` | ``LANE#pipeline/name`` | the same for a part of a backfill, or a replay; ``swept``: up to it the sweep has looked | ingestion, trigger |
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
@@ -40,6 +41,7 @@ BODY = "body"
 EXPIRES = "expires"
 
 CHECKPOINT = "CHECKPOINT"
+LANE = "LANE#"
 CONTRACT = "CONTRACT"
 PROFILE = "PROFILE"
 DISCOVERED = "DISCOVERED"
@@ -78,6 +80,11 @@ def source_pk(source: str) -> str:
 def pipeline_pk(pipeline: str) -> str:
     """Partition of a pipeline ``namespace/name``."""
     return f"PIPELINE#{pipeline}"
+
+
+def checkpoint_sk(lane: str | None = None) -> str:
+    """Sort key of a source's checkpoint, or of a lane's (``pipeline/name``)."""
+    return CHECKPOINT if lane is None else f"{LANE}{lane}"
 
 
 def subscriber_sk(pipeline: str) -> str:
@@ -130,7 +137,13 @@ def run_sk(run: str) -> str:
 
 
 def pending_sk(source: str, sequence: int) -> str:
-    """Sort key of a manifest that waits; sorts by source, then sequence."""
+    """Sort key of a manifest that waits; sorts by source, then sequence.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``, or with its lane as :func:`weir_contract.manifest.lane_source` has it.
+    """
     return f"PENDING#{source}#{sequence:012d}"
 
 

@@ -8,7 +8,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -22,10 +22,11 @@ from weir_contract.sources import CsvDialect, Files, Parsing, SourceConfig
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.state import Table, Update, putting
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.file_processor.arrivals import arrive, located_in, sweep
-from weir_lambdas.file_processor.ledger import Ledger
+from weir_lambdas.file_processor.arrivals import arrive, enter_again, located_in, sweep
+from weir_lambdas.file_processor.ledger import Ledger, file_id
 from weir_lambdas.file_processor.reading import Located
 from weir_lambdas.file_processor.source import FileSource
+from weir_lambdas.landing.batch import Window
 from weir_lambdas.landing.land import Lander, Landing
 
 SOURCE = "shop/orders"
@@ -347,3 +348,32 @@ def test_a_dialect_travels_with_the_configuration() -> None:
 
     files = Files("b", "p/", None, Parsing("csv", csv=CsvDialect(delimiter=";", header=False)))
     assert loads(Files, dumps(files)) == files
+
+
+def test_a_window_lands_what_is_not_landed_and_by_force_what_is_once_for_each_request(
+    rig: Rig,
+) -> None:
+    first, broken = rig.upload("in/a.csv", b"id\n1\n"), rig.upload("in/b.csv", b"id\n2\n")
+    for located in (first, broken):
+        rig.arrive(located)
+    rig.land("run-1")
+    refused = Update("SET #state = :state", {"state": "rejected"})
+    rig.table.update(f"FILES#{SOURCE}", f"FILE#{file_id(broken)}", refused)
+    rig.upload("in/c.csv", b"id\n3\n")
+    now = datetime.now(UTC)
+    today = Window(now - timedelta(hours=1), now + timedelta(hours=1))
+    before = Window(now - timedelta(hours=2), now - timedelta(hours=1))
+
+    def again(window: Window, request: str, force: bool = False) -> int:
+        return enter_again(rig.s3, rig.ledger, rig.files, window, request, force)
+
+    assert again(before, "p/none") == 0
+    # The refused one and the one of which nobody has heard; a second call enters neither again.
+    assert (again(today, "p/one"), again(today, "p/one")) == (2, 0)
+    rig.land("run-2")
+    assert sorted(row["id"] for row in rig.records()) == ["1", "2", "2", "3"]
+    assert again(today, "p/one", force=True) == 2
+    rig.land("run-3")
+    assert again(today, "p/one", force=True) == 0
+    assert again(today, "p/two", force=True) == 3
+    assert len(list(rig.ledger.waiting())) == 3

@@ -476,7 +476,11 @@ INERT: dict[str, dict[str, str]] = {
     },
     "PipelineRun": {
         "spec.pipeline": "an object of the same namespace",
-        "spec.backfill.*": TIME,
+        "spec.backfill.from": TIME,
+        "spec.backfill.to": TIME,
+        "spec.backfill.timezone": TIME,
+        "spec.backfill.step": TIME,
+        "spec.backfill.sources[]": "objects of the same namespace, which the Pipeline names",
         "spec.replay.runs[]": "a folder below the quarantine of the object's own pipeline",
         "spec.ttl": TIME,
     },

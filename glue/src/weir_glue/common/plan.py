@@ -58,7 +58,7 @@ def read_work(plan_uri: str) -> Work:
     plan = read_message(s3, RunPlan, plan_uri)
     config = read_message(s3, PipelineConfig, plan.config_uri)
     manifests = [read_message(s3, Manifest, uri) for uri in plan.manifests]
-    manifests.sort(key=lambda item: (item.source, item.sequence))
+    manifests.sort(key=lambda item: (item.source, item.age, item.lane or "", item.sequence))
     contracts = {
         item.source: resolve_contract(
             config, item, [found for found in manifests if found.source == item.source]

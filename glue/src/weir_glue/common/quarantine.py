@@ -15,11 +15,12 @@ MAX_REASONS = 10
 """Reasons that a run counts: a message is to be read by people."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Quarantine:
     """Where a run's quarantined rows go, and how many went for which reason.
 
-    ``reasons`` counts the most frequent ones of each stage.
+    ``reasons`` counts the most frequent ones of each stage. ``replayable`` ends with a stage that
+    makes several rows, or others, of one record: landed again, it would bring those once more.
     """
 
     bucket: str
@@ -27,6 +28,7 @@ class Quarantine:
     run: str
     attempt: int
     reasons: Counter[str] = field(default_factory=Counter)
+    replayable: bool = True
 
     @property
     def uri(self) -> str:
@@ -36,7 +38,7 @@ class Quarantine:
     def write(self, rows: DataFrame, stage: str) -> None:
         """Write rows that carry a reason, as gzip JSON lines; a retried attempt writes beside it."""
         target = f"{self.uri}attempt={self.attempt}/stage={stage}/"
-        to_quarantine(rows, self.run, stage).write.mode("overwrite").option(
+        to_quarantine(rows, self.run, stage, self.replayable).write.mode("overwrite").option(
             "compression", "gzip"
         ).json(target)
         found = rows.groupBy(F.col(REASON).alias("reason")).agg(F.count(F.lit(1)).alias("rows"))
@@ -44,12 +46,15 @@ class Quarantine:
             self.reasons[row["reason"]] += row["rows"]
 
 
-def to_quarantine(rows: DataFrame, run: str, stage: str) -> DataFrame:
-    """Quarantine's columns: run, stage, source, sequence, reason, record (the raw text).
+def to_quarantine(rows: DataFrame, run: str, stage: str, replayable: bool = True) -> DataFrame:
+    """Quarantine's columns: run, stage, source, sequence, reason, record (the raw text), and
+    replayable, whether the record can be landed again.
 
-    Where SQL made rows anew and their raw record is not known, ``record`` is the row as JSON.
+    Where SQL made rows anew and their raw record is not known, ``record`` is the row as JSON, and
+    never replayable.
     """
     names = set(rows.columns)
+    known = F.col(RECORD).isNotNull() if RECORD in names else F.lit(False)
     record = F.to_json(F.struct(*[column(name) for name in data_columns(rows)]))
     if RECORD in names:
         record = F.coalesce(F.col(RECORD), record) if data_columns(rows) else F.col(RECORD)
@@ -60,6 +65,7 @@ def to_quarantine(rows: DataFrame, run: str, stage: str) -> DataFrame:
         _or_null(names, SEQUENCE, "long").alias("sequence"),
         F.col(REASON).alias("reason"),
         record.alias("record"),
+        (known & F.lit(replayable)).alias("replayable"),
     )
 
 

@@ -67,7 +67,7 @@ def read_records(spark: SparkSession, manifests: Sequence[Manifest]) -> DataFram
                 (
                     f"{manifest.bucket}/{quote(part.key, safe=_PATH_SAFE)}",
                     manifest.source,
-                    manifest.sequence,
+                    manifest.sequence if part.sequence is None else part.sequence,
                     index,
                     manifest.landed_time,
                 )

@@ -71,7 +71,7 @@ class Run:
         self.commit = Commit(
             plan.run,
             plan.attempt,
-            max((item.sequence for item in work.manifests), default=0),
+            max((item.age for item in work.manifests), default=0),
             max((item.landed_time for item in work.manifests), default="1970-01-01T00:00:00Z"),
             sum(item.bytes for item in work.manifests),
         )
@@ -224,6 +224,7 @@ class Run:
         )
         flow.df, flow.rows = df, rows
         flow.quarantined += bad
+        self.quarantine.replayable = self.quarantine.replayable and not changing
 
     def validate(self, flow: Flow, stage: Stage) -> None:
         """Measure the rules in one pass; what becomes of failures is ``onFailure``."""
@@ -284,7 +285,7 @@ class Run:
         fields = output_fields(flow.df.schema, self.work.contracts)
         sequences: dict[str, int] = {}
         for item in self.work.manifests:
-            sequences[item.source] = max(item.sequence, sequences.get(item.source, 0))
+            sequences[item.source] = max(item.age, sequences.get(item.source, 0))
         plan = self.work.plan
         result = RunResult(
             plan.run,

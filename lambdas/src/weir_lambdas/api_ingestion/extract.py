@@ -16,7 +16,7 @@ from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.decode import Records, Shallow, decode
 from weir_lambdas.api_ingestion.fetch import Calls, Chain, refuse_reference
-from weir_lambdas.api_ingestion.incremental import Boundary, Window, windows
+from weir_lambdas.api_ingestion.incremental import Boundary, Window, cut_to, windowed, windows
 from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
 from weir_lambdas.api_ingestion.placeholders import Values
 from weir_lambdas.api_ingestion.requests import Resource, build, check_references, resource_of
@@ -92,6 +92,10 @@ class Extraction:
         shallow: bool = False,
     ) -> None:
         check_references(api)
+        self._logical, self._part = start.scheduled, start.window
+        if start.window is not None:
+            spec, self._logical = windowed(api.incremental, start.window)
+            api = replace(api, incremental=spec)
         self._shallow = shallow and api.incremental is None
         self._api, self._calls, self._budget = api, calls, budget
         self._egress, self._secrets, self._auth = egress, secrets, auth
@@ -185,6 +189,8 @@ class Extraction:
                 lines, rows = chunk.lines, chunk.rows
                 if context.include:
                     lines, rows = _with_fields(lines, rows, context.include)
+                if self._part is not None and self._api.incremental is not None:
+                    lines, rows = cut_to(self._part, self._api.incremental, lines, rows)
                 lines, rows = self._boundary.filter(lines, rows)
                 yield self._batch(lines, rows, ahead, context.window)
         except WeirError as error:
@@ -229,8 +235,7 @@ class Extraction:
         """Windows, and in each the parents' records, from where the position says."""
         spec, saved = self._api.incremental, self._saved
         resumed: Window | None = Window(*saved["window"]) if "window" in saved else None
-        logical = self._start.scheduled
-        found = windows(spec, self._cursor, logical)
+        found = windows(spec, self._cursor, self._logical)
         if resumed is not None:
             # The window as it was asked for, then those that follow it.
             later = spec is not None and spec.step_seconds is not None and resumed.end is not None
@@ -252,7 +257,7 @@ class Extraction:
         if spec is None or window.end is None:
             return
         plain = replace(spec, lag=0, lag_seconds=0)
-        for following in windows(plain, window.end, self._start.scheduled):
+        for following in windows(plain, window.end, self._logical):
             if following.start != following.end:
                 yield following
 

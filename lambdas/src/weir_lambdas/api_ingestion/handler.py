@@ -15,6 +15,7 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.calls import asked, fail
 from weir_lambdas.landing.land import Lander
+from weir_lambdas.landing.replay import quarantined
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -43,13 +44,20 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     call = asked(event, "api_ingestion")
     if call.error is not None:
         return fail(config, table, call, clock)
+    s3 = client("s3")
+    storage = Storage(s3, config.kms_key_arn)
+    source = quarantined(config, call, s3, storage) or RestSource(
+        config, Secrets(client("secretsmanager"), config.secrets, clock), clock
+    )
     lander = Lander(
         config,
-        RestSource(config, Secrets(client("secretsmanager"), config.secrets, clock), clock),
+        source,
         table,
-        Storage(client("s3"), config.kms_key_arn),
+        storage,
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
+        lane=call.lane,
+        window=call.window,
     )
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     return landing.as_output()

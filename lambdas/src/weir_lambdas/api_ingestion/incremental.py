@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from weir_contract.rest import Incremental
 from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.landing import batch
 from weir_lambdas.landing.paths import lookup
 from weir_lambdas.landing.records import as_text
 
@@ -157,6 +158,49 @@ def windows(spec: Incremental | None, cursor: str | None, logical: datetime) -> 
         high = min(low + step, logical)
         yield Window(write_moment(low, spec), write_moment(high, spec))
         low = high
+
+
+def windowed(spec: Incremental | None, part: batch.Window) -> tuple[Incremental, datetime]:
+    """How a source is asked for a part of the past: what to begin with, and the logical end.
+
+    A format that does not tell the end exactly, as a date does not tell an hour, is asked for a day
+    more; :func:`cut_to` leaves out what does not belong to the part.
+
+    Raises
+    ------
+    ConfigInvalid
+        The source is not asked for what is new, and so can't be asked for a part.
+    """
+    if spec is None:
+        raise ConfigInvalid("a source without incremental has no past to ask for", "incremental")
+    end = part.end
+    if read_moment(write_moment(end, spec), spec) < end:
+        end += timedelta(days=1)
+    start = write_moment(part.start, spec)
+    return replace(spec, initial_value=start, lag=0, lag_seconds=0), end
+
+
+def cut_to(
+    part: batch.Window, spec: Incremental, lines: list[bytes], rows: list[dict[str, Any]]
+) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """The records of a part: from its start on and before its end, so that two parts share none.
+
+    A record without the cursor's value stays: the source gave it for this part.
+
+    Raises
+    ------
+    ConfigInvalid
+        A value is no moment.
+    """
+    values = [as_text(lookup(row, spec.cursor_path)) for row in rows]
+    kept = [
+        number
+        for number, value in enumerate(values)
+        if value is None or part.start <= read_moment(value, spec) < part.end
+    ]
+    if len(kept) == len(rows):
+        return lines, rows
+    return [lines[number] for number in kept], [rows[number] for number in kept]
 
 
 class Boundary:

@@ -10,15 +10,13 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.errors import ConfigInvalid
-from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.email_processor.source import MailSource
-from weir_lambdas.file_processor.arrivals import sweep
+from weir_lambdas.file_processor.asked import Arrivals, land_arrived
 from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.landing.calls import asked, fail
-from weir_lambdas.landing.land import Lander
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -51,19 +49,13 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if call.error is not None:
         return fail(config, table, call, clock)
     ledger = Ledger(table, config.id)
-    if not call.arrival:
-        found = sweep(s3, ledger, Files(config.email.bucket, config.email.prefix))
-        log("INFO", "looked through the mails", source=config.id, found=found)
     secrets = Secrets(client("secretsmanager"), config.secrets, clock)
-    source = MailSource(config, s3, storage, ledger, secrets)
-    lander = Lander(
-        config,
-        source,
+    files = Files(config.email.bucket, config.email.prefix)
+    return land_arrived(
+        Arrivals(config, files, ledger, s3, storage),
+        lambda: MailSource(config, s3, storage, ledger, secrets),
+        call,
         table,
-        storage,
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
-    left = next(ledger.waiting(limit=1), None) is not None
-    return landing.as_output() | {"complete": landing.complete and not left}

@@ -14,6 +14,7 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.file_processor.globs import matches
 from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.file_processor.reading import Located
+from weir_lambdas.landing.batch import Window
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,42 @@ def sweep(s3: Any, ledger: Ledger, files: Files) -> int:
     int
         Files that were new.
     """
-    found, more = 0, dict[str, str]()
+    return sum(
+        not ledger.known(located) and ledger.arrive(located, at)
+        for located, at in listed(s3, files)
+    )
+
+
+def enter_again(
+    s3: Any, ledger: Ledger, files: Files, window: Window, request: str, force: bool
+) -> int:
+    """Enter the files of a window that are not landed, the refused ones among them, so that the
+    source's next landing takes them.
+
+    Parameters
+    ----------
+    window
+        Of the moments at which they were written to S3.
+    request
+        Stands for the backfill: a file is entered once for it, however often this is called.
+    force
+        Enter those again too that were landed.
+
+    Returns
+    -------
+    int
+        Files that wait now because of it.
+    """
+    return sum(
+        ledger.enter_again(located, at, request, force)
+        for located, at in listed(s3, files)
+        if window.start <= at < window.end
+    )
+
+
+def listed(s3: Any, files: Files) -> Iterator[tuple[Located, datetime]]:
+    """Every file below the prefix that is meant, and when it was written to S3."""
+    more: dict[str, str] = {}
     while True:
         page = s3.list_objects_v2(Bucket=files.bucket, Prefix=files.prefix, **more)
         for item in page.get("Contents", []):
@@ -127,8 +163,7 @@ def sweep(s3: Any, ledger: Ledger, files: Files) -> int:
                     files.bucket, item["Key"], item["ETag"].strip('"'), int(item["Size"])
                 )
                 at = item["LastModified"]
-                moment = at if isinstance(at, datetime) else parse_iso(str(at))
-                found += not ledger.known(located) and ledger.arrive(located, moment)
+                yield located, at if isinstance(at, datetime) else parse_iso(str(at))
         if not page.get("IsTruncated"):
-            return found
+            return
         more = {"ContinuationToken": page["NextContinuationToken"]}

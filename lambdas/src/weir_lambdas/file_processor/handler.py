@@ -10,14 +10,12 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.errors import ConfigInvalid
-from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.file_processor.arrivals import sweep
+from weir_lambdas.file_processor.asked import Arrivals, land_arrived
 from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.file_processor.source import FileSource
 from weir_lambdas.landing.calls import Asked, asked, fail
-from weir_lambdas.landing.land import Lander
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -49,18 +47,12 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if call.error is not None:
         return fail(config, table, call, clock)
     s3, ledger = client("s3"), Ledger(table, config.id)
-    if not call.arrival:
-        found = sweep(s3, ledger, config.files)
-        log("INFO", "looked through the prefix", source=config.id, found=found)
-    source = FileSource(config, s3, Storage(s3, config.kms_key_arn), ledger)
-    lander = Lander(
-        config,
-        source,
+    storage = Storage(s3, config.kms_key_arn)
+    return land_arrived(
+        Arrivals(config, config.files, ledger, s3, storage),
+        lambda: FileSource(config, s3, storage, ledger),
+        call,
         table,
-        Storage(s3, config.kms_key_arn),
         clock,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
-    left = next(ledger.waiting(limit=1), None) is not None
-    return landing.as_output() | {"complete": landing.complete and not left}

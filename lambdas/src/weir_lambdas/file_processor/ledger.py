@@ -17,7 +17,7 @@ from weir_contract.manifest import LandedFile, Manifest
 from weir_contract.moments import iso
 from weir_contract.rows import RowContract
 from weir_contract.state import BODY, CONTENT, FILE, SETTLED, WAITING, files_pk, source_pk
-from weir_lambdas.common.state import Table, Update, putting, read_contract
+from weir_lambdas.common.state import Table, Update, putting, read_contract, updating
 from weir_lambdas.file_processor.reading import Located
 
 
@@ -63,6 +63,35 @@ class Ledger:
             [
                 putting(self._files, f"{FILE}{number}", {BODY: body, "state": "waiting"}, new=True),
                 putting(self._pk, waiting, {BODY: body}),
+            ]
+        )
+
+    def enter_again(self, located: Located, at: datetime, request: str, force: bool) -> bool:
+        """Let a file wait that is not landed, or (``force``) that is. Returns whether it waits now
+        because of this call; once for each ``request``, whatever is repeated.
+
+        Parameters
+        ----------
+        at
+            When it was written to S3.
+        """
+        number = file_id(located)
+        item = self._table.get(self._files, f"{FILE}{number}")
+        if item is None:
+            return self.arrive(located, at)
+        state = str(item["state"])
+        if state == "waiting" or (state in ("landed", "duplicate") and not force):
+            return False
+        update = Update(
+            "SET #state = :waiting, asked_by = :request",
+            {"waiting": "waiting", "request": request, "old": state},
+            "#state = :old AND (attribute_not_exists(asked_by) OR asked_by <> :request)",
+        )
+        body = {BODY: dumps(located)}
+        return self._table.transact(
+            [
+                updating(self._files, f"{FILE}{number}", update),
+                putting(self._pk, f"{WAITING}{iso(at)}#{number}", body),
             ]
         )
 

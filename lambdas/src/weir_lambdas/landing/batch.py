@@ -54,6 +54,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A stretch of the past: from ``start`` on, before ``end``; both aware."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Start:
     """What a source is told at the start of a call.
 
@@ -74,6 +82,8 @@ class Start:
     part_key
         Number and suffix of a part that the source writes itself -> its key in the raw zone. The
         lease's epoch is in it: nobody else writes there.
+    window
+        What a part of a backfill asks for; None for what is new.
     """
 
     run: str
@@ -84,6 +94,7 @@ class Start:
     remaining: Callable[[], float]
     enough: Callable[[], bool]
     part_key: Callable[[int, str], str]
+    window: Window | None = None
 
 
 class Source(Protocol):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weir_contract.moments import iso
 from weir_contract.sources import SourceConfig
-from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.failures import failure_of, notice
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
+from weir_lambdas.landing.batch import Window
 from weir_lambdas.landing.land import record_failure
+
+LANE = re.compile(r"(?P<pipeline>[a-z0-9][a-z0-9.-]*)/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class Asked:
         Whether an arrival started the execution: nothing else has to be looked for.
     error
         What failed, where the call is to record that; else None.
+    lane
+        ``pipeline/name`` where a part of a backfill, or a replay, is landed beside the source's own
+        landings.
+    window
+        The part of a backfill that is asked for.
+    replay
+        The run of the lane's pipeline whose quarantined records are landed.
+    force
+        Of a backfill of files or mails: whether those that were landed before are taken again.
     """
 
     run: str
@@ -41,6 +55,15 @@ class Asked:
     requested_by: tuple[str, ...] = ()
     arrival: bool = False
     error: Mapping[str, Any] | None = None
+    lane: str | None = None
+    window: Window | None = None
+    replay: str | None = None
+    force: bool = False
+
+    @property
+    def pipeline(self) -> str:
+        """The name of the lane's pipeline; empty without a lane."""
+        return (self.lane or "").partition("/")[0]
 
 
 def asked(event: Mapping[str, Any], function: str) -> Asked:
@@ -49,8 +72,9 @@ def asked(event: Mapping[str, Any], function: str) -> Asked:
     Parameters
     ----------
     event
-        ``{"run"?, "execution"?, "scheduledTime"?, "input"?: {"requestedBy"?, "arrival"?}}`` lands;
-        ``{"action": "fail", "run" or "execution", "error"}`` writes the failure to the ledger.
+        ``{"run"?, "execution"?, "scheduledTime"?, "input"?: {"requestedBy"?, "arrival"?, "lane"?,
+        "window"?: {"from", "to"}, "replay"?, "force"?}}`` lands; ``{"action": "fail", "run" or
+        "execution", "error", "input"?}`` writes the failure to the ledger.
     function
         For messages.
 
@@ -64,11 +88,16 @@ def asked(event: Mapping[str, Any], function: str) -> Asked:
     run = str(event.get("run") or str(execution or "").rpartition(":")[2])
     if not run:
         raise ConfigInvalid("the event has neither run nor execution", function)
+    given = event.get("input") or {}
+    lane, replay = given.get("lane"), given.get("replay")
+    if lane is not None and not LANE.fullmatch(str(lane)):
+        raise ConfigInvalid("lane must be pipeline/name", function)
     if action == "fail":
-        return Asked(run, execution, error=event.get("error") or {})
+        return Asked(run, execution, error=event.get("error") or {}, lane=lane)
     if action != "land":
         raise ConfigInvalid(f"there is no action {action!r}; use land or fail", function)
-    given = event.get("input") or {}
+    if replay is not None and (lane is None or not RUN.fullmatch(str(replay))):
+        raise ConfigInvalid("replay must be a run's id, and have a lane", function)
     who = given.get("requestedBy")
     return Asked(
         run,
@@ -76,14 +105,30 @@ def asked(event: Mapping[str, Any], function: str) -> Asked:
         event.get("scheduledTime"),
         (str(who),) if who else (),
         bool(given.get("arrival")),
+        lane=lane,
+        window=_window(given["window"], function) if given.get("window") else None,
+        replay=replay,
+        force=given.get("force") is True,
     )
+
+
+def _window(given: Mapping[str, Any], function: str) -> Window:
+    try:
+        window = Window(parse_iso(str(given["from"])), parse_iso(str(given["to"])))
+    except (KeyError, ValueError) as error:
+        raise ConfigInvalid(
+            "window needs from and to, ISO 8601 with an offset", function
+        ) from error
+    if window.start >= window.end:
+        raise ConfigInvalid("the window is empty: from must be before to", function)
+    return window
 
 
 def fail(config: SourceConfig, table: Table, call: Asked, clock: Clock) -> dict[str, Any]:
     """Record a failed landing; returns ``{"subject", "message"}`` for whoever is to hear of it."""
     now = clock.now()
     failure = failure_of("land", call.error or {})
-    record_failure(table, config.id, call.run, call.execution, failure, iso(now))
+    record_failure(table, config.id, call.run, call.execution, failure, iso(now), call.lane)
     emit(
         config.metrics_namespace,
         {"Namespace": config.namespace, "Source": config.name},

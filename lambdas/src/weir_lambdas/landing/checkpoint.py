@@ -8,7 +8,7 @@ from typing import Any
 
 from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_key, manifest_prefix, parse_manifest_key
-from weir_contract.state import CHECKPOINT, source_pk
+from weir_contract.state import CHECKPOINT, checkpoint_sk, source_pk
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import LeaseHeld
 from weir_lambdas.common.state import Table, Update
@@ -85,13 +85,22 @@ class Checkpoints:
     ----------
     source, bucket
         ``namespace/name`` and its raw bucket.
+    lane
+        ``pipeline/name`` of a backfill's part or a replay, which stands beside the source's own.
     """
 
     def __init__(
-        self, table: Table, storage: Storage, clock: Clock, source: str, bucket: str
+        self,
+        table: Table,
+        storage: Storage,
+        clock: Clock,
+        source: str,
+        bucket: str,
+        lane: str | None = None,
     ) -> None:
         self._table, self._storage, self._clock = table, storage, clock
-        self._source, self._bucket = source, bucket
+        self._source, self._bucket, self._lane = source, bucket, lane
+        self._pk, self._sk = source_pk(source), checkpoint_sk(lane)
 
     def acquire(self, run: str, seconds: float) -> Checkpoint:
         """Take the lease for ``run``; the checkpoint comes back with this lease's epoch.
@@ -108,7 +117,7 @@ class Checkpoints:
         LeaseHeld
             Another run holds it.
         """
-        item = self._table.get(source_pk(self._source), CHECKPOINT) or {}
+        item = self._table.get(self._pk, self._sk) or {}
         known = _from_item(item)
         newest = self._newest_manifest(known.sequence)
         if newest is not None:
@@ -136,10 +145,16 @@ class Checkpoints:
             | ({"seen": int(item["epoch"])} if item else {}),
             f"{seen} AND {free}",
         )
-        if self._table.update(source_pk(self._source), CHECKPOINT, update) is None:
+        if self._table.update(self._pk, self._sk, update) is None:
             holder = item.get("holder", "another run")
-            raise LeaseHeld(f"run {holder} holds the source's lease", self._source)
+            what = "the source's lease" if self._lane is None else f"the lease of {self._lane}"
+            raise LeaseHeld(f"run {holder} holds {what}", self._source)
         return mine
+
+    def live_sequence(self) -> int:
+        """The source's own last landing, as far as is known here: never more than there are."""
+        item = self._table.get(self._pk, CHECKPOINT) or {}
+        return int(item.get("sequence", 0))
 
     def advance(self, manifest: Manifest, run: str) -> bool:
         """Move the checkpoint to a manifest that was committed under this run's lease.
@@ -166,7 +181,7 @@ class Checkpoints:
             values,
             "epoch = :epoch AND holder = :run",
         )
-        return self._table.update(source_pk(self._source), CHECKPOINT, update) is not None
+        return self._table.update(self._pk, self._sk, update) is not None
 
     def release(self, checkpoint: Checkpoint, run: str) -> None:
         """Give the lease back without a landing, unless somebody else has it already."""
@@ -175,21 +190,22 @@ class Checkpoints:
             {"zero": 0, "epoch": checkpoint.epoch, "run": run},
             "epoch = :epoch AND holder = :run",
         )
-        self._table.update(source_pk(self._source), CHECKPOINT, update)
+        self._table.update(self._pk, self._sk, update)
 
     def _newest_manifest(self, after: int) -> Manifest | None:
-        start = manifest_key(self._source, after) if after else ""
+        start = manifest_key(self._source, after, self._lane) if after else ""
         newest = 0
-        for key in self._storage.keys(self._bucket, manifest_prefix(self._source), start):
+        prefix = manifest_prefix(self._source, self._lane)
+        for key in self._storage.keys(self._bucket, prefix, start):
             parsed = parse_manifest_key(key)
-            newest = max(newest, parsed[1] if parsed else 0)
+            newest = max(newest, parsed.sequence if parsed else 0)
         if newest <= after:
             return None
         return self.read(newest)
 
     def read(self, sequence: int) -> Manifest:
         """A manifest by its number."""
-        body = self._storage.get(self._bucket, manifest_key(self._source, sequence))
+        body = self._storage.get(self._bucket, manifest_key(self._source, sequence, self._lane))
         return loads(Manifest, body)
 
 

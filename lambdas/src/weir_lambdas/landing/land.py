@@ -20,7 +20,7 @@ from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, Weir
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_record, write_record
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.landing.batch import Batch, Position, Source, Start
+from weir_lambdas.landing.batch import Batch, Position, Source, Start, Window
 from weir_lambdas.landing.checkpoint import Checkpoint, Checkpoints, Cut
 from weir_lambdas.landing.freeze import freeze
 from weir_lambdas.landing.infer import Inference
@@ -66,6 +66,11 @@ class Lander:
         Seconds that the function still may run.
     part_bytes
         Compressed size at which a part is closed.
+    lane
+        ``pipeline/name`` of a backfill's part, or a replay: it is landed beside the source's own
+        landings, which may go on meanwhile, and moves nothing of theirs.
+    window
+        What a part of a backfill asks for.
     """
 
     def __init__(
@@ -77,12 +82,15 @@ class Lander:
         clock: Clock,
         remaining: Callable[[], float],
         part_bytes: int = PART_BYTES,
+        lane: str | None = None,
+        window: Window | None = None,
     ) -> None:
+        self._lane, self._window = lane, window
         self._config, self._source = config, source
         self._table, self._storage = table, storage
         self._clock, self._remaining = clock, remaining
         self._part_bytes = part_bytes
-        self._checkpoints = Checkpoints(table, storage, clock, config.id, config.raw_bucket)
+        self._checkpoints = Checkpoints(table, storage, clock, config.id, config.raw_bucket, lane)
 
     def land(
         self,
@@ -158,7 +166,10 @@ class Lander:
             remaining=lambda: self._remaining() - reserve / 2,
             enough=lambda: self._remaining() < reserve,
             part_key=key,
+            window=self._window,
         )
+        # Read before anything is asked for: what a lane lands is as new as this, at least.
+        age = self._checkpoints.live_sequence() if self._lane is not None else None
         inference = Inference(config.contract)
         last: Batch | None = None
         quarantined, files, written = 0, list[LandedFile](), list[Part]()
@@ -183,6 +194,10 @@ class Lander:
                     raise
                 failure = error
             parts = (*writer.finish(), *written)
+        if age is not None:
+            parts = tuple(
+                part if part.sequence is not None else replace(part, sequence=age) for part in parts
+            )
         if last is None:
             return None, None
         position = last.position
@@ -206,6 +221,7 @@ class Lander:
             files=tuple(files),
             state=None if position is not None else _text(last.state),
             extraction=extraction,
+            lane=self._lane,
         )
         if manifest.rows:
             # Before the manifest: whoever reads a manifest finds the contract that it goes by.
@@ -271,6 +287,7 @@ class Lander:
                     execution=execution,
                     account=account,
                     requested_by=requested_by,
+                    lane=self._lane,
                 ),
                 now.timestamp(),
             )
@@ -306,6 +323,7 @@ class Lander:
             seconds={"land": seconds},
             requested_by=requested_by or before.requested_by,
             failure=None,
+            lane=self._lane,
         )
         if record != known:
             write_record(self._table, record, now.timestamp())
@@ -370,10 +388,16 @@ def parse_time(text: str, name: str) -> datetime:
 
 
 def record_failure(
-    table: Table, source: str, run: str, execution: str | None, failure: Failure, now: str
+    table: Table,
+    source: str,
+    run: str,
+    execution: str | None,
+    failure: Failure,
+    now: str,
+    lane: str | None = None,
 ) -> None:
     """Write a failed landing into the ledger; what an earlier call of the run landed stays there."""
     known = read_record(table, source_pk(source), run)
     before = known or RunRecord(run, "source", source, "Failed", now, execution=execution)
-    record = replace(before, state="Failed", finished=now, failure=failure)
+    record = replace(before, state="Failed", finished=now, failure=failure, lane=lane)
     write_record(table, record, parse_iso(now).timestamp())

@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from weir_contract.codec import ContractError, loads
+from weir_contract.manifest import LANES
 from weir_contract.pipelines import Load, PipelineConfig, Stage, Warehouse
 from weir_contract.rows import Field
 from weir_contract.runs import RunPlan, RunResult
@@ -211,7 +212,12 @@ def _file_columns(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sequences(plan: RunPlan) -> list[int]:
-    return [int(uri.rpartition("-")[2].removesuffix(".json")) for uri in plan.manifests]
+    """The sources' own landings; what a lane landed has no number among them."""
+    return [
+        int(uri.rpartition("-")[2].removesuffix(".json"))
+        for uri in plan.manifests
+        if f"/{LANES}" not in uri
+    ]
 
 
 def _keep_from(config: PipelineConfig, plan: RunPlan) -> int:

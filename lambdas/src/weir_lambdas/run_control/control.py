@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from weir_contract.codec import dumps, loads
-from weir_contract.manifest import Manifest
+from weir_contract.manifest import Manifest, lane_source
 from weir_contract.moments import iso
 from weir_contract.pipelines import PipelineConfig, Workers
 from weir_contract.runs import RunPlan, RunRecord, RunResult, StageAccount, imbalances
@@ -91,8 +91,8 @@ def whole_extractions(manifests: Sequence[Manifest]) -> list[Manifest]:
     For a pipeline that replaces its target: half an extraction must not replace a whole one.
     """
     kept: list[Manifest] = []
-    for source in sorted({item.source for item in manifests}):
-        own = sorted((m for m in manifests if m.source == source), key=lambda m: m.sequence)
+    for source in sorted({_counted(item) for item in manifests}):
+        own = sorted((m for m in manifests if _counted(m) == source), key=lambda m: m.sequence)
         while own and not own[-1].complete:
             own.pop()
         kept += own
@@ -105,13 +105,19 @@ def extraction_starts(manifests: Sequence[Manifest]) -> dict[str, int]:
     def extraction(manifest: Manifest) -> str:
         return manifest.extraction or manifest.run
 
-    last = {m.source: m for m in sorted(manifests, key=lambda m: m.sequence)}
+    # What a lane landed is no picture of the whole.
+    own = sorted((m for m in manifests if m.lane is None), key=lambda m: m.sequence)
+    last = {m.source: m for m in own}
     return {
         source: min(
-            m.sequence for m in manifests if m.source == source and extraction(m) == extraction(end)
+            m.sequence for m in own if m.source == source and extraction(m) == extraction(end)
         )
         for source, end in last.items()
     }
+
+
+def _counted(manifest: Manifest) -> str:
+    return lane_source(manifest.source, manifest.lane)
 
 
 def workers_for(size: int, workers: Workers) -> int:

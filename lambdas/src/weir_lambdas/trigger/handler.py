@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir_contract.manifest import parse_manifest_key
+from weir_contract.manifest import lane_source, parse_manifest_key
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock, parse_iso
 from weir_lambdas.common.config import environment
@@ -23,7 +23,7 @@ from weir_lambdas.file_processor.arrivals import arrive, located_in
 from weir_lambdas.run_control.control import MAX_ATTEMPTS
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 from weir_lambdas.trigger.flight import FlightBusy, Flights
-from weir_lambdas.trigger.sweep import subscribers, sweep
+from weir_lambdas.trigger.sweep import subscribers, sweep, told
 
 
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class Trigger:
             sources = arrive(self.table, located_in(detail), at, self.clock, self.start_landing)
             log("INFO", "file arrived", bucket=bucket, object=key, sources=sources)
             return
-        source, sequence = parsed
-        for pipeline, subscription in subscribers(self.table, source).items():
-            if self.flights.arrive(pipeline, source, sequence, f"s3://{bucket}/{key}"):
+        counted = lane_source(parsed.source, parsed.lane)
+        for pipeline, subscription in told(self.table, parsed.source, parsed.lane).items():
+            if self.flights.arrive(pipeline, counted, parsed.sequence, f"s3://{bucket}/{key}"):
                 self.ensure(pipeline, subscription)
 
     def ensure(self, pipeline: str, subscription: Mapping[str, Any]) -> None:

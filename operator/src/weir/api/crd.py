@@ -146,6 +146,8 @@ SERVED = (
             Column("Ready", condition("Ready")),
             Column("State", ".status.lastRun.state"),
             Column("Rows", ".status.lastRun.rows", "integer"),
+            Column("Parts", ".status.progress.parts", "integer"),
+            Column("Landed", ".status.progress.landed", "integer"),
             AGE,
         ),
     ),

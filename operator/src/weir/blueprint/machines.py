@@ -199,8 +199,9 @@ def ingest_machine(
     Returns
     -------
     dict
-        Input: ``{"scheduledTime": iso?, "requestedBy": str?}``. A scheduled time that is missing
-        is the execution's start.
+        Input: ``{"scheduledTime": iso?, "requestedBy": str?}``, and what of a backfill or a replay
+        the function is to land (:func:`weir_lambdas.landing.calls.asked`). A scheduled time that
+        is missing is the execution's start.
     """
     states: dict[str, State] = {
         "Start": {
@@ -266,6 +267,7 @@ def ingest_machine(
         "execution.$": "$$.Execution.Id",
         "run.$": "$$.Execution.Name",
         "scheduledTime.$": "$.scheduledTime",
+        "input.$": "$.input",
         "error.$": "$.error",
     }
     _failure_tail(states, function, payload, f"Weir: {source} failed", topics, "Fail")

@@ -11,7 +11,7 @@ from typing import Any
 
 from weir.blueprint import naming
 from weir.blueprint.facts import Arn, PlatformFacts, Watched
-from weir_contract.manifest import manifest_prefix
+from weir_contract.manifest import LANES, manifest_prefix
 from weir_contract.state import FEED, files_pk, pipeline_pk, source_pk, watch_pk
 
 Document = dict[str, Any]
@@ -195,6 +195,7 @@ def ingestion(
             [facts.bucket_arn("raw", f"{source}/*")],
         ),
         lists_bucket(facts, "FindManifests", "raw"),
+        *replays(facts, source.partition("/")[0]),
         table_access(
             facts, "KeepState", [source_pk(source), FEED, *([files_pk(source)] if watched else [])]
         ),
@@ -211,6 +212,16 @@ def ingestion(
         if rotated
         else None,
         uses_key(facts, "s3", "dynamodb", "secretsmanager", "lambda"),
+    )
+
+
+def replays(facts: PlatformFacts, namespace: str) -> tuple[Statement, ...]:
+    """Read what the namespace's pipelines have put into quarantine, to land it again."""
+    return (
+        allow(
+            "ReadQuarantine", ["s3:GetObject"], [facts.bucket_arn("quarantine", f"{namespace}/*")]
+        ),
+        lists_bucket(facts, "FindQuarantine", "quarantine", [f"{namespace}/"]),
     )
 
 
@@ -307,7 +318,14 @@ def run_control(
         allow(
             "ReadManifests",
             ["s3:GetObject"],
-            [facts.bucket_arn("raw", f"{manifest_prefix(source)}*") for source in sources],
+            [
+                facts.bucket_arn("raw", pattern)
+                for source in sources
+                for pattern in (
+                    f"{manifest_prefix(source)}*",
+                    f"{source}/{LANES}{pipeline.partition('/')[2]}/*",
+                )
+            ],
         ),
         lists_bucket(facts, "FindRuns", "artifacts"),
         table_access(

@@ -15,7 +15,19 @@ from weir.aws.session import AwsSession
 from weir_contract.codec import loads
 from weir_contract.rows import RowContract
 from weir_contract.runs import RunRecord
-from weir_contract.state import BODY, CHECKPOINT, CONTRACT, FEED, PK, SK, pipeline_pk, source_pk
+from weir_contract.state import (
+    BODY,
+    CHECKPOINT,
+    CONTRACT,
+    FEED,
+    PK,
+    SK,
+    pending_sk,
+    pipeline_pk,
+    run_sk,
+    source_pk,
+    taken_sk,
+)
 
 FEED_PAGE = 200
 """Feed items asked for at a time."""
@@ -23,8 +35,9 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 """States of an execution that it does not leave."""
 
 
-STAYING = ("SUBSCRIBER#", "RUN#")
-"""Beginnings of a source's sort keys that are no progress: who listens, and what ran."""
+STAYING = ("SUBSCRIBER#", "RUN#", "LANE#")
+"""Beginnings of a source's sort keys that are no progress: who listens, what ran, and what backfills
+and replays have landed of it."""
 LEASE = frozenset({"holder", "lease_until"})
 """Attributes of a checkpoint that belong to a running landing."""
 
@@ -113,6 +126,34 @@ class Ledger:
                 BODY: {"S": json.dumps(body, sort_keys=True)},
             },
         )
+
+    def run(self, table: str, partition: str, run: str) -> RunRecord | None:
+        """A run's record, or None where the ledger has none of that id.
+
+        Parameters
+        ----------
+        partition
+            The source's or the pipeline's (:func:`weir_contract.state.source_pk`, ``pipeline_pk``).
+        """
+        item = self._get(table, partition, run_sk(run))
+        return None if item is None else loads(RunRecord, item[BODY]["S"])
+
+    def taken_by(self, table: str, pipeline: str, source: str, sequence: int) -> str | None:
+        """The pass that has taken a manifest, or None where it waits still.
+
+        Parameters
+        ----------
+        source
+            ``namespace/name``, or with a lane (:func:`weir_contract.manifest.lane_source`).
+        """
+        item = self._get(table, pipeline_pk(pipeline), taken_sk(source, sequence))
+        return None if item is None else str(item["run"]["S"])
+
+    def tried(self, table: str, pipeline: str, source: str, sequence: int) -> tuple[str, int]:
+        """The pass that took a waiting manifest and did not end well, and its attempts; ``("", 0)``
+        where none has."""
+        item = self._get(table, pipeline_pk(pipeline), pending_sk(source, sequence)) or {}
+        return item.get("run", {}).get("S", ""), int(item.get("attempt", {}).get("N", "0"))
 
     def waiting(self, table: str, pipeline: str) -> int:
         """How many manifests wait for a pass of a pipeline ``namespace/name``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from weir.api.v1alpha1.pipeline import Pipeline
@@ -13,26 +12,17 @@ from weir.blueprint.datasource import ingestion_of
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
+from weir.reconcile.asked import Asked, end, execution_name, failed, open_request, time_left
 from weir.reconcile.look import Halt, Look, halt_of
-from weir.reconcile.runs import failure_text, instant, run_status
+from weir.reconcile.partwise import follow_parts, plan_parts
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import need_platform, paused, view_of
 from weir.reconcile.view import is_ready, parse
-from weir.reconcile.world import World
-from weir_contract.codec import digest
 from weir_contract.moments import iso
 from weir_contract.runs import RunRecord
 
 FOLLOW_SECONDS = 3.0
 """Seconds between two looks at a run that is under way; the feed wakes it sooner."""
-
-TRACKED_ANNOTATIONS = ("argocd.argoproj.io/tracking-id",)
-TRACKED_LABELS = (
-    "argocd.argoproj.io/instance",
-    "kustomize.toolkit.fluxcd.io/name",
-    "helm.toolkit.fluxcd.io/name",
-)
-"""Marks of tools that would create an object again which we delete."""
 
 
 def reconcile(services: Services, obj: Object) -> Result:
@@ -55,29 +45,7 @@ def reconcile(services: Services, obj: Object) -> Result:
         return look.close(halt_of([error]))
 
 
-def request_hash(run: PipelineRun) -> str:
-    """What makes a request unique: the run's name and spec (16 hexadecimal digits).
-
-    The uid is no part of it: an object that is created again with the same spec is the same
-    request, and does not run again.
-    """
-    spec = run.spec.model_dump(by_alias=True, exclude_none=True, mode="json")
-    spec.pop("ttl", None)
-    return digest({"name": run.name, "spec": spec})[:16]
-
-
-def execution_name(run: PipelineRun) -> str:
-    """The name of the executions of a request; at most 80 characters of ``a-z0-9-``."""
-    return f"run-{run.name.replace('.', '-')[:50].strip('-')}-{request_hash(run)}"
-
-
 def _advance(look: Look, run: PipelineRun) -> Result:
-    if run.spec.now is None:
-        kind = "backfill" if run.spec.backfill is not None else "replay"
-        raise Halt(
-            "NotImplemented",
-            f"{kind} is not served by this version: nothing was started. Use now: {{}}",
-        )
     services, view = look.services, view_of(look.services)
     pipeline_key = Key("Pipeline", run.namespace, run.spec.pipeline)
     pipeline_obj = services.store.get(pipeline_key)
@@ -86,97 +54,68 @@ def _advance(look: Look, run: PipelineRun) -> Result:
     pipeline = parse(Pipeline, pipeline_obj)
     platform, platform_obj = need_platform(view, pipeline.spec.platform)
     context = blueprints.context_of(services, view, platform, platform_obj, run.namespace)
-    world = services.worlds.of(platform)
+    asked = Asked(look, run, pipeline, services.worlds.of(platform), context)
     if not look.status.get("started"):
         if not is_ready(pipeline_obj):
             raise Halt("PipelineNotReady", f"{pipeline_key} is not ready yet: see its conditions")
-        earlier = _request(look, run, pipeline, world, context)
+        earlier = open_request(asked)
         if earlier is not None:
             return earlier
-        executions = _start(look, run, pipeline, world, context)
-        look.status["started"] = iso(services.now())
+        _begin(asked)
+    if run.spec.now is None:
+        return follow_parts(asked)
+    return _follow(asked)
+
+
+def _begin(asked: Asked) -> None:
+    look, run = asked.look, asked.run
+    if run.spec.now is None:
+        parts = plan_parts(asked)
+        look.status["progress"] = {"parts": len(parts)}
+        note = f"{len(parts)} parts are to be landed"
+    else:
+        executions = _start(asked)
         look.status["executions"] = executions
-        services.events.say(look.obj, "Started", f"asked {len(executions)} sources", "Run")
-    return _follow(look, run, pipeline, world, context)
+        note = f"asked {len(executions)} sources"
+    look.status["started"] = iso(look.services.now())
+    look.services.events.say(look.obj, "Started", note, "Run")
 
 
-def _request(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-) -> Result | None:
-    """Write the request down. A Result says that it has been answered already."""
-    body = {"uid": run.uid, "requested": iso(look.services.now())}
-    there = world.ledger.request(context.facts.state_table, pipeline.id, request_hash(run), body)
-    if there.get("uid") == run.uid or not there.get("finished"):
-        return None
-    look.status["started"] = there["requested"]
-    look.status["finished"] = there["finished"]
-    look.status["lastRun"] = there.get("lastRun")
-    if there.get("state") == "Failed":
-        return look.close(
-            Halt(
-                "AlreadyRan",
-                f"this very run failed at {there['finished']}: {there.get('message', '')} Create "
-                "another PipelineRun to run again",
-                stalled=True,
-            )
-        )
-    return look.close(
-        None, ready=f"this very run succeeded at {there['finished']}", reason="AlreadyRan"
-    )
-
-
-def _start(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-) -> list[str]:
+def _start(asked: Asked) -> list[str]:
     """Start the landing of each source. A name is used once, so that a repetition starts nothing."""
-    requested_by = f"{run.namespace}/{run.name}"
+    look, run = asked.look, asked.run
     if run.spec.now is None or not run.spec.now.extract:
-        world.ledger.ask_trigger(
-            context.facts.trigger_function,
-            {"pipeline": pipeline.id, "requestedBy": requested_by},
-        )
+        asked.ask_trigger()
         return []
-    sources = view_of(look.services).sources(run.namespace, blueprints.source_names(pipeline))
+    names = blueprints.source_names(asked.pipeline)
+    sources = view_of(look.services).sources(run.namespace, names)
     return [
-        world.ledger.start(
-            blueprints.ingest_machine(context, source),
+        asked.world.ledger.start(
+            blueprints.ingest_machine(asked.context, source),
             execution_name(run),
-            {"scheduledTime": iso(look.services.now()), "requestedBy": requested_by},
+            {"scheduledTime": iso(look.services.now()), "requestedBy": asked.requested_by},
         )
         for source in sources.values()
         if ingestion_of(source) is not None
     ]
 
 
-def _follow(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-) -> Result:
+def _follow(asked: Asked) -> Result:
+    look, run, pipeline = asked.look, asked.run, asked.pipeline
     executions: Sequence[str] = look.status.get("executions") or []
-    book = look.services.books.of(context.platform.name)
+    book = look.services.books.of(asked.context.platform.name)
     landings: list[RunRecord] = []
     running = []
     for arn in executions:
         record = _landing(book.runs, pipeline, arn)
         if record is not None and record.state == "Failed":
-            return _end(look, run, pipeline, world, context, record)
+            return end(asked, record)
         if record is not None and record.state == "Succeeded":
             landings.append(record)
             continue
-        state = (world.ledger.execution(arn) or {}).get("status", "RUNNING")
+        state = (asked.world.ledger.execution(arn) or {}).get("status", "RUNNING")
         if state in ("FAILED", "TIMED_OUT", "ABORTED"):
-            raise _lost(look, run, pipeline, world, context, arn, state)
+            raise failed(asked, lost(arn, state))
         running.append(arn)
     if running:
         names = ", ".join(arn.split(":")[-2] for arn in running)
@@ -188,30 +127,32 @@ def _follow(
         record
         for record in book.runs(key)
         if wanted & set(record.manifests)
-        or f"{run.namespace}/{run.name}" in record.requested_by
+        or asked.requested_by in record.requested_by
         or (not executions and record.started >= started)
     ]
     if not executions:
         # A pass that names this run is its own; another's that began since counts for want of one.
-        asked = [one for one in passes if f"{run.namespace}/{run.name}" in one.requested_by]
-        passes = asked or passes
-    failed = [one for one in passes if one.state == "Failed"]
+        own = [one for one in passes if asked.requested_by in one.requested_by]
+        passes = own or passes
+    broken = [one for one in passes if one.state == "Failed"]
     done = {one for record in passes if record.state == "Succeeded" for one in record.manifests}
     if passes and any(one.state == "Succeeded" for one in passes) and wanted <= done:
-        return _end(look, run, pipeline, world, context, _newest(passes, "Succeeded"))
-    if failed:
-        return _end(look, run, pipeline, world, context, _newest(passes, "Failed"))
+        return end(asked, _newest(passes, "Succeeded"))
+    if broken:
+        return end(asked, _newest(passes, "Failed"))
     if executions and not wanted:
-        return _end(look, run, pipeline, world, context, landings[-1] if landings else None)
+        return end(asked, landings[-1] if landings else None)
     if executions and not look.status.get("lastRun") and blueprints.needs_asking(pipeline):
-        world.ledger.ask_trigger(
-            context.facts.trigger_function,
-            {"pipeline": pipeline.id, "requestedBy": f"{run.namespace}/{run.name}"},
-        )
+        asked.ask_trigger()
     rows = sum(record.rows for record in landings)
     return look.close(
         Halt("Processing", f"{rows} rows have landed; waits for the pass", after=FOLLOW_SECONDS)
     )
+
+
+def lost(arn: str, state: str) -> str:
+    """An execution ended without a record: the machine itself broke, or somebody stopped it."""
+    return f"execution {arn} ended {state}; its history in the Step Functions console says why"
 
 
 def _newest(passes: Sequence[RunRecord], state: str) -> RunRecord:
@@ -230,90 +171,10 @@ def _landing(runs: Any, pipeline: Pipeline, arn: str) -> RunRecord | None:
     return None
 
 
-def _lost(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-    arn: str,
-    state: str,
-) -> Halt:
-    """An execution ended without a record: the machine itself broke, or somebody stopped it."""
-    finished = iso(look.services.now())
-    message = f"execution {arn} ended {state}; its history in the Step Functions console says why"
-    _settle(look, run, pipeline, world, context, finished, "Failed", message)
-    look.status["finished"] = finished
-    return Halt("Failed", message, stalled=True)
-
-
-def _settle(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-    finished: str,
-    state: str,
-    message: str,
-) -> None:
-    body: dict[str, Any] = {
-        "uid": run.uid,
-        "requested": look.status["started"],
-        "finished": finished,
-        "state": state,
-        "message": message,
-    }
-    if look.status.get("lastRun"):
-        body["lastRun"] = look.status["lastRun"]
-    world.ledger.settle_request(context.facts.state_table, pipeline.id, request_hash(run), body)
-
-
-def _end(
-    look: Look,
-    run: PipelineRun,
-    pipeline: Pipeline,
-    world: World,
-    context: blueprints.Context,
-    record: RunRecord | None,
-) -> Result:
-    """The run has ended: its account goes on the object and into the ledger."""
-    finished = (record.finished if record else None) or iso(look.services.now())
-    if record is not None:
-        look.status["lastRun"] = run_status(record)
-    state = record.state if record else "Succeeded"
-    message = failure_text(record) if record else ""
-    _settle(look, run, pipeline, world, context, finished, state, message)
-    look.status["finished"] = finished
-    if state == "Failed":
-        return look.close(Halt("Failed", message, stalled=True))
-    rows = record.rows if record else 0
-    result = look.close(None, ready=f"{rows} rows", reason="Succeeded")
-    return Result(result.outcome, _ttl(look, run))
-
-
 def _finished(look: Look, run: PipelineRun) -> Result:
     """Nothing more happens to it, but that its time may be over."""
-    left = _ttl(look, run)
+    left = time_left(look, run)
     if left is None or left > 0:
         return Result("converged", left)
     look.services.kube.delete(look.obj)
     return Result("deleted")
-
-
-def _ttl(look: Look, run: PipelineRun) -> float | None:
-    """Seconds until the object goes; None where it stays."""
-    finished = instant(look.status.get("finished"))
-    if run.spec.ttl is None or finished is None or is_tracked(look.obj):
-        return None
-    lifetime = timedelta(seconds=blueprints.seconds(run.spec.ttl))
-    return max(0.0, (finished + lifetime - look.services.now()).total_seconds())
-
-
-def is_tracked(obj: Object) -> bool:
-    """Whether Argo CD or Flux keeps the object: what we delete would come back."""
-    meta = obj["metadata"]
-    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
-    return any(name in annotations for name in TRACKED_ANNOTATIONS) or any(
-        name in labels for name in TRACKED_LABELS
-    )

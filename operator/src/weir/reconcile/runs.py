@@ -89,8 +89,8 @@ class RunBook:
             return list(self._runs.get(key, ()))
 
     def last(self, key: Key) -> RunRecord | None:
-        """The object's newest run."""
-        runs = self.runs(key)
+        """The object's newest run; what a backfill or a replay landed is another object's."""
+        runs = [one for one in self.runs(key) if one.lane is None]
         return max(runs, key=lambda one: one.finished or one.started) if runs else None
 
 
