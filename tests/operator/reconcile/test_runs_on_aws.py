@@ -144,20 +144,3 @@ def test_a_run_of_a_pipeline_that_is_not_there_waits_and_says_so(rig: Rig, pipel
     said = rig.condition(key)
     assert (said["status"], said["reason"]) == ("False", "PipelineNotFound")
     assert "nowhere" in said["message"]
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        ("window", {"backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}}),
-        ("rows", {"replay": {"runs": ["pass-1"]}}),
-    ],
-)
-def test_what_is_not_served_says_so_and_starts_nothing(
-    rig: Rig, pipeline: Key, name: str, mode: dict[str, Any]
-) -> None:
-    key = ask(rig, name, spec={"now": None, **mode})
-    rig.silence()
-    rig.look(key)
-    assert rig.condition(key)["reason"] == "NotImplemented"
-    assert rig.aws_writes() == []

@@ -254,6 +254,65 @@ def run(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run a pipeline now: ask its sources, process what lands, and follow it."""
+    _request(pipeline, {"now": {}}, namespace, wait, timeout, output)
+
+
+@app.command()
+def backfill(
+    pipeline: Annotated[str, typer.Argument(help="Name of a Pipeline.")],
+    start: Annotated[str, typer.Option("--from", help="Start of the window: a date, or a moment.")],
+    end: Annotated[str, typer.Option("--to", help="End of the window, excluded.")],
+    timezone: Annotated[str, typer.Option(help="IANA zone of both.")] = "UTC",
+    step: Annotated[str, typer.Option(help="Length of one part.")] = "1d",
+    concurrency: Annotated[int, typer.Option(help="Parts that are landed at a time.")] = 1,
+    source: Annotated[
+        list[str] | None, typer.Option(help="A source that is asked. Default: all that drive it.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Files and mails: land again what was landed before.")
+    ] = False,
+    namespace: NamespaceOption = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to follow.")] = 86_400,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Land a window of the past, in parts, and process it."""
+    spec: dict[str, Any] = {
+        "from": start,
+        "to": end,
+        "timezone": timezone,
+        "step": step,
+        "concurrency": concurrency,
+    }
+    if source:
+        spec["sources"] = source
+    if force:
+        spec["force"] = True
+    _request(pipeline, {"backfill": spec}, namespace, wait, timeout, output)
+
+
+@app.command()
+def replay(
+    pipeline: Annotated[str, typer.Argument(help="Name of a Pipeline.")],
+    runs: Annotated[list[str], typer.Argument(help="Runs whose quarantined rows are taken.")],
+    namespace: NamespaceOption = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to follow.")] = 1800,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Take quarantined rows of earlier runs through the present contract."""
+    _request(pipeline, {"replay": {"runs": runs}}, namespace, wait, timeout, output)
+
+
+def _request(
+    pipeline: str,
+    wanted: dict[str, Any],
+    namespace: str | None,
+    wait: bool,
+    timeout: float,
+    output: Output,
+) -> None:
+    """Create a PipelineRun, follow it, and show how it ended."""
     from weir.cli import follow
 
     try:
@@ -264,7 +323,7 @@ def run(
                 "apiVersion": "weir.dev/v1alpha1",
                 "kind": "PipelineRun",
                 "metadata": {"generateName": f"{pipeline[:50]}-"},
-                "spec": {"pipeline": pipeline, "now": {}, "ttl": "7d"},
+                "spec": {"pipeline": pipeline, **wanted, "ttl": "7d"},
             }
         )
         name = created["metadata"]["name"]
@@ -303,6 +362,8 @@ def _follow(objects: Objects, name: str, timeout: float, output: Output) -> dict
             ready = follow.condition(item, "Ready")
             live.update(Group(follow.summary([item]), watch.table(item)))
             if item.get("status", {}).get("finished") or ready["status"] == "True":
+                break
+            if follow.condition(item, "Stalled")["status"] == "True":
                 break
             if time.monotonic() > deadline:
                 fail(f"PipelineRun {name} has not ended in {timeout:.0f} s: {ready['message']}")
