@@ -29,7 +29,7 @@ from weir_lambdas.run_control.control import (
     extraction_starts,
     whole_extractions,
 )
-from weir_lambdas.trigger.flight import FlightBusy, Flights
+from weir_lambdas.trigger.flight import FlightBusy, Flights, Pace
 from weir_lambdas.trigger.handler import Trigger
 
 PIPELINE, SOURCE = "shop/orders", "shop/orders"
@@ -250,8 +250,77 @@ def test_the_minimum_interval_delays_the_next_start(table: Table, clock: Any) ->
             seen.append(payload)
 
     table.put(pipeline_pk(PIPELINE), FLIGHT, {"last_start": "2026-03-01T11:59:00.000Z"})
-    Flights(table, Recorder(), clock, lambda: "n").ensure(PIPELINE, MACHINE, 300)
+    Flights(table, Recorder(), clock, lambda: "n").ensure(PIPELINE, MACHINE, Pace(300))
     assert seen == [{"notBefore": "2026-03-01T12:04:00.000Z"}]
+
+
+@pytest.mark.parametrize(
+    ("pace", "begins"),
+    [
+        (Pace(3600, 600), "2026-03-01T12:10:00.000Z"),
+        (Pace(300, 600), "2026-03-01T12:04:00.000Z"),
+        (Pace(60, 600), None),
+        (Pace(3600, None, 500), None),
+        (Pace(3600, None, 501), "2026-03-01T12:59:00.000Z"),
+    ],
+)
+def test_data_waits_no_longer_than_it_may_and_much_of_it_not_at_all(
+    table: Table, clock: Any, pace: Pace, begins: str | None
+) -> None:
+    seen: list[Any] = []
+
+    class Recorder:
+        def running(self, arn: str) -> bool | None:
+            return None
+
+        def start(self, machine: str, name: str, payload: Any) -> None:
+            seen.append(payload)
+
+    table.put(pipeline_pk(PIPELINE), FLIGHT, {"last_start": "2026-03-01T11:59:00.000Z"})
+    flights = Flights(table, Recorder(), clock, lambda: "n")
+    for sequence in (1, 2):
+        assert flights.arrive(PIPELINE, SOURCE, sequence, "s3://b/k", 250)
+    flights.ensure(PIPELINE, MACHINE, pace)
+    assert seen == [{"notBefore": begins} if begins else {}]
+
+
+def test_an_execution_that_waits_is_taken_over_once_enough_has_landed(
+    table: Table, storage: Storage, bucket: str, clock: Any
+) -> None:
+    started: list[tuple[str, Any]] = []
+    names = (f"n{n}" for n in range(9))
+
+    class Recorder:
+        def running(self, arn: str) -> bool | None:
+            return True
+
+        def start(self, machine: str, name: str, payload: Any) -> None:
+            started.append((name, payload))
+
+    table.put(pipeline_pk(PIPELINE), FLIGHT, {"last_start": "2026-03-01T11:59:00.000Z"})
+    flights, pace = Flights(table, Recorder(), clock, lambda: next(names)), Pace(3600, None, 500)
+
+    def arrive(sequence: int) -> None:
+        item = manifest(sequence, bucket)
+        storage.put(bucket, item.key, dumps(item).encode(), "application/json")
+        assert flights.arrive(PIPELINE, SOURCE, sequence, f"s3://{bucket}/{item.key}", 250)
+        flights.ensure(PIPELINE, MACHINE, pace)
+
+    arrive(1)
+    arrive(2)
+    arrive(3)
+    assert started == [("n0", {"notBefore": "2026-03-01T12:59:00.000Z"}), ("n1", {})]
+    control = _control(table, storage, bucket)
+    arns = [f"{MACHINE.replace(':stateMachine:', ':execution:')}:n{n}" for n in range(2)]
+    assert control.begin(arns[0], {})["empty"], "the one that waited takes nothing"
+    begun = control.begin(arns[1], {})
+    assert (begun["empty"], begun["manifests"]) == (False, 3)
+    # Under way, it is left alone, and what lands from now on is counted anew.
+    clock.pass_time(60)
+    arrive(4)
+    arrive(5)
+    assert len(started) == 2
+    assert table.get(pipeline_pk(PIPELINE), FLIGHT)["landed"] == 500
 
 
 def _control(table: Table, storage: Storage, bucket: str, *stages: Stage, **more: Any) -> Control:

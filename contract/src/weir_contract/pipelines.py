@@ -132,6 +132,8 @@ class PipelineConfig:
     allow_scripts: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
     min_interval_seconds: int = 0
+    max_wait_seconds: int | None = None
+    max_bytes: int | None = None
     max_passes: int = 20
 
     @property

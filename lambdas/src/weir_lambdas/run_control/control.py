@@ -306,12 +306,14 @@ class Control:
         """Claim the flight for this execution and reset its count, before PENDING is read."""
         moment = {"me": execution, "zero": 0, "one": 1, "now": iso(now)}
         again = Update(
-            "SET pending = :zero, last_start = :now ADD passes :one",
+            "SET pending = :zero, landed = :zero, last_start = :now REMOVE not_before "
+            "ADD passes :one",
             moment,
             "execution = :me",
         )
         first = Update(
-            "SET execution = :me, pending = :zero, last_start = :now, passes = :one",
+            "SET execution = :me, pending = :zero, landed = :zero, last_start = :now, "
+            "passes = :one REMOVE not_before",
             moment,
             "attribute_not_exists(execution)",
         )

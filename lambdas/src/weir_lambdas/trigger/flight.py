@@ -14,7 +14,8 @@ after it sees in step 2 that nothing flies. There is no moment in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from weir_contract.moments import iso
@@ -25,6 +26,35 @@ from weir_lambdas.common.state import Table, Update, absent, putting, updating
 
 START_GRACE_SECONDS = 60
 """So long a claimed execution may be unknown to Step Functions before it counts as never started."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long what has landed may wait for more.
+
+    Parameters
+    ----------
+    min_interval
+        Seconds from one start to the next, at least.
+    max_wait
+        Seconds that data waits for it at most; None: as long as it takes.
+    max_bytes
+        Landed bytes that do not wait; None: all do.
+    """
+
+    min_interval: int = 0
+    max_wait: int | None = None
+    max_bytes: int | None = None
+
+    @classmethod
+    def of(cls, subscription: Mapping[str, Any]) -> Pace:
+        """Read it from a subscription's item."""
+
+        def number(name: str) -> int | None:
+            return int(subscription[name]) if name in subscription else None
+
+        wait, size = number("maxWaitSeconds"), number("maxBytes")
+        return cls(number("minIntervalSeconds") or 0, wait, size)
 
 
 class FlightBusy(Exception):
@@ -62,8 +92,13 @@ class Flights:
         self._table, self._executions = table, executions
         self._clock, self._new_name = clock, new_name
 
-    def arrive(self, pipeline: str, source: str, sequence: int, uri: str) -> bool:
+    def arrive(self, pipeline: str, source: str, sequence: int, uri: str, size: int = 0) -> bool:
         """Make a manifest wait for a pass of the pipeline.
+
+        Parameters
+        ----------
+        size
+            Its bytes, where somebody counts them.
 
         Returns
         -------
@@ -81,7 +116,9 @@ class Flights:
             [
                 absent(pk, taken_sk(source, sequence)),
                 putting(pk, pending_sk(source, sequence), values, new=True),
-                updating(pk, FLIGHT, Update("ADD pending :one", {"one": 1})),
+                updating(
+                    pk, FLIGHT, Update("ADD pending :one, landed :size", {"one": 1, "size": size})
+                ),
             ]
         )
         return written or self._table.get(pk, taken_sk(source, sequence)) is None
@@ -97,7 +134,7 @@ class Flights:
         self,
         pipeline: str,
         machine_arn: str,
-        min_interval_seconds: int = 0,
+        pace: Pace = Pace(),
         payload: Mapping[str, Any] | None = None,
     ) -> str | None:
         """Start an execution unless one flies; take over where the named one flies no more.
@@ -106,8 +143,9 @@ class Flights:
         ----------
         machine_arn
             The pipeline's state machine.
-        min_interval_seconds
-            At least so long after the last start the new one waits before it begins.
+        pace
+            How long the execution waits before it begins; one that waits is taken over once enough
+            has landed.
         payload
             Further input of the execution.
 
@@ -123,29 +161,40 @@ class Flights:
         """
         pk = pipeline_pk(pipeline)
         item = self._table.get(pk, FLIGHT) or {}
-        named, now = item.get("execution"), self._clock.now()
+        named, now, running = item.get("execution"), self._clock.now(), None
         if named:
             running = self._executions.running(named)
-            if running:
+            if running and not _is_due(item, pace, now):
                 return None
             claimed = parse_iso(item["claimed"]) if "claimed" in item else None
             fresh = claimed and now - claimed < timedelta(seconds=START_GRACE_SECONDS)
             if running is None and fresh:
                 raise FlightBusy(f"{pipeline}: {named} is being started")
-            log("WARNING", "execution taken over", pipeline=pipeline, execution=named)
+            why = "enough has landed" if running else "it runs no more"
+            level = "INFO" if running else "WARNING"
+            log(level, "execution taken over", pipeline=pipeline, execution=named, why=why)
         arn = execution_arn(machine_arn, name := self._new_name())
-        claim = Update(
-            "SET execution = :arn, claimed = :now, passes = :zero",
-            {"arn": arn, "now": iso(now), "zero": 0} | ({"named": named} if named else {}),
-            "execution = :named" if named else "attribute_not_exists(execution)",
-        )
+        begins = _begins(item, pace, now)
+        values: dict[str, Any] = {"arn": arn, "now": iso(now), "zero": 0}
+        change = "SET execution = :arn, claimed = :now, passes = :zero"
+        condition = "execution = :named" if named else "attribute_not_exists(execution)"
+        if named:
+            values["named"] = named
+        if running:
+            # It may begin at this moment: then it is no longer one that waits.
+            values["waited"] = item["not_before"]
+            condition += " AND not_before = :waited"
+        if begins is None:
+            change += " REMOVE not_before"
+        else:
+            change += ", not_before = :begins"
+            values["begins"] = begins
+        claim = Update(change, values, condition)
         if self._table.update(pk, FLIGHT, claim) is None:
             raise FlightBusy(f"{pipeline}: another trigger was faster")
         body = dict(payload or {})
-        if "last_start" in item and min_interval_seconds:
-            due = parse_iso(item["last_start"]) + timedelta(seconds=min_interval_seconds)
-            if due > now:
-                body["notBefore"] = iso(due)
+        if begins is not None:
+            body["notBefore"] = begins
         try:
             self._executions.start(machine_arn, name, body)
         except Exception:
@@ -167,3 +216,23 @@ class Flights:
             int(found.get("attempt", 0)) < max_attempts
             for found in self._table.query(pk, "PENDING#")
         )
+
+
+def _begins(item: Mapping[str, Any], pace: Pace, now: datetime) -> str | None:
+    """When a new execution begins its first pass, ISO 8601; None for at once."""
+    if "last_start" not in item or not pace.min_interval or _is_much(item, pace):
+        return None
+    due = parse_iso(item["last_start"]) + timedelta(seconds=pace.min_interval)
+    if pace.max_wait is not None:
+        due = min(due, now + timedelta(seconds=pace.max_wait))
+    return iso(due) if due > now else None
+
+
+def _is_due(item: Mapping[str, Any], pace: Pace, now: datetime) -> bool:
+    """Whether the execution that flies waits still, and need not any more."""
+    waits = "not_before" in item and parse_iso(item["not_before"]) > now
+    return waits and _is_much(item, pace)
+
+
+def _is_much(item: Mapping[str, Any], pace: Pace) -> bool:
+    return pace.max_bytes is not None and int(item.get("landed", 0)) >= pace.max_bytes

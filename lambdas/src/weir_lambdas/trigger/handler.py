@@ -11,7 +11,8 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir_contract.manifest import lane_source, parse_manifest_key
+from weir_contract.codec import loads
+from weir_contract.manifest import Manifest, lane_source, parse_manifest_key
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock, parse_iso
 from weir_lambdas.common.config import environment
@@ -22,7 +23,7 @@ from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.arrivals import arrive, located_in
 from weir_lambdas.run_control.control import MAX_ATTEMPTS
 from weir_lambdas.trigger.executions import StepFunctions, new_name
-from weir_lambdas.trigger.flight import FlightBusy, Flights
+from weir_lambdas.trigger.flight import FlightBusy, Flights, Pace
 from weir_lambdas.trigger.sweep import subscribers, sweep, told
 
 
@@ -94,8 +95,11 @@ class Trigger:
             log("INFO", "file arrived", bucket=bucket, object=key, sources=sources)
             return
         counted = lane_source(parsed.source, parsed.lane)
-        for pipeline, subscription in told(self.table, parsed.source, parsed.lane).items():
-            if self.flights.arrive(pipeline, counted, parsed.sequence, f"s3://{bucket}/{key}"):
+        everyone, uri = told(self.table, parsed.source, parsed.lane), f"s3://{bucket}/{key}"
+        counts = any(Pace.of(one).max_bytes is not None for one in everyone.values())
+        size = loads(Manifest, self.storage.get_uri(uri)).bytes if counts else 0
+        for pipeline, subscription in everyone.items():
+            if self.flights.arrive(pipeline, counted, parsed.sequence, uri, size):
                 self.ensure(pipeline, subscription)
 
     def ensure(self, pipeline: str, subscription: Mapping[str, Any]) -> None:
@@ -105,7 +109,7 @@ class Trigger:
         started = self.flights.ensure(
             pipeline,
             str(subscription["stateMachineArn"]),
-            int(subscription.get("minIntervalSeconds", 0)),
+            Pace.of(subscription),
         )
         if started:
             log("INFO", "execution started", pipeline=pipeline, execution=started)
@@ -133,7 +137,7 @@ class Trigger:
         machine = event.get("stateMachineArn") or self._machine(pipeline)
         self.flights.request(pipeline, event.get("requestedBy"))
         payload = {key: event[key] for key in ("scheduledTime", "requestedBy") if event.get(key)}
-        return {"execution": self.flights.ensure(pipeline, str(machine), 0, payload)}
+        return {"execution": self.flights.ensure(pipeline, str(machine), Pace(), payload)}
 
     def _machine(self, pipeline: str) -> str:
         """The state machine by the Platform's naming, from any subscription of the pipeline."""

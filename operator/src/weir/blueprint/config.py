@@ -342,6 +342,8 @@ def pipeline_config(
         allow_scripts="scripts" in grant.allow and uses_scripts(pipeline),
         topics={name: arns[0] for name, arns in sorted(facts.topics.items()) if arns},
         min_interval_seconds=seconds(arrival.min_interval) if arrival else 0,
+        max_wait_seconds=seconds(arrival.max_wait) if arrival and arrival.max_wait else None,
+        max_bytes=arrival.max_bytes if arrival else None,
     )
 
 

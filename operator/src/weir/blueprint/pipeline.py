@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
@@ -351,13 +352,16 @@ def _subscriptions(
         if not item.primary:
             continue
         pk, sk = source_pk(item.source), subscriber_sk(pipeline.id)
-        values = {
+        values: dict[str, Any] = {
             PK: pk,
             SK: sk,
             "stateMachineArn": pipeline_machine_arn(pipeline, facts),
             "minIntervalSeconds": plan.min_interval_seconds,
             "onArrival": arrival,
         }
+        if plan.min_interval_seconds:
+            bounds = {"maxWaitSeconds": plan.max_wait_seconds, "maxBytes": plan.max_bytes}
+            values |= {name: bound for name, bound in bounds.items() if bound is not None}
         found.append(
             Resource(
                 "dynamodb.Item",

@@ -50,12 +50,14 @@ class OnArrival(Model):
     """Start when data has landed."""
 
     min_interval: Duration = Field("0s", description="Least time between two starts.")
-    max_wait: Duration = Field(
-        "15m", description="Reserved: not served yet. Longest time that landed data waits."
+    max_wait: Duration | None = Field(
+        None,
+        description="Longest time that landed data waits, where minInterval is longer. Default: no "
+        "bound but minInterval.",
     )
     max_bytes: Annotated[int, Field(ge=1, le=1_099_511_627_776)] = Field(
         1_073_741_824,
-        description="Reserved: not served yet. Bytes that start a run before minInterval is over.",
+        description="Bytes of landed data, as stored, that start a run before minInterval is over.",
     )
 
 
