@@ -129,7 +129,11 @@ class MetadataExtractor:
         if parsed is None or bucket != self.raw_bucket:
             log("WARNING", "no manifest of ours", bucket=bucket)
             return
-        self.landed(*parsed)
+        if parsed.lane is not None:
+            # What is landed of the past, or again, says nothing of the source's shape from now on.
+            log("INFO", "a lane's manifest is not measured", source=parsed.source, lane=parsed.lane)
+            return
+        self.landed(parsed.source, parsed.sequence)
 
     def landed(self, source: str, sequence: int) -> None:
         """Measure a landing, once, and take it into what is known of its source."""

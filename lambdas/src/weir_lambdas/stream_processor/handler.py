@@ -17,6 +17,7 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.calls import asked, fail
 from weir_lambdas.landing.land import Lander
+from weir_lambdas.landing.replay import quarantined
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
@@ -58,21 +59,24 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     call = asked(event, "stream_processor")
     if call.error is not None:
         return fail(config, table, call, clock)
-    storage = Storage(client("s3"), config.kms_key_arn)
+    if call.window is not None:
+        raise ConfigInvalid("a stream can't be asked for a window of the past", config.id)
+    s3 = client("s3")
+    storage = Storage(s3, config.kms_key_arn)
     positions, backlog = Positions(table, config.id), Backlog(table, config.id, clock)
 
     def remaining() -> float:
         return float(context.get_remaining_time_in_millis()) / 1000
 
-    taken = Taken()
-    if not call.arrival:
+    taken, replay = Taken(), quarantined(config, call, s3, storage)
+    if not call.arrival and replay is None:
         decode = decoder_of(config, storage, clock)
         intake = Intake(config, positions, storage, clock, decode, remaining)
         mappings = [one for one in os.environ.get(MAPPINGS, "").split(",") if one]
         given_up = GivenUp(config, table, storage, clock, intake, mappings)
         taken = look(config, given_up, positions, storage, clock, remaining)
-    source = SealSource(config, table, storage, positions, backlog, clock)
-    lander = Lander(config, source, table, storage, clock, remaining)
+    source = replay or SealSource(config, table, storage, positions, backlog, clock)
+    lander = Lander(config, source, table, storage, clock, remaining, lane=call.lane)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     if taken.error is not None and landing.complete:
         raise taken.error
