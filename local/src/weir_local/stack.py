@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from weir_local.aws import bootstrap, process, sparkjars
-from weir_local.aws.server import EndpointSession
+from weir_local.aws.server import LOOPBACK, SMTP_PORT_FILE, EndpointSession
 from weir_local.cluster import Cluster, Image, choose, environment, run
 from weir_local.cluster.ports import free_port
 from weir_local.cluster.processes import Processes
@@ -306,6 +306,7 @@ class Stack:
             **found["person"],
             "WEIR_QUERY_SECRET": found["redshift"]["adminSecretArn"],
             **self._kafka_variables(),
+            "WEIR_SMTP": f"{LOOPBACK}:{(self.state / 'aws' / SMTP_PORT_FILE).read_text()}",
         }
 
     def _kafka_variables(self) -> dict[str, str]:
@@ -384,6 +385,7 @@ def platform(found: Mapping[str, Any]) -> dict[str, Any]:
             "endpointUrl": found["endpoint"],
             "permissionsBoundaryArn": f"arn:aws:iam::{account}:policy/{BOUNDARY}",
             "driftInterval": "20s",
+            "mail": {"createRuleSet": True},
             "redshift": {
                 "workgroup": redshift["workgroupName"],
                 "database": redshift["database"],
@@ -395,6 +397,7 @@ def platform(found: Mapping[str, Any]) -> dict[str, Any]:
                     "namespaces": {"names": ["default"]},
                     "egress": {"allowLoopback": True},
                     "externalArns": ["arn:aws:s3:::weir-example-*"],
+                    "mailRecipients": ["*@weir.example"],
                     "allow": ["adopt", "scripts", "delete"],
                 }
             ],

@@ -41,9 +41,15 @@ class Watch:
         return watched(key, self.prefix, self.pattern)
 
 
+SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
+"""What SES puts where a new receipt rule leads, to see whether it may (SES Developer Guide, *Deliver
+to S3 bucket action*)."""
+
+
 def watched(key: str, prefix: str, pattern: str | None) -> bool:
-    """Whether a key stands below a prefix, matches a glob there, and is no folder's mark."""
-    if not key.startswith(prefix) or key.endswith("/"):
+    """Whether a key stands below a prefix, matches a glob there, and is neither a folder's mark nor
+    SES's own."""
+    if not key.startswith(prefix) or key.endswith("/") or key.rpartition("/")[2] == SETUP:
         return False
     return not pattern or matches(key[len(prefix) :], pattern)
 

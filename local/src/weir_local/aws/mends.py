@@ -103,6 +103,17 @@ MENDS: tuple[Mend, ...] = (
         "EventBridge User Guide: Using resource-based policies for Amazon EventBridge",
     ),
     Mend(
+        "receiptrules",
+        "Receipt rules are changed, moved, copied and limited; SES tries what they lead to",
+        "SES API Reference: UpdateReceiptRule; SES Developer Guide: Giving permissions to Amazon SES "
+        "for email receiving; Service quotas",
+    ),
+    Mend(
+        "receiving",
+        "Mails come in by SMTP, get SES's verdicts, and go through the active rule set",
+        "SES Developer Guide: Email receiving concepts; Receipt rule actions",
+    ),
+    Mend(
         "scheduler",
         "Schedules know time zones and context attributes, and call under their role with retries",
         "EventBridge Scheduler User Guide: Schedule types; Adding context attributes",

@@ -22,6 +22,8 @@ import boto3
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
+SMTP_PORT_FILE = "smtp-port"
+"""In the state directory: on which port of loopback mails are taken."""
 START_SECONDS = 60.0
 """How long a start may take before it counts as failed."""
 
@@ -227,6 +229,11 @@ class LocalAws:
     def endpoint(self) -> str:
         """The URL for ``endpoint_url`` and AWS_ENDPOINT_URL."""
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def smtp_port(self) -> int:
+        """Where it takes mails, on loopback."""
+        return int((self.state / SMTP_PORT_FILE).read_text())
 
     @property
     def log(self) -> Path:

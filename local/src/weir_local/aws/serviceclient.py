@@ -38,6 +38,26 @@ def role_session(role_arn: str, service: str, source_arn: str, region: str) -> R
         return session
 
 
+def root_client(boto_service: str, region: str) -> Any:
+    """A client of the local AWS as the account's root: for a service that acts by itself, after its
+    permission by the receiver's policy was looked at.
+
+    :param boto_service: boto3's name of the service
+    """
+    key = ("root", boto_service, region)
+    with _lock:
+        if key not in _clients:
+            _clients[key] = boto3.session.Session().client(  # type: ignore[call-overload]
+                boto_service,
+                region_name=region,
+                endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                config=Config(retries={"max_attempts": 1}, read_timeout=910),
+            )
+        return _clients[key]
+
+
 def client(session: RoleSession, boto_service: str, region: str) -> Any:
     """A client of the local AWS under a role's session.
 

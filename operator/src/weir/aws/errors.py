@@ -242,7 +242,8 @@ RULES = (
         r"|ServerSideEncryptionConfigurationNotFoundError|NoSuchPublicAccessBlockConfiguration|NoSuchTagSet"
         r"|QueueDoesNotExist|AWS\.SimpleQueueService\.NonExistentQueue|EntityNotFoundException"
         r"|StateMachineDoesNotExist|ResourceNotFound|DashboardNotFoundError|ClusterNotFound"
-        r"|ClusterNotFoundFault|TableNotFoundException|Invalid[A-Za-z]+\.NotFound",
+        r"|ClusterNotFoundFault|TableNotFoundException|Invalid[A-Za-z]+\.NotFound"
+        r"|RuleSetDoesNotExist|RuleDoesNotExist",
     ),
     # Permissions.
     Rule(
@@ -259,7 +260,8 @@ RULES = (
         r"|ResourceAlreadyExistsException|BucketAlreadyExists|BucketAlreadyOwnedByYou|QueueAlreadyExists"
         r"|QueueNameExists|ConflictException|ResourceExistsException|StateMachineAlreadyExists"
         r"|ResourceInUseException|BucketNotEmpty|DeleteConflict|DeleteConflictException"
-        r"|IdempotentParameterMismatch.*|TableAlreadyExistsException|InvalidGroup\.Duplicate",
+        r"|IdempotentParameterMismatch.*|TableAlreadyExistsException|InvalidGroup\.Duplicate"
+        r"|AlreadyExists|CannotDelete",
     ),
     # For the moment.
     Rule(

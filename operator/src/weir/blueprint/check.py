@@ -251,7 +251,9 @@ def _externals(source: DataSource, known: Known) -> Problems:
     partition = known.facts.partition if known.facts else "aws"
     if found.files:
         yield from _watched(source, f"{path}.files.bucket", partition, known)
-    if found.email:
+    if found.email and found.email.receive:
+        yield from _recipients(found.email.receive.recipients, known)
+    elif found.email:
         yield from _watched(source, f"{path}.email.bucket", partition, known)
     kinesis = found.stream.kinesis if found.stream else None
     if kinesis:
@@ -303,6 +305,18 @@ def _watched(source: DataSource, where: str, partition: str, known: Known) -> Pr
     below = f"{arn}/{found.prefix}"
     if known.grant is None or not known.grant.may_use(below):
         yield from _external(arn, where, known)
+
+
+def _recipients(recipients: Sequence[str], known: Known) -> Problems:
+    """Whose mails a source may receive is granted: nobody gets another team's."""
+    for index, recipient in enumerate(recipients):
+        if known.grant is not None and not known.grant.may_receive(recipient):
+            yield Problem(
+                "RecipientNotGranted",
+                f"spec.source.email.receive.recipients[{index}]",
+                f"namespace {known.namespace} may not receive the mails of {recipient}; ask the "
+                "Platform's owner to grant it (grants[].mailRecipients)",
+            )
 
 
 def _external(arn: str, where: str, known: Known) -> Problems:

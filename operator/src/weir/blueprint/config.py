@@ -206,15 +206,24 @@ def source_config(
         rest_api=rest.rest_api(api) if api else None,
         quarantine_bucket=facts.buckets["quarantine"],
         files=_files(files) if files else None,
-        email=_email(email) if email else None,
+        email=_email(email, *place_of_mails(source, facts)) if email else None,
     )
 
 
-def _email(email: Email) -> sources.Email:
+def place_of_mails(source: DataSource, facts: PlatformFacts) -> tuple[str, str]:
+    """Bucket and prefix where a source's mails are."""
+    email = source.spec.source.email
+    assert email is not None
+    if email.bucket is not None:
+        return email.bucket, email.prefix
+    return facts.buckets["raw"], f"{source.id}/{naming.MAIL_FOLDER}/"
+
+
+def _email(email: Email, bucket: str, prefix: str) -> sources.Email:
     options = email.attachments
     return sources.Email(
-        bucket=email.bucket,
-        prefix=email.prefix,
+        bucket=bucket,
+        prefix=prefix,
         recipients=tuple(email.recipients),
         allowed_senders=tuple(email.allowed_senders),
         trust=sources.Trust(**email.trust.model_dump()),
@@ -228,13 +237,24 @@ def _email(email: Email) -> sources.Email:
 
 
 def watched(source: DataSource) -> Watched | None:
-    """The bucket and prefix that a source watches; None for one that watches none."""
+    """The place of others' that a source watches; None for one that watches none."""
     found = source.spec.source
     if found.files:
         return Watched(found.files.bucket, found.files.prefix, found.files.pattern or "")
-    if found.email:
+    if found.email and found.email.bucket:
         return Watched(found.email.bucket, found.email.prefix)
     return None
+
+
+def arrivals(source: DataSource, facts: PlatformFacts) -> Watched | None:
+    """Where a source's files or mails arrive, in others' buckets or in its own folder."""
+    return Watched(*place_of_mails(source, facts)) if receives(source) else watched(source)
+
+
+def receives(source: DataSource) -> bool:
+    """Whether a receipt rule is made for the source."""
+    email = source.spec.source.email
+    return email is not None and email.receive is not None
 
 
 def _files(files: Files) -> sources.Files:

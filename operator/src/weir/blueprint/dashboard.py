@@ -18,7 +18,8 @@ class NamespaceUse:
     """What a namespace uses of a Platform: the claims of its objects.
 
     ``sources`` and ``pipelines`` are names; ``schemas`` are those of the warehouse that they load,
-    folded to lower case; ``watched`` the buckets from which files are taken.
+    folded to lower case; ``watched`` the buckets from which files are taken; ``receives`` says that
+    receipt rules are made for some of its sources.
     """
 
     namespace: str
@@ -26,6 +27,7 @@ class NamespaceUse:
     pipelines: tuple[str, ...] = ()
     schemas: tuple[str, ...] = field(default=())
     watched: tuple[str, ...] = ()
+    receives: bool = False
 
 
 def dashboard_body(facts: PlatformFacts, use: NamespaceUse) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, naming, network, pieces, policies, rest
+from weir.blueprint import config, machines, mail, naming, network, pieces, policies, rest
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -115,7 +115,7 @@ def datasource_resources(
             function=function,
             config_key=pieces.object_key(stored),
             secrets=[secret.name for secret in secrets],
-            watched=config.watched(source),
+            watched=config.arrivals(source, facts),
             rotated=message.secrets.get(rotated) if rotated else None,
         ),
         description=f"Weir: lands {source.id}",
@@ -176,6 +176,7 @@ def datasource_resources(
         states,
         timer,
         *_watch(source, facts, machine),
+        *mail.receiving(source, facts),
         *alarms,
     )
     return network.placed(facts, found, functions=network.needs_vpc(source))
@@ -185,12 +186,13 @@ def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Reso
     """The bucket that a source of files or mails watches, and the entry by which the trigger finds
     the source when an object arrives there. A suspended source has none: the sweep finds its files
     later."""
-    watched = config.watched(source)
+    watched = config.arrivals(source, facts)
     if watched is None:
         return ()
-    bucket = Resource("s3.Bucket", "watched", watched.bucket, external=True)
+    own = config.receives(source)
+    buckets = () if own else (Resource("s3.Bucket", "watched", watched.bucket, external=True),)
     if source.spec.suspend:
-        return (bucket,)
+        return buckets
     pk, sk = watch_pk(watched.bucket), source.id
     item = {
         "pk": pk,
@@ -204,10 +206,10 @@ def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Reso
         "watch",
         f"{facts.state_table}|{pk}|{sk}",
         {"Item": item},
-        ("machine", "watched"),
+        ("machine", *(one.logical_id for one in buckets)),
         tagged=False,
     )
-    return bucket, entry
+    return *buckets, entry
 
 
 def managed_pipeline(source: DataSource) -> dict[str, Any] | None:

@@ -91,6 +91,15 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class MailFacts:
+    """How mails are received: who may make a rule set, and where a new rule is put (``Last``,
+    ``First``)."""
+
+    create_rule_set: bool = False
+    rule_position: str = "Last"
+
+
+@dataclass(frozen=True)
 class PlatformFacts:
     """All that the blueprint of a DataSource or Pipeline needs of its Platform.
 
@@ -134,6 +143,7 @@ class PlatformFacts:
     runtime: str = "python3.11"
     architecture: str = "x86_64"
     tls: bool = True
+    mail: MailFacts = MailFacts()
 
     def arn(self, service: str, resource: str) -> str:
         """``arn:<partition>:<service>:<region>:<account>:<resource>``."""

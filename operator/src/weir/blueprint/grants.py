@@ -24,6 +24,7 @@ class NamespaceGrant:
     secret_prefixes: tuple[str, ...] = ()
     bucket_prefixes: tuple[str, ...] | None = None
     external_arns: tuple[str, ...] = ()
+    mail_recipients: tuple[str, ...] = ()
     schemas: tuple[str, ...] | None = None
     hosts: tuple[str, ...] | None = None
     allow_private: bool = False
@@ -42,6 +43,11 @@ class NamespaceGrant:
     def may_use(self, arn: str) -> bool:
         """Whether something of others is granted: a bucket, an object, a stream, a topic."""
         return _matches(arn, self.external_arns)
+
+    def may_receive(self, recipient: str) -> bool:
+        """Whether the mails of a recipient are granted; case does not count."""
+        patterns = tuple(pattern.lower() for pattern in self.mail_recipients)
+        return _matches(recipient.lower(), patterns)
 
     @property
     def egress(self) -> Egress:
@@ -88,6 +94,7 @@ def namespace_grant(
         secret_prefixes=_sum(grant.secret_prefixes for grant in found) or (),
         bucket_prefixes=_sum(grant.bucket_prefixes for grant in found),
         external_arns=_sum(grant.external_arns for grant in found) or (),
+        mail_recipients=_sum(grant.mail_recipients for grant in found) or (),
         schemas=_sum(grant.redshift.schemas for grant in found if grant.redshift),
         hosts=_sum(item.hosts for item in egress),
         allow_private=any(item.allow_private for item in egress),

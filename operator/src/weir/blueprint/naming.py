@@ -19,6 +19,10 @@ CLUSTER_ID = re.compile(r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?\Z")
 HASH_CHARACTERS = 8
 """Characters of RFC 4648 base32: 40 bits, on top of the readable part."""
 
+MAIL_FOLDER = "_mail"
+"""Where SES puts a source's mails, below the source's own folder in the raw zone: no part of a
+manifest, so that pipelines never read it."""
+
 
 @dataclass(frozen=True)
 class Alphabet:
@@ -35,6 +39,7 @@ ALPHABETS = {
     "queue": Alphabet(80),
     "topic": Alphabet(256),
     "rule": Alphabet(64),
+    "receipt": Alphabet(64),
     "schedule": Alphabet(64),
     "machine": Alphabet(80),
     "job": Alphabet(255),
@@ -51,7 +56,8 @@ ALPHABETS = {
     "database-role": Alphabet(63, "_", r"[^a-z0-9_]"),
 }
 """Kind of name -> limits, from each service's API reference (IAM CreateRole: 64; Lambda
-CreateFunction: 64; SQS CreateQueue: 80; SNS CreateTopic: 256; EventBridge PutRule: 64; Scheduler
+CreateFunction: 64; SQS CreateQueue: 80; SNS CreateTopic: 256; EventBridge PutRule: 64; SES
+ReceiptRule: 64; Scheduler
 CreateSchedule: 64; Step Functions CreateStateMachine: 80; Glue: 255; CloudWatch: 255; DynamoDB
 CreateTable: 255; S3 bucket naming rules: 63; EC2 CreateSecurityGroup: 255). KMS alias: 256 with ``alias/``."""
 

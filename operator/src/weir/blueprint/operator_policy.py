@@ -1,7 +1,8 @@
 """What the operator itself may do: the policies that docs/iam.md publishes and the local AWS enforces.
 
-Four managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
-quotas*); the fourth is needed where a Platform names a VPC. Everything is bounded by the cluster's names; what AWS gives no resource for stands in
+Five managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
+quotas*); one is needed where a Platform names a VPC, one where sources have SES receive mails.
+Everything is bounded by the cluster's names; what AWS gives no resource for stands in
 :data:`UNSCOPED` with the reason.
 """
 
@@ -50,6 +51,16 @@ UNSCOPED = {
     "s3:ListAllMyBuckets": "a listing",
     "scheduler:ListSchedules": "a listing",
     "secretsmanager:ListSecrets": "a listing; names and tags, never values",
+    "ses:CreateReceiptRule": "receipt rules and their sets are no resources of IAM",
+    "ses:CreateReceiptRuleSet": "as CreateReceiptRule",
+    "ses:DeleteReceiptRule": "as CreateReceiptRule",
+    "ses:DeleteReceiptRuleSet": "as CreateReceiptRule",
+    "ses:DescribeActiveReceiptRuleSet": "as CreateReceiptRule",
+    "ses:DescribeReceiptRuleSet": "as CreateReceiptRule",
+    "ses:GetIdentityVerificationAttributes": "a listing",
+    "ses:ListReceiptRuleSets": "a listing",
+    "ses:SetActiveReceiptRuleSet": "as CreateReceiptRule",
+    "ses:UpdateReceiptRule": "as CreateReceiptRule",
     "sns:ListTopics": "a listing",
     "sqs:ListQueues": "a listing",
     "states:ListStateMachines": "a listing",
@@ -91,7 +102,7 @@ def documents(
     Returns
     -------
     dict
-        ``identity``, ``storage``, ``compute``, ``network`` -> policy document.
+        ``identity``, ``storage``, ``compute``, ``network``, ``mail`` -> policy document.
     """
     names = naming.prefix(cluster)
     catalog = naming.catalog_table("weir", cluster) + "_*"
@@ -279,6 +290,7 @@ def documents(
                 "sns:GetTopicAttributes",
                 "sns:ListSubscriptionsByTopic",
                 "sns:ListTagsForResource",
+                "sns:Publish",
                 "sns:SetTopicAttributes",
                 "sns:Subscribe",
                 "sns:TagResource",
@@ -471,9 +483,35 @@ def documents(
             else []
         ),
     ]
+    mail = [
+        _allow(
+            "KeepReceiptRules",
+            (
+                "ses:CreateReceiptRule",
+                "ses:DeleteReceiptRule",
+                "ses:DescribeActiveReceiptRuleSet",
+                "ses:ListReceiptRuleSets",
+                "ses:UpdateReceiptRule",
+            ),
+            ["*"],
+        ),
+        _allow("SeeDomains", ("ses:GetIdentityVerificationAttributes",), ["*"]),
+        # For spec.mail.createRuleSet of a Platform alone.
+        _allow(
+            "MakeRuleSet",
+            (
+                "ses:CreateReceiptRuleSet",
+                "ses:DeleteReceiptRuleSet",
+                "ses:DescribeReceiptRuleSet",
+                "ses:SetActiveReceiptRuleSet",
+            ),
+            ["*"],
+        ),
+    ]
     return {
         name: {"Version": "2012-10-17", "Statement": statements}
         for name, statements in (
+            ("mail", mail),
             ("identity", identity),
             ("storage", storage),
             ("compute", compute),

@@ -10,12 +10,13 @@ from weir.api.v1alpha1.common import CustomResource
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform, ZoneBucket
-from weir.blueprint import config, naming, network, pieces, policies, tables
+from weir.blueprint import config, mail, naming, network, pieces, policies, tables
 from weir.blueprint.dashboard import NamespaceUse, dashboard_body
 from weir.blueprint.facts import (
     EVENT_CLASSES,
     ZONES,
     Artifact,
+    MailFacts,
     PlatformFacts,
     WarehouseFacts,
 )
@@ -151,6 +152,7 @@ def platform_facts(
         runtime=runtime,
         architecture=architecture,
         tls=not (spec.endpoint_url or "").startswith("http://"),
+        mail=MailFacts(spec.mail.create_rule_set, spec.mail.rule_position),
     )
     return _with_topics(platform, facts)
 
@@ -190,11 +192,14 @@ def uses_of(
     names: dict[str, tuple[set[str], set[str]]] = {}
     claims: list[tuple[str, str, str]] = []
     watched: dict[str, set[str]] = {}
+    receiving: set[str] = set()
     for source in sources:
         names.setdefault(source.namespace, (set(), set()))[0].add(source.name)
         found = config.watched(source)
         if found is not None:
             watched.setdefault(source.namespace, set()).add(found.bucket)
+        if config.receives(source):
+            receiving.add(source.namespace)
         if source.spec.redshift:
             claims.append((created(source), source.namespace, source.spec.redshift.schema_name))
     for pipeline in pipelines:
@@ -212,6 +217,7 @@ def uses_of(
             tuple(sorted(own_pipelines)),
             tuple(sorted(schema for schema, held in users.items() if namespace in held)),
             tuple(sorted(watched.get(namespace, ()))),
+            namespace in receiving,
         )
         for namespace, (own_sources, own_pipelines) in sorted(names.items())
     )
@@ -259,14 +265,16 @@ def platform_resources(
     served
         Services for which somebody else's endpoint is in the VPC.
     """
+    receives = any(use.receives for use in uses)
     return (
-        *_key(platform, facts),
-        *_buckets(platform, facts),
+        *_key(platform, facts, receives),
+        *_buckets(platform, facts, receives),
         *_code(facts),
         _state_table(platform, facts),
         *_topics(platform, facts),
         *_queues(facts),
         *_arrivals(facts, uses),
+        *(_mails(facts) if receives else ()),
         *(_changes(facts) if platform.spec.change_events else ()),
         *network.platform_network(platform, facts, served),
         *network.placed(facts, _trigger(facts)),
@@ -279,19 +287,19 @@ def _deletion(platform: Platform) -> Deletion:
     return pieces.data_deletion(platform.spec.deletion_policy == "Delete")
 
 
-def _key(platform: Platform, facts: PlatformFacts) -> tuple[Resource, ...]:
+def _key(platform: Platform, facts: PlatformFacts, receives: bool) -> tuple[Resource, ...]:
     if platform.spec.kms.key_arn:
         return (Resource("kms.Key", KMS_KEY, platform.spec.kms.key_arn, external=True),)
     properties = {
         "Description": f"Weir: everything of Platform {facts.platform} in cluster {facts.cluster}",
-        "KeyPolicy": policies.key_policy(facts, platform.spec.kms.admin_arns),
+        "KeyPolicy": policies.key_policy(facts, platform.spec.kms.admin_arns, receives),
         "EnableKeyRotation": True,
     }
     name = f"alias/{facts.name('alias', 'key')}"
     return (Resource("kms.Key", KMS_KEY, name, properties, deletion=_deletion(platform)),)
 
 
-def _buckets(platform: Platform, facts: PlatformFacts) -> Iterable[Resource]:
+def _buckets(platform: Platform, facts: PlatformFacts, receives: bool) -> Iterable[Resource]:
     claimed: set[str] = set()
     for zone, spec in zone_buckets(platform).items():
         name = facts.buckets[zone]
@@ -330,8 +338,10 @@ def _buckets(platform: Platform, facts: PlatformFacts) -> Iterable[Resource]:
             "EventBridge": zone == "raw",
             "LifecycleRules": lifecycle,
         }
-        if facts.tls:
-            properties["Policy"] = policies.bucket_policy(facts, zone)
+        if facts.tls or zone == "raw":
+            properties["Policy"] = policies.bucket_policy(
+                facts, zone, receives=receives and zone == "raw"
+            )
         deletion = (
             Deletion.EMPTY_ONLY if platform.spec.deletion_policy == "Delete" else Deletion.RETAIN
         )
@@ -429,7 +439,9 @@ def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
                     "deadLetterTargetArn": facts.queue_arn(dead),
                     "maxReceiveCount": MAX_RECEIVES,
                 },
-                "Policy": policies.queue_policy(facts, queue, [facts.name("rule", "files"), rule]),
+                "Policy": policies.queue_policy(
+                    facts, queue, [*(facts.name("rule", name) for name in ("files", "mails")), rule]
+                ),
             },
             ("dead-letters",),
         ),
@@ -487,6 +499,31 @@ def _arrivals(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Re
             },
             ("manifests",),
         )
+
+
+def _mails(facts: PlatformFacts) -> Iterable[Resource]:
+    """What tells of mails that SES puts into the sources' own folders; and the rule set, where the
+    Platform makes one."""
+    yield Resource(
+        "events.Rule",
+        "mails-rule",
+        facts.name("rule", "mails"),
+        {
+            "EventPattern": {
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {
+                    "bucket": {"name": [facts.buckets["raw"]]},
+                    "object": {"key": [{"wildcard": f"*/*/{naming.MAIL_FOLDER}/*"}]},
+                },
+            },
+            "State": "ENABLED",
+            "Targets": [{"Id": "mails", "Arn": facts.queue_arn(facts.manifests_queue)}],
+        },
+        ("manifests", "bucket-raw"),
+    )
+    if facts.mail.create_rule_set:
+        yield mail.rule_set(facts)
 
 
 CHANGED_SERVICES = (

@@ -560,8 +560,22 @@ def machine(
     )
 
 
-def key_policy(facts: PlatformFacts, admins: Sequence[str] = ()) -> Document:
+def receipt_rules(facts: PlatformFacts) -> Statement:
+    """A condition: SES acts for a receipt rule of this cluster, in whichever rule set is active (SES
+    Developer Guide, *Giving permissions to Amazon SES for email receiving*)."""
+    rules = f"receipt-rule-set/*:receipt-rule/{naming.prefix(facts.cluster)}*"
+    return {
+        "StringEquals": {"aws:SourceAccount": facts.account_id},
+        "ArnLike": {"aws:SourceArn": facts.arn("ses", rules)},
+    }
+
+
+def key_policy(
+    facts: PlatformFacts, admins: Sequence[str] = (), receives: bool = False
+) -> Document:
     """The policy of a key that Weir creates.
+
+    ``receives`` lets SES put mails into the raw zone, which is encrypted with the key.
 
     ``kms:*`` for the account's root is what makes IAM policies count at all (KMS Developer Guide,
     *Default key policy*). The services are those that use the key on their own behalf.
@@ -585,6 +599,9 @@ def key_policy(facts: PlatformFacts, admins: Sequence[str] = ()) -> Document:
         ("Events", "events.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"], account),
         ("Alarms", "cloudwatch.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"], account),
     ]
+    if receives:
+        actions = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        services.append(("Mails", "ses.amazonaws.com", actions, receipt_rules(facts)))
     statements: list[Statement] = [
         {
             "Sid": "Account",
@@ -608,21 +625,26 @@ def key_policy(facts: PlatformFacts, admins: Sequence[str] = ()) -> Document:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def bucket_policy(facts: PlatformFacts, zone: str) -> Document:
-    """Our entries in a bucket's policy: TLS only."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "WeirTlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [facts.bucket_arn(zone), facts.bucket_arn(zone, "*")],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
+def bucket_policy(facts: PlatformFacts, zone: str, receives: bool = False) -> Document:
+    """Our entries in a bucket's policy: TLS only, and where ``receives`` SES may put mails into the
+    sources' folders for them."""
+    tls = {
+        "Sid": "WeirTlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [facts.bucket_arn(zone), facts.bucket_arn(zone, "*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
+    mails = {
+        "Sid": "WeirMails",
+        "Effect": "Allow",
+        "Principal": {"Service": "ses.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": facts.bucket_arn(zone, f"*/*/{naming.MAIL_FOLDER}/*"),
+        "Condition": receipt_rules(facts),
+    }
+    return document(tls if facts.tls else None, mails if receives else None)
 
 
 def queue_policy(facts: PlatformFacts, queue: str, rules: Sequence[str]) -> Document:

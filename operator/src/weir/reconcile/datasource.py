@@ -13,6 +13,7 @@ from weir.kube.keys import ABANDON, Key, is_abandoned, is_deleting
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
+from weir.reconcile.mail import check_recipients, kept_away
 from weir.reconcile.moves import take_over
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
@@ -69,6 +70,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     platform, platform_obj = need_platform(view, source.spec.platform)
     context = blueprints.context_of(services, view, platform, platform_obj, source.namespace)
     check_account(look, platform, platform_obj)
+    check_recipients(services, view, platform, look.obj)
     world = services.worlds.of(platform)
     take_over(look, view, context, world)
     wanted = blueprints.source_wanted(context, source, look.obj)
@@ -86,7 +88,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     child = _child(look, source)
     if halt is None and child is None:
         _land_first(look, source, context, world)
-    return halt or child
+    return halt or child or kept_away(source, context, world)
 
 
 def _land_first(look: Look, source: DataSource, context: blueprints.Context, world: World) -> None:

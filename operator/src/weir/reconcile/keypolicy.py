@@ -49,7 +49,9 @@ def statements(lacks: list[Lack]) -> str:
     return json.dumps([one.statement for one in lacks], separators=(",", ":"))
 
 
-def missing(document: Mapping[str, Any], account: str, region: str) -> list[Lack]:
+def missing(
+    document: Mapping[str, Any], account: str, region: str, receives: bool = False
+) -> list[Lack]:
     """Who may not do what with the key; empty where all is well.
 
     Conditions are not judged: whoever wrote one has thought of the service.
@@ -62,12 +64,15 @@ def missing(document: Mapping[str, Any], account: str, region: str) -> list[Lack
         The account that uses the key, 12 digits.
     region
         Region of the log groups.
+    receives
+        Whether SES puts mails into the raw zone.
     """
     needs = (
         ("AWS", account, ACCOUNT, f"account {account} (for s3, dynamodb, sqs and lambda)"),
         ("Service", f"logs.{region}.amazonaws.com", LOGS, ""),
         ("Service", "events.amazonaws.com", MESSAGES, ""),
         ("Service", "cloudwatch.amazonaws.com", MESSAGES, ""),
+        *((("Service", "ses.amazonaws.com", MESSAGES, ""),) if receives else ()),
     )
     found: list[Lack] = []
     partition = partition_of(region)

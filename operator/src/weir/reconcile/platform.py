@@ -84,7 +84,8 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     network.need(sight)
     _tell_stranded(look, sight)
     wanted = blueprints.platform_wanted(context, look.obj, foreign, sight.served)
-    shut_out = _key_fault(world, platform, services.options.cluster)
+    receives = any(use.receives for use in blueprints.uses_of(context))
+    shut_out = _key_fault(world, platform, services.options.cluster, receives)
     if shut_out is not None:
         return shut_out
     halt = converge(look, world, wanted, lambda _resource: True)
@@ -137,7 +138,9 @@ def _tell_stranded(look: Look, sight: network.Sight) -> None:
         )
 
 
-def _key_fault(world: World, platform: Platform, cluster: str) -> Halt | None:
+def _key_fault(
+    world: World, platform: Platform, cluster: str, receives: bool
+) -> Halt | None:
     """Whom an adopted key's policy shuts out: nothing is built on such a key."""
     arn = platform.spec.kms.key_arn
     if arn is None:
@@ -157,7 +160,8 @@ def _key_fault(world: World, platform: Platform, cluster: str) -> Halt | None:
     if key is None:
         return Halt("NotFound", f"there is no key {arn} (spec.kms.keyArn)")
     document = key.properties.get("KeyPolicy") or {}
-    lacking = keypolicy.missing(document, platform.spec.account_id, platform.spec.region)
+    spec = platform.spec
+    lacking = keypolicy.missing(document, spec.account_id, spec.region, receives)
     if not lacking:
         return None
     world.inventory.drop("kms.Key", arn)  # The next look shall see what was mended.

@@ -24,8 +24,9 @@ from weir.reconcile.view import View, parse
 from weir.resource import Owner, Resource
 
 USABLE = frozenset({READY, SETTLING, EXTERNAL})
-OF_NAMESPACES = ("database-", "dashboard-", "schema-", "ledger")
-"""Prefixes of a Platform's logical ids that belong to single namespaces or to the warehouse."""
+OF_NAMESPACES = ("database-", "dashboard-", "schema-", "ledger", "mails-rule", "rule-set")
+"""Prefixes of a Platform's logical ids that belong to single namespaces, to the warehouse or to
+sources of one kind."""
 
 seconds = config.seconds
 child_of = datasource.managed_pipeline
@@ -95,11 +96,7 @@ def context_of(
         architecture=options.architecture,
         runtime=options.runtime,
     )
-    selects = any(grant.namespaces.match_labels for grant in found.spec.grants)
-
-    def labels_of(name: str) -> Mapping[str, str]:
-        return services.kube.namespace_labels(name) if selects else {}
-
+    labels_of = labels_for(services, found)
     grant = namespace_grant(found, namespace, labels_of(namespace) if namespace else {})
     if namespace and not grant.granted:
         raise Halt(
@@ -109,6 +106,16 @@ def context_of(
             stalled=True,
         )
     return Context(options.cluster, found, facts, grant, view, entries, labels_of)
+
+
+def labels_for(services: Services, found: Platform) -> Callable[[str], Mapping[str, str]]:
+    """Gives a namespace's labels, which are asked for only where a grant goes by labels."""
+    selects = any(grant.namespaces.match_labels for grant in found.spec.grants)
+
+    def labels_of(name: str) -> Mapping[str, str]:
+        return services.kube.namespace_labels(name) if selects else {}
+
+    return labels_of
 
 
 def need_claims(context: Context, namespace: str, schemas: Iterable[str]) -> None:

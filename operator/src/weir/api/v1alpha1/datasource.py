@@ -216,16 +216,63 @@ class AttachmentOptions(FileOptions):
 Address = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[^\s<>,;]+$")]
 
 
-class Email(Model):
-    """Attachments of mails that a receipt rule of SES stores in a bucket."""
+Recipient = Annotated[
+    str,
+    StringConstraints(
+        min_length=3,
+        max_length=254,
+        pattern=r"^([A-Za-z0-9_.+=-]+@|\.)?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+        r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$",
+    ),
+]
 
-    bucket: BucketName = Field(description="Bucket that the receipt rule's S3 action writes to.")
+
+class Receive(Model):
+    """A receipt rule of SES that is made for this source, in the rule set that is active."""
+
+    recipients: Annotated[list[Recipient], Field(min_length=1, max_length=50)] = Field(
+        description="Whose mails are received: user@example.com (also with a label: "
+        "user+x@example.com), example.com (every address of the domain), .example.com (of all "
+        "domains below it). The Platform grants them (grants[].mailRecipients), and a recipient is "
+        "one source's.",
+        json_schema_extra=string_set(),
+    )
+    require_tls: bool = Field(
+        False, description="Refuse mails that come over a connection without TLS."
+    )
+
+
+class Email(Model):
+    """Attachments of mails that SES receives."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            exactly_one("bucket", "receive"),
+            cel(
+                "has(self.bucket) || !has(self.prefix) || self.prefix == ''",
+                "prefix belongs to bucket",
+            ),
+            cel(
+                "has(self.bucket) || !has(self.recipients) || size(self.recipients) == 0",
+                "recipients belongs to bucket; with receive state receive.recipients",
+            ),
+        )
+    )
+
+    bucket: BucketName | None = Field(
+        None,
+        description="Bucket that a receipt rule of somebody else's writes to, which is watched.",
+    )
     prefix: Annotated[str, StringConstraints(max_length=512)] = Field(
-        "", description="Its object key prefix."
+        "", description="The object key prefix of that rule's S3 action."
+    )
+    receive: Receive | None = Field(
+        None, description="A receipt rule of the source's own, which the operator makes."
     )
     recipients: Annotated[list[Address], Field(max_length=50)] = Field(
         default_factory=list,
-        description="Addresses or domains that a mail was received for. Default: any.",
+        description="Of the mails in bucket: addresses or domains that one was received for. "
+        "Default: any.",
         json_schema_extra=string_set(),
     )
     allowed_senders: Annotated[list[Address], Field(max_length=200)] = Field(

@@ -279,6 +279,11 @@ class Grant(Model):
         description="SNS topics of others that may be notified, buckets, streams and Kafka clusters "
         "of others that may be read; patterns with *.",
     )
+    mail_recipients: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
+        None,
+        description="Recipients whose mails may be received: addresses, domains, or patterns with *. "
+        "*@example.com covers addresses, not the domain as a whole. Default: none.",
+    )
     redshift: RedshiftGrant | None = Field(None, description="Schemas.")
     egress: EgressGrant | None = Field(None, description="Hosts and addresses.")
     allow: (
@@ -293,6 +298,21 @@ class Grant(Model):
         None,
         description="Which names adopt is for: names of AWS resources, Redshift schemas by their "
         "name; patterns with *. Default: every name.",
+    )
+
+
+class Mail(Model):
+    """How mails are received, where sources ask for it."""
+
+    create_rule_set: bool = Field(
+        False,
+        description="Where no receipt rule set of SES is active in the account and region, make one "
+        "and activate it. One that is active is never replaced.",
+    )
+    rule_position: Literal["Last", "First"] = Field(
+        "Last",
+        description="Where a new rule is put in the rule set. A rule that is there stays where it "
+        "is.",
     )
 
 
@@ -317,6 +337,7 @@ class PlatformSpec(Model):
         None, description="The VPC for functions and jobs that need one. Default: none."
     )
     redshift: Redshift | None = Field(None, description="The warehouse.")
+    mail: Mail = Field(default_factory=Mail, description="Mails that SES receives.")
     secrets: Secrets = Field(default_factory=Secrets, description="Secrets.")
     notifications: Notifications = Field(
         default_factory=Notifications, description="Defaults for all objects."

@@ -1,0 +1,106 @@
+"""Mails of a source: whose they are, and whether another's rule keeps them away.
+
+A recipient is one source's in an account and region: the oldest one's that is granted it. The active
+rule set is the account owner's: what stands in the way there is named, and not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.platform import Platform
+from weir.aws.errors import AwsError
+from weir.blueprint import mail
+from weir.blueprint.grants import namespace_grant
+from weir.kube.client import Object
+from weir.kube.keys import Key, is_deleting
+from weir.reconcile import wanted as blueprints
+from weir.reconcile.look import Halt, halt_of
+from weir.reconcile.services import Services
+from weir.reconcile.view import View, age
+from weir.reconcile.world import World
+from weir_contract.recipients import meet
+
+NOTICED_SECONDS = 300.0
+"""How soon a rule set that others change is looked at again."""
+
+
+def recipients_of(obj: Object) -> Sequence[str]:
+    """Whose mails a DataSource receives by a rule of its own, by its spec."""
+    email = obj["spec"]["source"].get("email") or {}
+    return list((email.get("receive") or {}).get("recipients") or ())
+
+
+def check_recipients(services: Services, view: View, platform: Platform, obj: Object) -> None:
+    """Refuse a recipient that meets one of an older source in the same account and region.
+
+    Raises
+    ------
+    Halt
+        Another source has it.
+    """
+    mine = recipients_of(obj)
+    if not mine:
+        return
+    receivers: list[Key] = view.memo(
+        "receivers of mails",
+        lambda: [Key.of(one) for one in view.of_kind("DataSource") if recipients_of(one)],
+    )
+    for key in receivers:
+        other = view.get(key)
+        if other is None or is_deleting(other) or age(other) >= age(obj):
+            continue
+        for recipient in recipients_of(other):
+            met = next((one for one in mine if meet(one, recipient)), None)
+            if met is not None and _holds(services, view, platform, other, recipient):
+                same = "" if met.lower() == recipient.lower() else f" (as {recipient})"
+                raise Halt(
+                    "Conflict",
+                    f"the mails of {met} are received by {key}{same}, which claimed them first: "
+                    "receive others, or delete that one",
+                    stalled=True,
+                )
+
+
+def _holds(
+    services: Services, view: View, platform: Platform, other: Object, recipient: str
+) -> bool:
+    """Whether another source may receive a recipient's mails in the account and region of a
+    Platform: what nobody granted it holds up nobody."""
+    found = view.platform(other["spec"].get("platform", "default"))
+    if found is None:
+        return False
+    theirs = found[0]
+    place = (platform.spec.account_id, platform.spec.region)
+    if (theirs.spec.account_id, theirs.spec.region) != place:
+        return False
+    namespace = other["metadata"]["namespace"]
+    labels = blueprints.labels_for(services, theirs)(namespace)
+    return namespace_grant(theirs, namespace, labels).may_receive(recipient)
+
+
+def kept_away(source: DataSource, context: blueprints.Context, world: World) -> Halt | None:
+    """Whether a rule of others ends the evaluation before the source's own has its turn."""
+    email = source.spec.source.email
+    if email is None or email.receive is None:
+        return None
+    key = ("ses.ReceiptRule", mail.rule_name(source, context.facts))
+    try:
+        seen = world.inventory.get([key]).get(key)
+    except AwsError as error:
+        return halt_of([error])
+    stopper = seen.attributes.get("stoppedBy") if seen is not None else ""
+    if seen is None or not stopper:
+        return None
+    # The next look shall see what was moved.
+    world.inventory.drop(*key)
+    return Halt(
+        "MailsKeptAway",
+        f"receipt rule {stopper} of rule set {seen.attributes['ruleSet']} stands before "
+        f"{key[1]} and stops the evaluation, so that mails to some of its recipients never reach it: "
+        f"ask the rule set's owner to move {stopper} behind it (aws ses set-receipt-rule-position) "
+        "or to take its stop action away",
+        after=NOTICED_SECONDS,
+        synced=True,
+    )
