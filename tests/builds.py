@@ -9,7 +9,12 @@ import json
 import zipfile
 from pathlib import Path
 
-FILES = {"functions": "functions.zip", "glue": "glue.zip", "glueScript": "process.py"}
+FILES = {
+    "functions": "functions.zip",
+    "files": "files.zip",
+    "glue": "glue.zip",
+    "glueScript": "process.py",
+}
 
 
 def empty_build(folder: Path) -> Path:

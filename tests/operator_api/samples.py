@@ -90,6 +90,7 @@ PLATFORM = {
         "logRetentionDays": 30,
         "driftInterval": "10m",
         "changeEvents": True,
+        "mail": {"createRuleSet": True, "rulePosition": "First"},
         "deletionPolicy": "Retain",
         "grants": [
             {
@@ -97,6 +98,7 @@ PLATFORM = {
                 "secretPrefixes": ["shared/"],
                 "bucketPrefixes": ["customers/*"],
                 "externalArns": ["arn:aws:s3:::uploads-of-others"],
+                "mailRecipients": ["*@example.com", "example.com"],
                 "redshift": {"schemas": ["customers"]},
                 "egress": {
                     "hosts": ["*.example.com"],
@@ -351,6 +353,16 @@ EMAIL = data_source(
     schema=None,
     schemaRef={"name": "shared"},
 )
+RECEIVED = data_source(
+    source={
+        "email": {
+            "receive": {
+                "recipients": ["in@example.com", "sales.example.com", ".example.org"],
+                "requireTls": True,
+            }
+        }
+    }
+)
 FILES = data_source(
     source={
         "files": {
@@ -539,6 +551,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "form": FORM,
     **{name: rest_source(auth={name: auth}) for name, auth in AUTHS.items()},
     "email": EMAIL,
+    "received mails": RECEIVED,
     "mailed trees": _mails(format="json", recordPath="a.b"),
     "mailed widths": _mails(format="fixedWidth", columns=WIDTHS),
     "mailed sheets": _mails(format="xlsx", sheet="Data"),

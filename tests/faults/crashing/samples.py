@@ -146,12 +146,34 @@ def lay(aws: WorldAws) -> Ground:
         )
         ground[name] = made["FunctionArn"]
     ground |= _warehouse(admin)
+    _mails(admin)
     # What AWS has from the start, and the local AWS makes at its first use.
     admin.client("events").list_rules()
     admin.client("scheduler").list_schedules()
     while f"{WAREHOUSE}.{DATABASE}.schemas" not in aws.world():
         time.sleep(0.02)
     return ground
+
+
+def _mails(admin: EndpointSession) -> None:
+    """A rule set of others, active, and a bucket that SES may write to."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "ses.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::ground-bucket/mails/*",
+    }
+    admin.client("s3").put_bucket_policy(
+        Bucket="ground-bucket",
+        Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    ses = admin.client("ses")
+    ses.verify_domain_dkim(Domain="ground.example")
+    ses.create_receipt_rule_set(RuleSetName="ground-mails")
+    ses.set_active_receipt_rule_set(RuleSetName="ground-mails")
+    action = {"S3Action": {"BucketName": "ground-bucket", "ObjectKeyPrefix": "mails/"}}
+    rule = {"Name": "ground-rule", "Recipients": ["a@ground.example"], "Actions": [action]}
+    ses.create_receipt_rule(RuleSetName="ground-mails", Rule=rule)
 
 
 def _warehouse(admin: EndpointSession) -> Ground:
@@ -454,6 +476,16 @@ def _orders(s: str, note: str, *more: tuple[str, str]) -> Properties:
     return {"Columns": columns, "DistKey": "id", "SortKey": ["id"], "Ddl": ddl}
 
 
+def _receipt_rule(s: str, tls: str) -> Properties:
+    return {
+        "Recipients": [f"{s}@ground.example"],
+        "Enabled": True,
+        "ScanEnabled": True,
+        "TlsPolicy": tls,
+        "Actions": [{"S3Action": {"BucketName": "ground-bucket", "ObjectKeyPrefix": "mails/"}}],
+    }
+
+
 SAMPLES = (
     Sample(
         "kms.Key",
@@ -611,6 +643,15 @@ SAMPLES = (
         lambda g, s: _orders(s, "VARCHAR(64)", ("note", "VARCHAR(8)"), ("more", "BIGINT")),
         tagged=False,
     ),
+    Sample(
+        "ses.ReceiptRule",
+        "weir-{s}",
+        lambda g, s: _receipt_rule(s, "Optional"),
+        lambda g, s: _receipt_rule(s, "Require"),
+        tagged=False,
+    ),
+    Sample("ses.RuleSet", "weir-{s}", lambda g, s: {"Active": True}, tagged=False),
+    Sample("ses.Identity", "ground.example", lambda g, s: {}, external=True),
     Sample("redshift.Warehouse", "serverless:" + WAREHOUSE, lambda g, s: {}, external=True),
     Sample("secretsmanager.Secret", "ground-admin", lambda g, s: {}, external=True),
 )
@@ -621,6 +662,8 @@ def before(sample: Sample, aws: LocalAws, suffix: str) -> None:
     """Make what one run of a sample needs of its own."""
     if sample.kind == "lambda.EventSourceMapping":
         aws.admin_session().client("sqs").create_queue(QueueName=f"ground-mapped-{suffix}")
+    if sample.kind == "ses.RuleSet":
+        aws.admin_session().client("ses").set_active_receipt_rule_set()
 
 
 def after(sample: Sample, aws: LocalAws, suffix: str) -> None:
@@ -630,3 +673,5 @@ def after(sample: Sample, aws: LocalAws, suffix: str) -> None:
         queues.delete_queue(
             QueueUrl=queues.get_queue_url(QueueName=f"ground-mapped-{suffix}")["QueueUrl"]
         )
+    if sample.kind == "ses.RuleSet":
+        aws.admin_session().client("ses").set_active_receipt_rule_set(RuleSetName="ground-mails")

@@ -18,7 +18,7 @@ from typing import Any
 WORLD = "/_weir/world"
 SERVICES = (
     "iam", "lambda_svc", "s3", "sqs", "sns", "kms", "dynamodb", "glue", "cloudwatch",
-    "cloudwatch_logs", "scheduler", "eventbridge", "stepfunctions", "secretsmanager",
+    "cloudwatch_logs", "scheduler", "eventbridge", "stepfunctions", "secretsmanager", "ses",
 )  # fmt: skip
 SHOWN_BYTES = 1 << 17
 """Documents up to this size are compared by their text."""

@@ -145,6 +145,10 @@ REJECTED = [
     (samples.PLATFORM, "notifications.onFailure.0", {}, "set exactly one of sns, email"),
     (SOURCE, "source.email", {"bucket": "inbox"}, "set exactly one of restApi, email"),
     (SOURCE, "source", {}, "set exactly one of restApi, email"),
+    (samples.RECEIVED, "source.email.bucket", "inbox", "set exactly one of bucket, receive"),
+    (samples.EMAIL, "source.email.bucket", None, "set exactly one of bucket, receive"),
+    (samples.RECEIVED, "source.email.prefix", "in/", "prefix belongs to bucket"),
+    (samples.RECEIVED, "source.email.recipients", ["a@b.c"], "recipients belongs to bucket"),
     *(
         (sample, f"{place}.{field}", value, message)
         for sample, place in (

@@ -70,6 +70,11 @@ SOURCE_SPEC: dict[str, Any] = {
     "deletionPolicy": "Delete",
 }
 
+MAILS_SPEC: dict[str, Any] = {
+    "source": {"email": {"receive": {"recipients": ["orders@weir.example"]}}},
+    "schema": {"fields": [{"name": "id", "type": "integer", "nullable": False}]},
+    "deletionPolicy": "Delete",
+}
 PIPELINE_SPEC: dict[str, Any] = {
     "sources": [{"name": "customers"}],
     "trigger": {"schedule": {"expression": "cron(0 6 * * ? *)", "timezone": "Europe/Berlin"}},
@@ -127,6 +132,7 @@ def artifacts(folder: Path) -> dict[str, dict[str, str]]:
         archive.writestr(zipfile.ZipInfo("handler.py"), "def handler(event, context): return 1\n")
     bodies = {
         "functions": ("functions.zip", buffer.getvalue()),
+        "files": ("files.zip", buffer.getvalue()),
         "glue": ("glue.zip", buffer.getvalue()),
         "glueScript": ("process.py", b"print('hello')\n"),
     }
@@ -173,6 +179,7 @@ class Installation:
         secrets = self.admin.client("secretsmanager")
         for name in ("api_key", "pii-key"):
             secrets.create_secret(Name=f"weir/{NAMESPACE}/{name}", SecretString="s3cret")
+        self.admin.client("ses").verify_domain_dkim(Domain="weir.example")
         arn = self.iam.create_role(
             RoleName=OPERATOR_ROLE, AssumeRolePolicyDocument=json.dumps(TRUST)
         )["Role"]["Arn"]
@@ -207,6 +214,9 @@ class Installation:
         metadata = {"namespace": NAMESPACE, "name": "customers"}
         self.source = DataSource.model_validate(
             {"metadata": {**metadata, "uid": "s-1"}, "spec": SOURCE_SPEC}
+        )
+        self.mails = DataSource.model_validate(
+            {"metadata": {**metadata, "name": "mails", "uid": "m-1"}, "spec": MAILS_SPEC}
         )
         self.pipeline = Pipeline.model_validate(
             {"metadata": {**metadata, "uid": "l-1"}, "spec": PIPELINE_SPEC}
@@ -253,9 +263,9 @@ class Installation:
         return Applier(self.adapters, Inventory(self.adapters, 0, lambda: 0.0), self.pool)
 
     def create(self) -> list[Part]:
-        """Apply Platform, source and pipeline, each until it rests."""
+        """Apply Platform, sources and pipeline, each until it rests."""
         grant = namespace_grant(self.platform, NAMESPACE)
-        uses = platform.uses_of([self.source], [self.pipeline], {NAMESPACE: grant})
+        uses = platform.uses_of([self.source, self.mails], [self.pipeline], {NAMESPACE: grant})
         first = Part(
             self.owner("Platform", self.platform),
             platform.platform_resources(self.platform, self.facts(None), uses),
@@ -266,6 +276,7 @@ class Installation:
         known = check.Known(NAMESPACE, {}, sources, facts, grant)
         problems = [
             *check.datasource_problems(self.source, known),
+            *check.datasource_problems(self.mails, known),
             *check.pipeline_problems(self.pipeline, known),
         ]
         assert problems == [], [str(problem) for problem in problems]
@@ -277,9 +288,13 @@ class Installation:
             self.owner("Pipeline", self.pipeline),
             pipeline.pipeline_resources(self.pipeline, facts, grant, sources, {}),
         )
-        for part in (second, third):
+        fourth = Part(
+            self.owner("DataSource", self.mails),
+            datasource.datasource_resources(self.mails, facts, grant, {}),
+        )
+        for part in (second, third, fourth):
             self.apply(part)
-        return [first, second, third]
+        return [first, second, third, fourth]
 
     def apply(self, part: Part) -> Applied:
         """Apply one object until it rests."""

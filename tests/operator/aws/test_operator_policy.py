@@ -137,6 +137,11 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "KeepConnections": (Probe.update, "glue.Connection"),
         "ListConnections": (Probe.many, "glue.Connection"),
     },
+    "operator-mail": {
+        "KeepReceiptRules": (Probe.update, "ses.ReceiptRule"),
+        "SeeDomains": (Probe.one, "ses.Identity"),
+        "MakeRuleSet": (Probe.create, "ses.RuleSet"),
+    },
     "operator-storage": {
         "KeepBuckets": (Probe.create, "s3.Bucket"),
         "KeepCode": (Probe.create, "s3.Object"),

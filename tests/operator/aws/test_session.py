@@ -208,6 +208,9 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "ec2.SecurityGroup",
         "ec2.VpcEndpoint",
         "glue.Connection",
+        "ses.Identity",
+        "ses.ReceiptRule",
+        "ses.RuleSet",
     }
 
 

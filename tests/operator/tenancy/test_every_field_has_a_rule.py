@@ -200,6 +200,11 @@ NAMES: dict[str, dict[str, Refused]] = {
         "spec.source.email.bucket": Refused(
             {"source": {"email": {"bucket": "somebody-elses", "prefix": "in/"}}}, EXTERNAL
         ),
+        "spec.source.email.receive.recipients[]": Refused(
+            {"source": {"email": {"receive": {"recipients": ["payroll@example.com"]}}}},
+            "RecipientNotGranted",
+            "spec.source.email.receive.recipients[0]",
+        ),
         "spec.source.files.bucket": Refused(
             {"source": {"files": {"bucket": "somebody-elses", "prefix": "in/"}}}, EXTERNAL
         ),
