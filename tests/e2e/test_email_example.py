@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import smtplib
 from email.message import EmailMessage
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from e2e.running import Object, Running, condition, is_ready, until
 from lambdas.files.letters import stored
+from weir_local.aws.server import LOOPBACK, SMTP_PORT_FILE
 from weir_local.stack import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +45,13 @@ def deliver(running: Running, number: int, body: bytes) -> None:
     """As SES stores a mail that it has received."""
     received = body.replace(b"orders@weir.example", b"prices@example.com", 1)
     running.aws("s3").put_object(Bucket=BUCKET, Key=f"inbox/{number}", Body=received)
+
+
+def send(running: Running, found: EmailMessage, recipient: str) -> None:
+    """By SMTP, to the local AWS."""
+    port = int((running.stack.state / "aws" / SMTP_PORT_FILE).read_text())
+    with smtplib.SMTP(LOOPBACK, port, timeout=30) as server:
+        server.send_message(found, "sue@supplier.example", [recipient])
 
 
 def table(running: Running) -> list[tuple[object, ...]]:
@@ -84,3 +93,26 @@ def test_an_encrypted_archive_in_the_next_mail_is_opened(running: Running, lande
     deliver(running, 3, stored(mail(3, **{"more.zip": archive})))
     expected = [("a1", "1.50"), ("a2", "2.25"), ("a3", "3.00")]
     until(lambda: table(running) == expected, "the third mail is not in the table", 180)
+
+
+def test_a_mail_to_an_address_of_the_sources_own_is_received_and_loaded(running: Running) -> None:
+    running.aws("ses").verify_domain_dkim(Domain="weir.example")
+    running.apply(yaml.safe_load((ROOT / "examples/email/receive.yaml").read_text()))
+    until(
+        lambda: is_ready(running.get("dsrc", "order-mails")),
+        "the source with a receipt rule is not ready",
+        120,
+    )
+    attached = {"orders.csv": b"article,price\nb1,4.50\n"}
+    send(running, mail(11, **attached), "orders+july@weir.example")
+    forged = mail(12, **{"orders.csv": b"article,price\nb2,0.01\n"})
+    forged.replace_header("From", "sue@supplier.invalid")
+    send(running, forged, "orders@weir.example")
+    running.wait_run("pipe", "order-mails")
+    rows = running.query("select article, price from suppliers.orders")
+    assert [(row["article"], str(row["price"])) for row in rows] == [("b1", "4.50")]
+    until(
+        lambda: bool(running.keys("quarantine", "default/order-mails/")),
+        "the forged mail is not in quarantine",
+        60,
+    )

@@ -239,6 +239,8 @@ class Traits:
     canonical
         Brings wanted properties into the form in which ``observe`` gives them (AWS reorders
         policies, fills in defaults, folds names); what is compared is this form.
+    absent
+        What to do where one that is looked at only is missing, for people.
     """
 
     immutable: frozenset[str] = frozenset()
@@ -247,6 +249,7 @@ class Traits:
     holds_data: bool = False
     eventually_consistent: bool = False
     canonical: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    absent: str = ""
 
 
 class Adapter(Protocol):

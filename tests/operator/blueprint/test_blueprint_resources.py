@@ -317,3 +317,66 @@ def test_no_namespace_is_granted_a_schema_of_redshifts_or_weirs_own(
     world = worlds(source_spec={"redshift": target})
     uses = platform.uses_of([world.source], [], {"default": world.grant})
     assert [use.schemas for use in uses] == [()]
+
+
+RECEIVES = {
+    "source": {"email": {"receive": {"recipients": ["Orders@example.com", "a.example.com"]}}},
+    "redshift": {"schema": "customers", "table": "t"},
+}
+
+
+def by_id(resources: Any) -> dict[str, Any]:
+    return {item.logical_id: item for item in resources}
+
+
+def test_a_source_that_receives_mails_has_a_rule_a_domain_each_and_no_bucket(worlds: Any) -> None:
+    world = worlds({"mail": {"rulePosition": "First"}}, source_spec=RECEIVES)
+    found = by_id(world.source_resources())
+    rule = found["receipt-rule"]
+    assert not rule.tagged
+    assert rule.properties == {
+        "Recipients": ["a.example.com", "orders@example.com"],
+        "Enabled": True,
+        "ScanEnabled": True,
+        "TlsPolicy": "Optional",
+        "Actions": [
+            {
+                "S3Action": {
+                    "BucketName": world.facts.buckets["raw"],
+                    "ObjectKeyPrefix": "default/customer-data-api/_mail/",
+                }
+            }
+        ],
+        "Position": "First",
+    }
+    domains = [item for item in found.values() if item.kind == "ses.Identity"]
+    assert sorted(item.name for item in domains) == ["a.example.com", "example.com"]
+    assert all(item.external for item in domains)
+    assert "watched" not in found
+    watch = found["watch"].properties["Item"]
+    assert watch["prefix"] == "default/customer-data-api/_mail/"
+
+
+def test_ses_is_let_in_only_while_a_source_receives_and_for_rules_of_the_cluster_alone(
+    worlds: Any,
+) -> None:
+    quiet = by_id(worlds().platform_resources())
+    assert "mails-rule" not in quiet and "rule-set" not in quiet
+    assert "ses.amazonaws.com" not in str(list(quiet.values()))
+    world = worlds({"mail": {"createRuleSet": True}}, source_spec=RECEIVES)
+    found = by_id(world.platform_resources())
+    assert found["rule-set"].kind == "ses.RuleSet"
+    rules = "arn:aws:ses:eu-central-1:111122223333:receipt-rule-set/*:receipt-rule/weir-prod-*"
+    documents = {
+        "WeirMails": found["bucket-raw"].properties["Policy"],
+        "Mails": found["kms-key"].properties["KeyPolicy"],
+    }
+    for sid, document in documents.items():
+        (statement,) = [one for one in document["Statement"] if one["Sid"] == sid]
+        assert statement["Principal"] == {"Service": "ses.amazonaws.com"}
+        assert statement["Condition"] == {
+            "StringEquals": {"aws:SourceAccount": "111122223333"},
+            "ArnLike": {"aws:SourceArn": rules},
+        }
+    for zone in ("processed", "curated", "artifacts", "quarantine"):
+        assert "ses.amazonaws.com" not in str(found[f"bucket-{zone}"].properties["Policy"])

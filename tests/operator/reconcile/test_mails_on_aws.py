@@ -74,7 +74,9 @@ def test_what_is_missing_is_said_until_the_rule_stands_behind_those_of_others(
         key, platform, until=lambda: "no receipt rule set of SES is active" in message(rig, key)
     )
     assert "spec.mail.createRuleSet" in message(rig, key)
-    assert f"domain {DOMAIN} is not verified" in message(rig, key)
+    assert f"ses.Identity {DOMAIN} is needed and does not exist: SES has not verified" in message(
+        rig, key
+    )
     assert f"inbound-smtp.{rig.aws.region}.amazonaws.com" in message(rig, key)
     client.verify_domain_dkim(Domain=DOMAIN)
     client.create_receipt_rule_set(RuleSetName=SET)
@@ -99,6 +101,8 @@ def test_what_is_missing_is_said_until_the_rule_stands_behind_those_of_others(
     action = found["Actions"][0]["S3Action"]
     assert action["ObjectKeyPrefix"] == f"{key.namespace}/orders/_mail/"
     assert "KmsKeyArn" not in action
+    header = {"AddHeaderAction": {"HeaderName": "X-Seen", "HeaderValue": "yes"}}
+    client.update_receipt_rule(RuleSetName=SET, Rule={**others, "Actions": [header]})
 
 
 def test_a_change_by_hand_is_put_right_and_others_rules_stay(rig: Rig, platform: Key) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from rig import Rig
 
+from weir.blueprint.facts import PlatformFacts
 from weir.kube.keys import SQL_DONE, Key
 from weir.reconcile.headroom import Headroom, near_note
+from weir.reconcile.notices import text_of, topics_of
 from weir_local.stack import CLUSTER_ID, REGION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
@@ -133,3 +136,49 @@ def test_what_is_told_of_quotas_says_which_and_what_to_do() -> None:
     assert roles.near and not Headroom("glue-jobs", 799, 1000, whole=False).near
     assert "iam-roles (800 of 1000)" in near_note([roles])
     assert Headroom.from_status(roles.to_status()) == roles
+
+
+def test_a_test_notification_proves_each_topic_once(rig: Rig) -> None:
+    admin = rig.aws.admin_session()
+    kms, sns = admin.client("kms"), admin.client("sns")
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    topic = sns.create_topic(Name=f"weir-{CLUSTER_ID}-pager", Attributes={"KmsMasterKeyId": arn})[
+        "TopicArn"
+    ]
+    key = other_platform(
+        rig, "proved", redshift=None, notifications={"onFailure": [{"sns": topic}]}
+    )
+    rig.settle(key, until=lambda: rig.condition(key)["reason"] == "TopicNotProved")
+    message = rig.condition(key)["message"]
+    assert f"a test notification to {topic} was refused" in message
+    assert "nobody would hear of failure" in message
+    assert f"kms:GenerateDataKey on {arn}" in message
+    own = {one["arn"] for one in rig.get(key)["status"]["topics"]}
+    assert len(own) == 2 and topic not in own
+    kms.tag_resource(KeyId=arn, Tags=[{"TagKey": "weir.dev/cluster", "TagValue": CLUSTER_ID}])
+    rig.silence()
+    rig.annotate(key, **{"weir.dev/reconcile-at": "now"})
+    rig.settle(key)
+    assert [one for one in rig.aws_writes() if one == "sns:Publish"] == ["sns:Publish"]
+    assert {one["arn"] for one in rig.get(key)["status"]["topics"]} == own | {topic}
+    rig.silence()
+    rig.annotate(key, **{"weir.dev/reconcile-at": "again"})
+    rig.settle(key, until=lambda: rig.get(key)["status"].get("reconcileAt") == "again")
+    assert rig.aws_writes() == []
+    rig.delete(key)
+
+
+def test_a_test_notification_says_that_it_is_one_and_whose() -> None:
+    facts = make_facts("analytics")
+    subject, text = text_of(facts, "failure and quality")
+    assert subject == "Weir: test notification of Platform analytics"
+    for word in ("This is a test", "Platform analytics", "cluster prod", "failure and quality"):
+        assert word in text
+    assert len(text_of(make_facts("a" * 200), "failure")[0]) == 100
+    own, both = "arn:own", "arn:both"
+    facts = replace(facts, topics={"failure": (own, both), "quality": (both,), "success": ()})
+    assert dict(topics_of(facts)) == {own: "failure", both: "failure and quality"}
+
+
+def make_facts(platform: str) -> PlatformFacts:
+    return PlatformFacts("prod", platform, REGION, "111122223333", {}, "arn:key", {})

@@ -8,11 +8,13 @@ Reference: *DescribeActiveReceiptRuleSet* and its kin), so that one of them serv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any
 
 from weir.aws.base import ServiceAdapter, chunks
 from weir.aws.errors import AwsError, Conflict, Invalid, NotYet, Transient
 from weir.aws.external import ReadOnly
+from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
 from weir_contract.recipients import RECEIVING_REGIONS, meet, with_parents
 
@@ -263,7 +265,16 @@ class Identity(ReadOnly, _Receiving):
     """A domain for which SES may receive: verified itself, or one above it. Never written."""
 
     kind = "ses.Identity"
-    traits = Traits()
+
+    def __init__(self, session: AwsSession) -> None:
+        super().__init__(session)
+        mx = f"inbound-smtp.{session.region}.amazonaws.com"
+        advice = (
+            "SES has not verified the domain in this account and region, and refuses its mails. Create "
+            "the identity (aws ses verify-domain-dkim --domain ...), publish its three CNAME records, "
+            f"and let the domain's MX record lead to {mx} (10 {mx})"
+        )
+        self.traits = replace(self.traits, absent=advice)
 
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         asked = sorted({parent for name in names for parent in with_parents(name)})
@@ -282,17 +293,6 @@ class Identity(ReadOnly, _Receiving):
             for name in names
             if verified & set(with_parents(name))
         }
-
-    def _refuse(self, name: str, changes: Sequence[Change] = ()) -> NoReturn:  # noqa: ARG002
-        region = self.session.region
-        raise Invalid(
-            f"domain {name} is not verified with SES in account {self.session.account_id}, {region}, "
-            "so that SES refuses its mails: create the identity (aws ses verify-domain-dkim --domain "
-            f"{name}), publish its three CNAME records, and let the domain's MX record lead to "
-            f"inbound-smtp.{region}.amazonaws.com (priority 10)",
-            service=self.service,
-            resource=name,
-        )
 
 
 ADAPTERS = (ReceiptRule, RuleSet, Identity)

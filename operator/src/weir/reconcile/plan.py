@@ -168,7 +168,8 @@ def decide(
             return replace(
                 action,
                 verb=Verb.MISSING,
-                reason=f"{resource.kind} {resource.name} is needed and does not exist",
+                reason=f"{resource.kind} {resource.name} is needed and does not exist"
+                + (f": {traits.absent}" if traits.absent else ""),
             )
         return action
     if observed is None:

@@ -17,6 +17,7 @@ from weir.reconcile.apply import CONFLICTING, NOT_OURS, Entry
 from weir.reconcile.guards import check_account
 from weir.reconcile.headroom import follow_quotas
 from weir.reconcile.look import Halt, Look, halt_of
+from weir.reconcile.notices import prove
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
     abandoned,
@@ -92,6 +93,8 @@ def _converge(look: Look, platform: Platform) -> Halt | None:
     look.enter([*look.entries, *foreign.values()])
     look.status["links"] = blueprints.links(context, wanted.resources)
     follow_quotas(look, world)
+    if halt is None:
+        halt = prove(look, world, platform, context.facts)
     return halt or _sql_by_hand(look, world, context)
 
 

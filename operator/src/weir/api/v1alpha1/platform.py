@@ -378,6 +378,18 @@ class QuotaStatus(Model):
     )
 
 
+class TopicStatus(Model):
+    """A topic that a test notification has reached."""
+
+    arn: Annotated[str, StringConstraints(max_length=512)]
+    mark: Annotated[str, StringConstraints(max_length=64)] = Field(
+        description="Changes with the topic and its key."
+    )
+    proved: Annotated[str, StringConstraints(max_length=40)] = Field(
+        description="When it was published to."
+    )
+
+
 class PlatformStatus(Status):
     """Observed state of a Platform."""
 
@@ -387,6 +399,11 @@ class PlatformStatus(Status):
     )
     sql_done: Annotated[str, StringConstraints(max_length=64)] | None = Field(
         None, description="Hash of the SQL by hand that was seen to have taken effect."
+    )
+    topics: Annotated[list[TopicStatus], Field(max_length=64)] = Field(
+        default_factory=list,
+        description="Topics that a test notification has reached.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     quotas: Annotated[list[QuotaStatus], Field(max_length=32)] = Field(
         default_factory=list,
