@@ -141,9 +141,7 @@ def _tell_stranded(look: Look, sight: network.Sight) -> None:
         )
 
 
-def _key_fault(
-    world: World, platform: Platform, cluster: str, receives: bool
-) -> Halt | None:
+def _key_fault(world: World, platform: Platform, cluster: str, receives: bool) -> Halt | None:
     """Whom an adopted key's policy shuts out: nothing is built on such a key."""
     arn = platform.spec.kms.key_arn
     if arn is None:
