@@ -168,10 +168,10 @@ def message_of(obj: Object | None) -> str:
     return found
 
 
-def test_a_kind_of_source_that_is_not_served_says_so_and_makes_nothing(
+def test_a_stream_that_nobody_granted_is_named_and_nothing_is_made(
     running: Running, bad: None
 ) -> None:
     obj = running.wait("dsrc", "by-stream", lambda one: bool(condition(one, "Ready")))
-    assert condition(obj, "Ready")["reason"] == "NotImplemented"
-    assert "stream" in condition(obj, "Ready")["message"]
+    assert condition(obj, "Ready")["reason"] == "ExternalNotGranted"
+    assert "stream/clicks" in condition(obj, "Ready")["message"]
     assert created(obj) == []

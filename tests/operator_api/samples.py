@@ -392,12 +392,28 @@ KINESIS = data_source(
             "kinesis": {
                 "streamArn": "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks",
                 "enhancedFanOut": True,
+                "startingPosition": "AT_TIMESTAMP",
+                "startingTimestamp": "2026-01-31T00:00:00Z",
+                "lagAlarm": "1h",
+            },
+            "format": "avro",
+            "registry": {"glue": {"name": "clicks"}},
+            "metadata": True,
+            "sealEvery": "5m",
+            "sealBytes": 1_048_576,
+            "batch": {"records": 500, "window": "5s", "retries": 3, "maxAge": "1d"},
+        }
+    }
+)
+CREATED_STREAM = data_source(
+    source={
+        "stream": {
+            "kinesis": {
+                "create": {"mode": "provisioned", "shards": 2, "retentionHours": 48},
                 "startingPosition": "LATEST",
             },
             "format": "avro",
-            "registry": "clicks",
-            "sealEvery": "5m",
-            "sealBytes": 1_048_576,
+            "avroSchema": '{"type": "record", "name": "click", "fields": []}',
         }
     }
 )
@@ -407,9 +423,16 @@ KAFKA = data_source(
             "kafka": {
                 "bootstrapServers": ["broker:9092"],
                 "topics": ["clicks"],
-                "saslSecret": "kafka",
-                "startingPosition": "TRIM_HORIZON",
-            }
+                "auth": {"scramSha512": "kafka"},
+                "caSecret": "kafka-ca",
+                "consumerGroup": "weir-clicks",
+                "pollers": {"min": 1, "max": 2},
+                "startingPosition": "AT_TIMESTAMP",
+                "startingTimestamp": "2026-01-31T00:00:00.5+01:00",
+                "lagAlarm": 1000,
+            },
+            "format": "protobuf",
+            "protobuf": {"descriptors": "CgVjbGljaw==", "message": "shop.v1.Click"},
         }
     }
 )
@@ -419,10 +442,23 @@ MSK = data_source(
             "kafka": {
                 "clusterArn": "arn:aws:kafka:eu-central-1:123456789012:cluster/clicks/1",
                 "topics": ["clicks"],
-            }
+                "auth": {"iam": {}},
+            },
+            "format": "json",
+            "registry": {
+                "confluent": {"url": "https://registry.example.com", "secret": "registry"}
+            },
         }
     }
 )
+
+
+def _brokers(way: str) -> dict[str, object]:
+    kafka = {"bootstrapServers": ["b:9092"], "topics": ["clicks"], "auth": {way: "kafka"}}
+    return data_source(source={"stream": {"kafka": kafka}})
+
+
+BROKERS = {way: _brokers(way) for way in ("scramSha256", "plain", "mtls")}
 
 DATA_SCHEMA = {
     "apiVersion": "weir.dev/v1alpha1",
@@ -560,7 +596,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "widths": _files(format="fixedWidth", columns=WIDTHS),
     "sheets": _files(format="xlsx", sheet="Data"),
     "kinesis": KINESIS,
+    "kinesis-created": CREATED_STREAM,
     "kafka": KAFKA,
+    **{f"kafka-{way}": sample for way, sample in BROKERS.items()},
     "msk": MSK,
     "schema": DATA_SCHEMA,
     "pipeline": PIPELINE,

@@ -6,7 +6,7 @@ each other; both know this module.
 
 A resource's ``properties`` have the names and shapes of the boto3 call that creates it (say,
 ``FunctionName``'s siblings in ``CreateFunction``), with JSON documents as plain dicts. A value may be a
-:class:`Ref`, or a string may hold ``Sub`` text, where only AWS knows it: the engine resolves them
+:class:`Ref`, or a :class:`Text` with some in it, where only AWS knows it: the engine resolves them
 from what it observed, and a plan shows what it can't resolve yet as ``(known after apply)``.
 """
 
@@ -71,6 +71,13 @@ class Ref:
 
     logical_id: str
     attribute: str = "arn"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text with references in it: its parts one after the other."""
+
+    parts: tuple[str | Ref, ...]
 
 
 class Everything(frozenset[str]):
@@ -306,6 +313,8 @@ def _collect(value: Any, found: list[Ref]) -> None:
         return
     if kind is Ref:
         found.append(value)
+    elif kind is Text:
+        found.extend(part for part in value.parts if isinstance(part, Ref))
     elif kind is dict or isinstance(value, Mapping):
         for item in value.values():
             _collect(item, found)
@@ -317,13 +326,16 @@ def _collect(value: Any, found: list[Ref]) -> None:
 def resolve(value: Any, attributes: Mapping[tuple[str, str], str]) -> Any:
     """The tree with each :class:`Ref` replaced by ``attributes[(logical_id, attribute)]``.
 
-    A reference that ``attributes`` lacks becomes :data:`UNKNOWN`.
+    A reference that ``attributes`` lacks becomes :data:`UNKNOWN`, and so does a text with one in it.
     """
     kind = type(value)
     if kind in LEAVES:
         return value
     if kind is Ref:
         return attributes.get((value.logical_id, value.attribute), UNKNOWN)
+    if kind is Text:
+        parts = [resolve(part, attributes) for part in value.parts]
+        return UNKNOWN if UNKNOWN in parts else "".join(parts)
     if kind is dict or isinstance(value, Mapping):
         return {key: resolve(item, attributes) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

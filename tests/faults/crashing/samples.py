@@ -115,6 +115,9 @@ def lay(aws: WorldAws) -> Ground:
     )
     for name, body in CODE.items():
         s3.put_object(Bucket="ground-bucket", Key=f"{name}.zip", Body=body)
+    streams = admin.client("kinesis")
+    streams.create_stream(StreamName="ground-stream", ShardCount=1)
+    streams.get_waiter("stream_exists").wait(StreamName="ground-stream")
     for name in ("queue", "queue-two"):
         url = sqs.create_queue(QueueName=f"ground-{name}")["QueueUrl"]
         ground[name] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])[
@@ -326,14 +329,29 @@ def _function(g: Ground, s: str, code: str, changed: bool) -> Properties:
     }
 
 
-def _mapping(g: Ground, s: str, batch: int) -> Properties:
+def _kinesis_mapping(g: Ground, s: str, changed: bool, replaced: bool = False) -> Properties:
     return {
         "FunctionName": "ground-function",
-        "EventSourceArn": f"arn:aws:sqs:{g['region']}:{ACCOUNT}:ground-mapped-{s}",
-        "BatchSize": batch,
+        "EventSourceArn": f"arn:aws:kinesis:{g['region']}:{ACCOUNT}:stream/ground-mapped-{s}",
+        "BatchSize": 500 if changed else 100,
+        "BisectBatchOnFunctionError": True,
+        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::ground-bucket"}},
+        "Enabled": not changed,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "MaximumBatchingWindowInSeconds": 5,
-        "Enabled": batch != 1,
+        "MaximumRecordAgeInSeconds": 3600 if changed else -1,
+        "MaximumRetryAttempts": 3,
+        "ParallelizationFactor": 1,
+        "StartingPosition": "LATEST" if replaced else "TRIM_HORIZON",
+    }
+
+
+def _stream(g: Ground, key: str, changed: bool) -> Properties:
+    return {
+        "StreamModeDetails": {"StreamMode": "PROVISIONED"},
+        "ShardCount": 4 if changed else 2,
+        "RetentionPeriodHours": 48 if changed else 24,
+        "KmsKeyArn": g[key],
     }
 
 
@@ -543,9 +561,21 @@ SAMPLES = (
     ),
     Sample(
         "lambda.EventSourceMapping",
-        "ground-function|arn:aws:sqs:{region}:" + ACCOUNT + ":ground-mapped-{s}",
-        lambda g, s: _mapping(g, s, 10),
-        lambda g, s: _mapping(g, s, 1),
+        "ground-function|arn:aws:kinesis:{region}:" + ACCOUNT + ":stream/ground-mapped-{s}",
+        lambda g, s: _kinesis_mapping(g, s, False),
+        lambda g, s: _kinesis_mapping(g, s, True),
+        lambda g, s: _kinesis_mapping(g, s, True, True),
+    ),
+    Sample(
+        "kinesis.Stream",
+        "weir-{s}",
+        lambda g, s: _stream(g, "key", False),
+        lambda g, s: _stream(g, "key-two", True),
+    ),
+    Sample(
+        "kinesis.Consumer",
+        "arn:aws:kinesis:{region}:" + ACCOUNT + ":stream/ground-stream|weir-{s}",
+        lambda g, s: {},
     ),
     Sample(
         "logs.LogGroup",
@@ -661,7 +691,9 @@ BY_KIND = {sample.kind: sample for sample in SAMPLES}
 def before(sample: Sample, aws: LocalAws, suffix: str) -> None:
     """Make what one run of a sample needs of its own."""
     if sample.kind == "lambda.EventSourceMapping":
-        aws.admin_session().client("sqs").create_queue(QueueName=f"ground-mapped-{suffix}")
+        kinesis = aws.admin_session().client("kinesis")
+        kinesis.create_stream(StreamName=f"ground-mapped-{suffix}", ShardCount=1)
+        kinesis.get_waiter("stream_exists").wait(StreamName=f"ground-mapped-{suffix}")
     if sample.kind == "ses.RuleSet":
         aws.admin_session().client("ses").set_active_receipt_rule_set()
 
@@ -669,9 +701,6 @@ def before(sample: Sample, aws: LocalAws, suffix: str) -> None:
 def after(sample: Sample, aws: LocalAws, suffix: str) -> None:
     """Take away what :func:`before` made."""
     if sample.kind == "lambda.EventSourceMapping":
-        queues = aws.admin_session().client("sqs")
-        queues.delete_queue(
-            QueueUrl=queues.get_queue_url(QueueName=f"ground-mapped-{suffix}")["QueueUrl"]
-        )
+        aws.admin_session().client("kinesis").delete_stream(StreamName=f"ground-mapped-{suffix}")
     if sample.kind == "ses.RuleSet":
         aws.admin_session().client("ses").set_active_receipt_rule_set(RuleSetName="ground-mails")

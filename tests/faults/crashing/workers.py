@@ -24,6 +24,8 @@ BEFORE, AFTER = "before", "after"
 POLLS = frozenset(
     {
         "redshift-data:DescribeStatement",
+        "kinesis:DescribeStreamSummary",
+        "lambda:GetEventSourceMapping",
         "lambda:GetFunction",
         "lambda:ListEventSourceMappings",
         "lambda:ListTags",

@@ -22,6 +22,8 @@ RANDOM = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\bA(?:ROA|IDA|NPA|KIA|SIA|GPA)[A-Z0-9]{12,}"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<hex>"),
+    (re.compile(r"\b49\d{54}\b"), "<sequence>"),
+    (re.compile(r"(?<=:)\d{10}(?=['\"])"), "<second>"),
     (re.compile(r"\b[0-9a-f]{16}(?=\.json)"), "<content>"),
 )
 """What AWS makes up anew each time, and digests of what has such things in it."""

@@ -19,6 +19,7 @@ WORLD = "/_weir/world"
 SERVICES = (
     "iam", "lambda_svc", "s3", "sqs", "sns", "kms", "dynamodb", "glue", "cloudwatch",
     "cloudwatch_logs", "scheduler", "eventbridge", "stepfunctions", "secretsmanager", "ses",
+    "kinesis",
 )  # fmt: skip
 SHOWN_BYTES = 1 << 17
 """Documents up to this size are compared by their text."""
@@ -34,6 +35,7 @@ HISTORY = frozenset(
         "dynamodb._stream_records",
         "dynamodb._txn_idempotency",
         "eventbridge._events_log",
+        "kinesis._shard_iterators",
         "kms._alias_dates",
         "lambda_svc._esm_backoff_until",
         "s3._completed_multipart_uploads",
@@ -51,6 +53,10 @@ PASSING = frozenset(
     {
         "messages",
         "dedup_cache",
+        "ChangedAt",
+        "Checkpoints",
+        "change",
+        "records",
         "fifo_seq",
         "logStreams",
         "storedBytes",

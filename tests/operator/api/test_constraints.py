@@ -208,6 +208,45 @@ REJECTED = [
         samples.ARN,
         "set exactly one of clusterArn, bootstrapServers",
     ),
+    *(
+        (samples.KAFKA, f"source.stream.kafka.{field}", value, message)
+        for field, value, message in (
+            ("auth", {}, "set exactly one of iam, scramSha512, scramSha256, plain, mtls"),
+            ("auth", {"iam": {}}, "auth.iam is for MSK: it needs clusterArn"),
+            ("pollers.min", 3, "min can't be above max"),
+            ("startingTimestamp", None, "belongs to startingPosition AT_TIMESTAMP"),
+        )
+    ),
+    *(
+        (samples.MSK, f"source.stream.kafka.{field}", value, message)
+        for field, value, message in (
+            (
+                "auth",
+                {"plain": "kafka"},
+                "auth.plain and auth.scramSha256 are for bootstrapServers",
+            ),
+            ("caSecret", "kafka-ca", "caSecret is for bootstrapServers"),
+        )
+    ),
+    *(
+        (samples.CREATED_STREAM, f"source.stream.{field}", value, message)
+        for field, value, message in (
+            (
+                "kinesis.streamArn",
+                "arn:aws:kinesis:eu-central-1:1:stream/a",
+                "set exactly one of streamArn, create",
+            ),
+            ("kinesis.create.shards", None, "shards belongs to mode provisioned"),
+            ("kinesis.create.mode", "onDemand", "shards belongs to mode provisioned"),
+            ("kinesis.startingPosition", "AT_TIMESTAMP", "startingTimestamp belongs to"),
+            ("avroSchema", None, "format avro needs registry or avroSchema"),
+            ("format", "json", "avroSchema belongs to format avro"),
+            ("registry", {"glue": {"name": "a"}}, "needs registry or avroSchema, one of them"),
+            ("registry", {}, "set exactly one of glue, confluent"),
+        )
+    ),
+    (samples.KAFKA, "source.stream.protobuf", None, "format protobuf needs protobuf"),
+    (samples.KAFKA, "source.stream.format", "json", "protobuf belongs to format protobuf"),
     (samples.PIPELINE, "trigger.manual", {}, "set exactly one of onArrival, schedule, manual"),
     (samples.PIPELINE, "trigger", {}, "set exactly one of onArrival, schedule, manual"),
     (samples.PIPELINE, "stages.0.load", {"redshift": samples.TARGET}, "set exactly one of clean"),
@@ -268,6 +307,18 @@ IMMUTABLE = [
     (SOURCE, "platform", "other", "platform can't be changed"),
     (SOURCE, "redshift.schema", "other", "schema can't be changed"),
     (SOURCE, "redshift.table", "other", "table can't be changed"),
+    (
+        samples.CREATED_STREAM,
+        "source.stream.kinesis.startingPosition",
+        "TRIM_HORIZON",
+        "startingPosition can't be changed",
+    ),
+    (
+        samples.KAFKA,
+        "source.stream.kafka.startingTimestamp",
+        "2026-02-01T00:00:00Z",
+        "startingTimestamp can't be changed",
+    ),
     (samples.PIPELINE, "platform", "other", "platform can't be changed"),
     (samples.PIPELINE, "stages.4.load.redshift.table", "other", "table can't be changed"),
     (samples.RUN_NOW, "pipeline", "other", "a run's spec can't be changed"),

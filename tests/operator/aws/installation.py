@@ -1,4 +1,4 @@
-"""A Platform with one source and one pipeline of every stage, on the local AWS, by adapters alone.
+"""A Platform with a source, a stream and one pipeline of every stage, on the local AWS, by adapters alone.
 
 The operator acts under the very policies of docs/iam: as a role that is assumed, as in a cluster.
 """
@@ -75,6 +75,20 @@ MAILS_SPEC: dict[str, Any] = {
     "schema": {"fields": [{"name": "id", "type": "integer", "nullable": False}]},
     "deletionPolicy": "Delete",
 }
+STREAM_SPEC: dict[str, Any] = {
+    "source": {
+        "stream": {
+            "kinesis": {
+                "create": {"mode": "provisioned", "shards": 1, "retentionHours": 48},
+                "enhancedFanOut": True,
+            },
+            "format": "avro",
+            "avroSchema": '{"type": "record", "name": "click", "fields": []}',
+        }
+    },
+    "deletionPolicy": "Delete",
+}
+
 PIPELINE_SPEC: dict[str, Any] = {
     "sources": [{"name": "customers"}],
     "trigger": {"schedule": {"expression": "cron(0 6 * * ? *)", "timezone": "Europe/Berlin"}},
@@ -133,6 +147,7 @@ def artifacts(folder: Path) -> dict[str, dict[str, str]]:
     bodies = {
         "functions": ("functions.zip", buffer.getvalue()),
         "files": ("files.zip", buffer.getvalue()),
+        "streams": ("streams.zip", buffer.getvalue()),
         "glue": ("glue.zip", buffer.getvalue()),
         "glueScript": ("process.py", b"print('hello')\n"),
     }
@@ -218,6 +233,12 @@ class Installation:
         self.mails = DataSource.model_validate(
             {"metadata": {**metadata, "name": "mails", "uid": "m-1"}, "spec": MAILS_SPEC}
         )
+        self.stream = DataSource.model_validate(
+            {
+                "metadata": {"namespace": NAMESPACE, "name": "clicks", "uid": "s-2"},
+                "spec": STREAM_SPEC,
+            }
+        )
         self.pipeline = Pipeline.model_validate(
             {"metadata": {**metadata, "uid": "l-1"}, "spec": PIPELINE_SPEC}
         )
@@ -265,7 +286,9 @@ class Installation:
     def create(self) -> list[Part]:
         """Apply Platform, sources and pipeline, each until it rests."""
         grant = namespace_grant(self.platform, NAMESPACE)
-        uses = platform.uses_of([self.source, self.mails], [self.pipeline], {NAMESPACE: grant})
+        uses = platform.uses_of(
+            [self.source, self.mails, self.stream], [self.pipeline], {NAMESPACE: grant}
+        )
         first = Part(
             self.owner("Platform", self.platform),
             platform.platform_resources(self.platform, self.facts(None), uses),
@@ -277,6 +300,7 @@ class Installation:
         problems = [
             *check.datasource_problems(self.source, known),
             *check.datasource_problems(self.mails, known),
+            *check.datasource_problems(self.stream, known),
             *check.pipeline_problems(self.pipeline, known),
         ]
         assert problems == [], [str(problem) for problem in problems]
@@ -292,9 +316,13 @@ class Installation:
             self.owner("DataSource", self.mails),
             datasource.datasource_resources(self.mails, facts, grant, {}),
         )
-        for part in (second, third, fourth):
+        fifth = Part(
+            self.owner("DataSource", self.stream),
+            datasource.datasource_resources(self.stream, facts, grant, {}),
+        )
+        for part in (second, third, fourth, fifth):
             self.apply(part)
-        return [first, second, third, fourth]
+        return [first, second, third, fourth, fifth]
 
     def apply(self, part: Part) -> Applied:
         """Apply one object until it rests."""

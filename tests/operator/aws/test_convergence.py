@@ -11,6 +11,7 @@ from installation import Installation, Part, all_at_once, as_listed, one_by_one
 
 from weir.aws.base import ServiceAdapter
 from weir.aws.dynamodb import TABLE
+from weir.aws.kinesis import UNLISTED
 from weir.aws.kms import KEY
 from weir.aws.s3 import BUCKET, OBJECT
 from weir.aws.scheduler import FIELDS
@@ -65,6 +66,7 @@ UNSEEN = {
     "cloudwatch.Dashboard": {"DashboardBody"},
     "dynamodb.Table": TABLE,
     "events.Rule": {"Targets"},
+    "kinesis.Stream": set(UNLISTED),
     "kms.Key": KEY,
     "s3.Bucket": BUCKET,
     "s3.Object": OBJECT,

@@ -38,7 +38,9 @@ class Probe:
     def resource(self, kind: str) -> Resource:
         """One that is installed under a name of its own, with every reference resolved."""
         found = next(
-            one for one in self.resources if one.kind == kind and not one.name.startswith("arn:")
+            one
+            for one in self.resources
+            if one.kind == kind and not (one.external and one.name.startswith("arn:"))
         )
         return replace(found, properties=resolve(found.properties, self.attributes))
 
@@ -79,6 +81,12 @@ class Probe:
         observed = adapter.observe([resource.name])[resource.name]
         changes = [Change(name, None, value) for name, value in resource.properties.items()]
         adapter.update(resource, observed, changes, {**observed.tags, "touched": "yes"})
+
+    def remove(self, kind: str) -> None:
+        """Delete one."""
+        name = self.resource(kind).name
+        adapter = self.installed.adapters[kind]
+        adapter.delete(adapter.observe([name])[name])
 
     def hear(self, _: str) -> None:
         """Ask the Platform's queue of change events."""
@@ -152,6 +160,9 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "HearChanges": (Probe.hear, "sqs.Queue"),
         "KeepTopics": (Probe.update, "sns.Topic"),
         "KeepRules": (Probe.update, "events.Rule"),
+        "KeepStreams": (Probe.update, "kinesis.Stream"),
+        "ReadStreams": (Probe.one, "kinesis.Stream"),
+        "KeepConsumers": (Probe.remove, "kinesis.Consumer"),
         "KeepSchedules": (Probe.update, "scheduler.Schedule"),
         "ListAll": (Probe.many, "scheduler.Schedule"),
     },

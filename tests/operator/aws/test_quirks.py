@@ -14,8 +14,8 @@ from weir.aws.dynamodb import Item
 from weir.aws.errors import Conflict, Invalid
 from weir.aws.glue import Database
 from weir.aws.kms import TAG_ALIAS, Key
-from weir.aws.lambda_ import EventSourceMapping
 from weir.aws.logs import LogGroup
+from weir.aws.mappings import EventSourceMapping
 from weir.aws.s3 import Bucket, Object
 from weir.aws.secretsmanager import Secret
 from weir.aws.session import AwsSession

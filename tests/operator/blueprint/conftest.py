@@ -17,6 +17,7 @@ ACCOUNT, REGION, CLUSTER = "111122223333", "eu-central-1", "prod"
 ARTIFACTS = {
     "functions": {"file": "functions.zip", "sha256": "ab" * 32, "codeSha256": "q6s=" * 11},
     "files": {"file": "files.zip", "sha256": "12" * 32, "codeSha256": "EhI=" * 11},
+    "streams": {"file": "streams.zip", "sha256": "34" * 32, "codeSha256": "NDQ=" * 11},
     "glue": {"file": "glue.zip", "sha256": "cd" * 32, "codeSha256": "zc0=" * 11},
     "glueScript": {"file": "process.py", "sha256": "ef" * 32, "codeSha256": "7+8=" * 11},
 }

@@ -237,7 +237,11 @@ TENANT_REACHES = {
         "ExternalNotGranted",
     ),
     "brokers inside": (
-        {"source": {"stream": {"kafka": {"bootstrapServers": ["10.0.0.1:9092"], "topics": ["t"]}}}},
+        {
+            "source": {
+                "stream": {"kafka": {"bootstrapServers": ["10.0.0.1:9092"], "topics": ["tt"]}}
+            }
+        },
         "EgressNotGranted",
     ),
     "a password of others": (

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from weir.resource import Ref, Resource
+from weir.resource import Ref, Resource, Text
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -57,6 +57,8 @@ FULL_STAGES = {
 def plain(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"$ref": f"{value.logical_id}.{value.attribute}"}
+    if isinstance(value, Text):
+        return {"$text": [plain(part) for part in value.parts]}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -72,6 +74,58 @@ def canonical(resources: tuple[Resource, ...]) -> str:
         entry["deletion"] = resource.deletion.value
         found.append(entry)
     return json.dumps(found, indent=2, sort_keys=True) + "\n"
+
+
+STREAMS = {
+    "kinesis": {
+        "stream": {
+            "kinesis": {
+                "create": {"mode": "provisioned", "shards": 2},
+                "enhancedFanOut": True,
+                "startingPosition": "AT_TIMESTAMP",
+                "startingTimestamp": "2026-01-31T00:00:00Z",
+            },
+            "format": "avro",
+            "avroSchema": '{"type": "record", "name": "click", "fields": []}',
+        }
+    },
+    "kafka": {
+        "stream": {
+            "kafka": {
+                "bootstrapServers": ["b-2.example.com:9096", "b-1.example.com:9096"],
+                "topics": ["orders", "payments"],
+                "auth": {"scramSha512": "kafka"},
+                "caSecret": "kafka-ca",
+                "pollers": {},
+            },
+            "format": "avro",
+            "registry": {
+                "confluent": {"url": "https://registry.example.com", "secret": "registry"}
+            },
+        }
+    },
+    "msk": {
+        "stream": {
+            "kafka": {
+                "clusterArn": "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e-1",
+                "topics": ["orders"],
+                "auth": {"iam": {}},
+            },
+            "format": "protobuf",
+            "protobuf": {"descriptors": "CgVPcmRlcg==", "message": "shop.v1.Order"},
+            "registry": {"glue": {"name": "shop"}},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("kind", list(STREAMS))
+def test_a_stream_wants_exactly_the_golden_resources(worlds: Any, kind: str) -> None:
+    text = canonical(worlds(source_spec={"source": STREAMS[kind]}).source_resources())
+    path = GOLDEN / f"source-{kind}.json"
+    if os.environ.get("WEIR_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize("kind", ["platform", "source", "pipeline", "pipeline-full"])

@@ -207,11 +207,6 @@ def test_a_suspended_source_keeps_everything_and_stops_its_schedule(worlds: Any)
     assert item.properties["Item"]["onArrival"] is False
 
 
-def test_members_that_are_not_served_yet_want_nothing(worlds: Any) -> None:
-    stream = {"kinesis": {"streamArn": "arn:aws:kinesis:eu-central-1:111122223333:stream/x"}}
-    assert worlds(source_spec={"source": {"stream": stream}}).source_resources() == ()
-
-
 FILES = {"source": {"files": {"bucket": "uploads", "prefix": "in/", "pattern": "*.csv"}}}
 
 

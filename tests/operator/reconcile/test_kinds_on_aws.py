@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from rig import Rig, child_of, loaded, pipeline_spec, source, source_spec
 
@@ -157,27 +155,6 @@ def test_what_somebody_else_made_is_a_conflict_until_it_may_be_taken_over(rig: R
     assert rig.condition(key)["reason"] == "Conflict"
     rig.annotate(key, **{"weir.dev/adopt": "true"})
     rig.settle(key)
-    rig.delete(key)
-
-
-STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"
-
-
-@pytest.mark.parametrize(
-    ("name", "member"),
-    [
-        ("clicks", {"stream": {"kinesis": {"streamArn": STREAM}}}),
-        ("topics", {"stream": {"kafka": {"bootstrapServers": ["b:9092"], "topics": ["t"]}}}),
-    ],
-)
-def test_a_source_that_is_not_served_says_so_and_makes_nothing(
-    rig: Rig, name: str, member: dict[str, Any]
-) -> None:
-    key = source(rig, name, source=member)
-    rig.silence()
-    rig.look(key)
-    assert rig.condition(key)["reason"] == "NotImplemented"
-    assert rig.aws_writes() == []
     rig.delete(key)
 
 

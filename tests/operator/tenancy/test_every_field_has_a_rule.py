@@ -51,6 +51,18 @@ def auth(**member: Any) -> dict[str, Any]:
     return rest(auth=member)
 
 
+def kafka(**more: Any) -> dict[str, Any]:
+    """A source of Kafka topics on brokers that are granted."""
+    brokers = {"bootstrapServers": ["api.example.com:9092"], "topics": ["topic"]}
+    return {"source": {"stream": {"kafka": {**brokers, **more}}}}
+
+
+def registered(**registry: Any) -> dict[str, Any]:
+    """The same with a schema registry."""
+    stream = kafka()["source"]["stream"]
+    return {"source": {"stream": {**stream, "format": "avro", "registry": registry}}}
+
+
 def step(**one: Any) -> dict[str, Any]:
     """A Pipeline with one step."""
     return {"stages": [{"name": "tidy", "transform": [one]}]}
@@ -226,7 +238,7 @@ NAMES: dict[str, dict[str, Refused]] = {
                     "stream": {
                         "kafka": {
                             "clusterArn": f"arn:aws:kafka:eu-central-1:{ACCOUNT}:cluster/others/1",
-                            "topics": ["t"],
+                            "topics": ["tt"],
                         }
                     }
                 }
@@ -236,35 +248,29 @@ NAMES: dict[str, dict[str, Refused]] = {
         "spec.source.stream.kafka.bootstrapServers[]": Refused(
             {
                 "source": {
-                    "stream": {"kafka": {"bootstrapServers": ["10.0.0.9:9092"], "topics": ["t"]}}
+                    "stream": {"kafka": {"bootstrapServers": ["10.0.0.9:9092"], "topics": ["tt"]}}
                 }
             },
             NO_EGRESS,
         ),
-        "spec.source.stream.kafka.saslSecret": Refused(
-            {
-                "source": {
-                    "stream": {
-                        "kafka": {
-                            "bootstrapServers": ["api.example.com:9092"],
-                            "topics": ["t"],
-                            "saslSecret": "weir/other/sasl",
-                        }
-                    }
-                }
-            },
+        **{
+            f"spec.source.stream.kafka.auth.{way}": Refused(
+                kafka(auth={way: "weir/other/kafka"}), NOT_GRANTED
+            )
+            for way in ("scramSha512", "scramSha256", "plain", "mtls")
+        },
+        "spec.source.stream.kafka.caSecret": Refused(kafka(caSecret="weir/other/ca"), NOT_GRANTED),
+        "spec.source.stream.registry.glue.name": Refused(
+            registered(glue={"name": "others"}), EXTERNAL
+        ),
+        "spec.source.stream.registry.confluent.url": Refused(
+            registered(confluent={"url": "https://registry.elsewhere.example.org"}), NO_EGRESS
+        ),
+        "spec.source.stream.registry.confluent.secret": Refused(
+            registered(
+                confluent={"url": "https://api.example.com", "secret": "weir/other/registry"}
+            ),
             NOT_GRANTED,
-        ),
-        "spec.source.stream.registry": Refused(
-            {
-                "source": {
-                    "stream": {
-                        "kafka": {"bootstrapServers": ["api.example.com:9092"], "topics": ["t"]},
-                        "registry": "https://registry.elsewhere.example.org",
-                    }
-                }
-            },
-            NO_EGRESS,
         ),
         "spec.destination.bucket": Refused(
             {"destination": {"bucket": "${BUCKET:artifacts}", "prefix": "customers/"}},
@@ -443,8 +449,15 @@ INERT: dict[str, dict[str, str]] = {
         "spec.source.files.recordPath": SHAPE,
         "spec.source.files.columns[].name": SHAPE,
         "spec.source.files.sheet": SHAPE,
+        "spec.source.stream.kinesis.startingTimestamp": TIME,
+        "spec.source.stream.kinesis.lagAlarm": TIME,
         "spec.source.stream.kafka.topics[]": "within the cluster that is granted",
+        "spec.source.stream.kafka.consumerGroup": "within the cluster that is granted",
+        "spec.source.stream.kafka.startingTimestamp": TIME,
+        "spec.source.stream.avroSchema": SHAPE,
+        "spec.source.stream.protobuf.*": SHAPE,
         "spec.source.stream.sealEvery": TIME,
+        "spec.source.stream.batch.*": TIME,
         "spec.schema.*": SHAPE,
         "spec.schemaRef.name": "an object of the same namespace",
         "spec.destination.partitionBy[]": SHAPE,

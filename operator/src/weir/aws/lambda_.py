@@ -1,16 +1,16 @@
-"""Lambda: functions and event source mappings."""
+"""Lambda: functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
+from weir.aws.base import ServiceAdapter, blind, changed, picked
 from weir.aws.calls import Calls, wait_for
 from weir.aws.documents import without_defaults
-from weir.aws.errors import AccessDenied, Conflict, Invalid, NotYet
+from weir.aws.errors import AccessDenied, Conflict, NotYet
 from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
 
@@ -35,9 +35,6 @@ SETTLE_SECONDS = 8.0
 
 FUNCTIONS_PAGE = 50
 """Functions that one ListFunctions gives at most, whatever is asked for (Lambda API reference)."""
-
-MAPPINGS_PAGE = 100
-"""The same of ListEventSourceMappings."""
 
 
 TAG_LEAVING = "weir.dev/leaving-vpc"
@@ -321,134 +318,4 @@ def _network(value: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def split_mapping(name: str) -> tuple[str, str]:
-    """Function and source ARN of a mapping's name ``functionName|eventSourceArn``.
-
-    Raises
-    ------
-    Invalid
-        It has not two parts.
-    """
-    function, bar, source = name.partition("|")
-    if not bar or not function or not source:
-        raise Invalid(
-            f"{name!r} is no functionName|eventSourceArn", service="lambda", resource=name
-        )
-    return function, source
-
-
-class EventSourceMapping(ServiceAdapter):
-    """What reads a queue or stream and invokes a function, named ``functionName|eventSourceArn``.
-
-    Properties: ``FunctionName``, ``EventSourceArn``, ``BatchSize``, ``FunctionResponseTypes``,
-    ``MaximumBatchingWindowInSeconds``, ``Enabled``, and further ones of
-    ``CreateEventSourceMapping``. Attributes: ``uuid``, ``arn``.
-    """
-
-    kind = "lambda.EventSourceMapping"
-    service = "lambda"
-    tagged_as = ("lambda:event-source-mapping",)
-    traits = Traits(
-        immutable=frozenset({"FunctionName", "EventSourceArn", "StartingPosition"}),
-        unordered=frozenset({"FunctionResponseTypes"}),
-    )
-
-    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        form = dict(properties)
-        if isinstance(form.get("FunctionName"), str):
-            form["FunctionName"] = _function_name(form["FunctionName"])
-        return form
-
-    def observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        found: dict[str, Observed] = {}
-        for name in dict.fromkeys(names):
-            function, source = split_mapping(name)
-            for seen in self._listed(FunctionName=function, EventSourceArn=source):
-                listed = self.calls.find("ListTags", name, Resource=seen.attributes["arn"]) or {}
-                found[seen.name] = with_tags(seen, listed.get("Tags", {}))
-        return found
-
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        return self.tagged(names, self._listed())
-
-    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        given = {key: value for key, value in resource.properties.items() if value is not None}
-        try:
-            made = self.calls("CreateEventSourceMapping", resource.name, Tags=dict(tags), **given)
-        except Conflict as taken:
-            return self.taken_back(resource, tags, taken)
-        return with_tags(self._observed(made), tags)
-
-    def update(
-        self,
-        resource: Resource,
-        observed: Observed,
-        changes: Sequence[Change],
-        tags: Mapping[str, str],
-    ) -> Observed:
-        fields = changed(changes) & set(resource.properties) - self.traits.immutable
-        seen = observed
-        if fields:
-            answer = self.calls(
-                "UpdateEventSourceMapping",
-                resource.name,
-                UUID=observed.attributes["uuid"],
-                **{field: resource.properties[field] for field in fields},
-            )
-            seen = with_tags(self._observed(answer), observed.tags)
-        new = tagging.missing(observed.tags, tags)
-        if new:
-            self.calls("TagResource", resource.name, Resource=observed.attributes["arn"], Tags=new)
-        return with_tags(seen, {**observed.tags, **new})
-
-    def delete(self, observed: Observed) -> None:
-        if observed.properties.get("State") != "Deleting":
-            self.calls.find(
-                "DeleteEventSourceMapping", observed.name, UUID=observed.attributes["uuid"]
-            )
-
-    def _listed(self, **filters: str) -> Iterator[Observed]:
-        for mapping in self.calls.pages(
-            "ListEventSourceMappings", "EventSourceMappings", MaxItems=MAPPINGS_PAGE, **filters
-        ):
-            yield self._observed(mapping)
-
-    def _observed(self, mapping: Mapping[str, Any]) -> Observed:
-        source = mapping.get("EventSourceArn", "")
-        name = f"{_function_name(mapping['FunctionArn'])}|{source}"
-        state = mapping.get("State", "Enabled")
-        arn = mapping.get("EventSourceMappingArn") or self.session.arn(
-            "lambda", f"event-source-mapping:{mapping['UUID']}"
-        )
-        return Observed(
-            name=name,
-            properties={
-                "FunctionResponseTypes": [],
-                "MaximumBatchingWindowInSeconds": 0,
-                **{key: value for key, value in mapping.items() if key not in _MAPPING_STATE},
-                "FunctionName": _function_name(mapping["FunctionArn"]),
-                "Enabled": state not in ("Disabled", "Disabling"),
-                "State": state,
-            },
-            attributes={"uuid": mapping["UUID"], "arn": arn},
-            settled=state in ("Enabled", "Disabled"),
-            detail="" if state == "Enabled" else f"State: {state}",
-        )
-
-
-_MAPPING_STATE = {
-    "UUID",
-    "FunctionArn",
-    "LastModified",
-    "LastProcessingResult",
-    "StateTransitionReason",
-    "EventSourceMappingArn",
-    "ResponseMetadata",
-}
-
-
-def _function_name(name: str) -> str:
-    return name.rpartition(":function:")[2] if ":function:" in name else name
-
-
-ADAPTERS = (Function, EventSourceMapping)
+ADAPTERS = (Function,)

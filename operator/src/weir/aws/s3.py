@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix
+from weir.aws.base import FEW, ServiceAdapter, changed, common_prefix, picked
 from weir.aws.documents import encode, policy
 from weir.aws.errors import Conflict, Invalid, NotFound
 from weir.resource import Change, Observed, Resource, Traits
@@ -304,13 +304,13 @@ OBJECT = frozenset({"Sha256", "ContentType", "KmsKeyArn"})
 class Object(ServiceAdapter):
     """One object, named by its URI ``s3://bucket/key``. It takes no owner tags.
 
-    Properties: one of ``Body`` (text) and ``File`` (a local path), ``Sha256`` of the content in
+    Properties: one of ``Body`` (text), ``BodyBase64`` and ``File`` (a local path), ``Sha256`` of the content in
     hexadecimal (kept in the object's metadata, and what is compared), ``ContentType``, ``KmsKeyArn``.
     """
 
     kind = "s3.Object"
     service = "s3"
-    traits = Traits(write_only=frozenset({"Body", "File"}))
+    traits = Traits(write_only=frozenset({"Body", "BodyBase64", "File"}))
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:
         # By bucket and top folder: code and configurations share a bucket with nothing between.
@@ -429,17 +429,20 @@ class Object(ServiceAdapter):
 
 
 def _content(resource: Resource) -> bytes:
-    body, file = resource.properties.get("Body"), resource.properties.get("File")
-    if (body is None) == (file is None):
+    given = picked(resource.properties, ("Body", "BodyBase64", "File"))
+    if len(given) != 1:
         raise Invalid(
-            f"{resource.name}: give exactly one of Body and File",
+            f"{resource.name}: give exactly one of Body, BodyBase64 and File",
             service="s3",
             resource=resource.name,
         )
-    if body is not None:
-        return str(body).encode()
+    if "Body" in given:
+        return str(given["Body"]).encode()
+    if "BodyBase64" in given:
+        return base64.b64decode(given["BodyBase64"])
+    file = str(given["File"])
     try:
-        return Path(str(file)).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
         raise Invalid(
             f"{resource.name}: can't read the artifact {file}: {error.strerror}. Build the artifacts, "

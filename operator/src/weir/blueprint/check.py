@@ -16,7 +16,8 @@ from weir.api.v1alpha1.common import ADOPT, Notifications
 from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, rest
+from weir.api.v1alpha1.stream import Kafka, Registry, Stream
+from weir.blueprint import config, rest, streamfaults
 from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -255,34 +256,50 @@ def _externals(source: DataSource, known: Known) -> Problems:
         yield from _recipients(found.email.receive.recipients, known)
     elif found.email:
         yield from _watched(source, f"{path}.email.bucket", partition, known)
-    kinesis = found.stream.kinesis if found.stream else None
-    if kinesis:
-        yield from _external(kinesis.stream_arn, f"{path}.stream.kinesis.streamArn", known)
-    if found.stream and found.stream.registry:
-        yield from _registry(found.stream.registry, f"{path}.stream.registry", known)
-    kafka = found.stream.kafka if found.stream else None
-    if kafka is None:
-        return
+    if found.stream:
+        yield from _stream(found.stream, f"{path}.stream", known)
+
+
+def _stream(stream: Stream, path: str, known: Known) -> Problems:
+    """A stream's shape, and whatever it names that is somebody else's."""
+    for fault in streamfaults.faults(stream, path, known.facts.region if known.facts else None):
+        yield Problem(fault.reason, fault.path, fault.message)
+    if stream.kinesis and stream.kinesis.stream_arn:
+        yield from _external(stream.kinesis.stream_arn, f"{path}.kinesis.streamArn", known)
+    if stream.registry:
+        yield from _registry(stream.registry, f"{path}.registry", known)
+    if stream.kafka:
+        yield from _kafka(stream.kafka, f"{path}.kafka", known)
+
+
+def _kafka(kafka: Kafka, path: str, known: Known) -> Problems:
     if kafka.cluster_arn:
-        yield from _external(kafka.cluster_arn, f"{path}.stream.kafka.clusterArn", known)
-    if kafka.sasl_secret:
-        name = kafka.sasl_secret.partition("#")[0]
-        yield from _secret(name, f"{path}.stream.kafka.saslSecret", known)
+        yield from _external(kafka.cluster_arn, f"{path}.clusterArn", known)
+    ways = kafka.auth.model_dump(by_alias=True, exclude_none=True) if kafka.auth else {}
+    stated = [(f"auth.{way}", name) for way, name in ways.items() if isinstance(name, str)]
+    for where, name in (*stated, ("caSecret", kafka.ca_secret)):
+        if name:
+            yield from _secret(name, f"{path}.{where}", known)
     for server in kafka.bootstrap_servers or ():
-        host = server.rpartition(":")[0] or server
-        yield from _host(host.strip("[]"), f"{path}.stream.kafka.bootstrapServers", known)
+        host = server.rpartition(":")[0].strip("[]")
+        yield from _host(host, f"{path}.bootstrapServers", known)
 
 
-def _registry(registry: str, where: str, known: Known) -> Problems:
+def _registry(registry: Registry, where: str, known: Known) -> Problems:
     """A schema registry is a host that is asked, or one of Glue's, which the account shares."""
-    if "://" in registry:
-        host = urlsplit(registry).hostname
-        if host:
-            yield from _host(host, where, known)
-        else:
-            yield Problem("InvalidEndpoint", where, "the URL has no host")
-    elif known.facts is not None:
-        yield from _external(known.facts.arn("glue", f"registry/{registry}"), where, known)
+    if registry.confluent:
+        url = urlsplit(registry.confluent.url)
+        if not url.hostname:
+            yield Problem("InvalidEndpoint", f"{where}.confluent.url", "the URL has no host")
+            return
+        yield from _host(url.hostname, f"{where}.confluent.url", known)
+        if registry.confluent.secret:
+            if url.scheme == "http" and known.grant is not None:
+                yield from _plain_secret(url.hostname, f"{where}.confluent.url", known.grant)
+            yield from _secret(registry.confluent.secret, f"{where}.confluent.secret", known)
+    elif registry.glue and known.facts is not None:
+        arn = known.facts.arn("glue", f"registry/{registry.glue.name}")
+        yield from _external(arn, f"{where}.glue.name", known)
 
 
 def _watched(source: DataSource, where: str, partition: str, known: Known) -> Problems:
@@ -522,6 +539,13 @@ def _source_load(source: DataSource, known: Known) -> Problems:
         return
     contract = config.row_contract(source, known.schemas)
     yield from _load(target, contract, "spec.redshift", known)
+    if target.mode == "replace" and source.spec.source.stream:
+        yield Problem(
+            "InvalidMode",
+            "spec.redshift.mode",
+            "replace with a stream would leave only the newest records in the table; use append, or "
+            "merge with keys",
+        )
     api = source.spec.source.rest_api
     if target.mode == "replace" and api and api.incremental:
         yield Problem(

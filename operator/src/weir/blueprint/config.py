@@ -17,7 +17,7 @@ from weir.api.v1alpha1.datasource import (
 )
 from weir.api.v1alpha1.pipeline import Pipeline, Stage
 from weir.api.v1alpha1.schema import DataSchema, FieldSpec, SchemaSpec
-from weir.blueprint import naming, rest
+from weir.blueprint import naming, rest, streams
 from weir.blueprint.durations import seconds as seconds
 from weir.blueprint.facts import PlatformFacts, Watched
 from weir.blueprint.grants import NamespaceGrant
@@ -168,7 +168,18 @@ def source_secrets(source: DataSource) -> tuple[SecretRef, ...]:
     found = set(rest.secrets(api)) if api else set()
     if email and email.attachments.password_secret:
         found |= set(secret_refs(f"${{SECRET:{email.attachments.password_secret}}}"))
+    stream = source.spec.source.stream
+    confluent = stream.registry.confluent if stream and stream.registry else None
+    if confluent and confluent.secret:
+        found |= set(secret_refs(f"${{SECRET:{confluent.secret}}}"))
     return tuple(sorted(found, key=lambda ref: (ref.name, ref.json_key or "")))
+
+
+def broker_secrets(source: DataSource, prefix: str) -> dict[str, str]:
+    """Secrets by which Lambda's pollers reach brokers: name in the spec -> Secrets Manager's."""
+    stream = source.spec.source.stream
+    names = streams.broker_secrets(stream) if stream else ()
+    return {name: secret_id(name, source.namespace, prefix) for name in names}
 
 
 def secret_id(name: str, namespace: str, prefix: str) -> str:
@@ -207,6 +218,9 @@ def source_config(
         quarantine_bucket=facts.buckets["quarantine"],
         files=_files(files) if files else None,
         email=_email(email, *place_of_mails(source, facts)) if email else None,
+        stream=streams.contract(found.stream, facts, source.namespace, source.name)
+        if found.stream
+        else None,
     )
 
 
@@ -326,7 +340,7 @@ def pipeline_config(
     first = sources_by_name[primaries[0]]
     contract = row_contract(first, schemas)
     api = first.spec.source.rest_api
-    incremental = bool(api and api.incremental)
+    incremental = bool(api and api.incremental) or first.spec.source.stream is not None
     arrival = spec.trigger.on_arrival if spec.trigger else None
     resources = spec.resources
     return pipelines.PipelineConfig(

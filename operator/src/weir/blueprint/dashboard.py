@@ -19,7 +19,7 @@ class NamespaceUse:
 
     ``sources`` and ``pipelines`` are names; ``schemas`` are those of the warehouse that they load,
     folded to lower case; ``watched`` the buckets from which files are taken; ``receives`` says that
-    receipt rules are made for some of its sources.
+    receipt rules are made for some of its sources; ``streams`` are those sources that are streams.
     """
 
     namespace: str
@@ -28,6 +28,7 @@ class NamespaceUse:
     schemas: tuple[str, ...] = field(default=())
     watched: tuple[str, ...] = ()
     receives: bool = False
+    streams: tuple[str, ...] = ()
 
 
 def dashboard_body(facts: PlatformFacts, use: NamespaceUse) -> dict[str, Any]:
@@ -38,10 +39,13 @@ def dashboard_body(facts: PlatformFacts, use: NamespaceUse) -> dict[str, Any]:
     """
     sources = use.sources[:MAX_OBJECTS]
     pipelines = use.pipelines[:MAX_OBJECTS]
+    streams = use.streams[:MAX_OBJECTS]
     plots = (
         ("Rows landed", "RowsLanded", "Source", sources, "Sum"),
         ("Seconds of a landing", "LandSeconds", "Source", sources, "Maximum"),
         ("Failed landings", "LandingsFailed", "Source", sources, "Sum"),
+        ("Seconds behind the stream", "StreamLagSeconds", "Source", streams, "Maximum"),
+        ("Records received", "RecordsReceived", "Source", streams, "Sum"),
         ("Rows processed", "Rows", "Pipeline", pipelines, "Sum"),
         ("Rows in quarantine", "RowsQuarantined", "Pipeline", pipelines, "Sum"),
         ("Seconds of a run", "RunSeconds", "Pipeline", pipelines, "Maximum"),

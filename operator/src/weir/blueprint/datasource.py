@@ -9,7 +9,7 @@ from typing import Any
 from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, mail, naming, network, pieces, policies, rest
+from weir.blueprint import config, machines, mail, network, pieces, policies, rest, streams
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -39,8 +39,8 @@ class Ingestion:
     timezone: str = "UTC"
 
 
-def ingestion_of(source: DataSource) -> Ingestion | None:
-    """How a source is landed; None for a kind of source that is not served."""
+def ingestion_of(source: DataSource) -> Ingestion:
+    """How a source is landed."""
     found = source.spec.source
     if found.rest_api:
         api = found.rest_api
@@ -49,12 +49,13 @@ def ingestion_of(source: DataSource) -> Ingestion | None:
         return Ingestion("file_processor", "files", 2048, found.files.sweep)
     if found.email:
         return Ingestion("email_processor", "files", 1024, found.email.sweep)
-    return None
+    assert found.stream is not None
+    return Ingestion("stream_processor", "streams", 1024, streams.seal_schedule(found.stream))
 
 
 def names_of(source: DataSource, facts: PlatformFacts) -> pieces.Naming:
     """Physical names of a source's resources."""
-    return pieces.Naming(facts.cluster, "DataSource", source.namespace, source.name)
+    return streams.names_of(facts, source.namespace, source.name)
 
 
 def ingest_machine_arn(source: DataSource, facts: PlatformFacts) -> str:
@@ -75,19 +76,12 @@ def datasource_resources(
     schemas
         The namespace's DataSchemas by name.
 
-    Returns
-    -------
-    tuple of Resource
-        Empty for the members of ``source`` that are not served yet.
-
     Raises
     ------
     KeyError
         ``schemaRef`` names no DataSchema; the check says so in words.
     """
     ingestion = ingestion_of(source)
-    if ingestion is None:
-        return ()
     names = names_of(source, facts)
     message = config.source_config(source, facts, grant, schemas)
     stored = pieces.config_object(
@@ -96,11 +90,11 @@ def datasource_resources(
     hears = pieces.notified(facts, names, source.spec.notifications)
     failure = hears.arns["failure"]
     function, machine = names("function", "ingest"), names("machine", "ingest")
-    secrets = tuple(
-        Resource(
-            "secretsmanager.Secret", f"secret-{naming.short_hash(name)}", secret, external=True
-        )
-        for name, secret in sorted(message.secrets.items())
+    stream = source.spec.source.stream
+    secrets = _secrets(message.secrets)
+    brokers = _secrets(config.broker_secrets(source, facts.secrets_prefix))
+    received = (
+        streams.parts(source, facts, stored, secrets=(*secrets, *brokers)) if stream else None
     )
     api = source.spec.source.rest_api
     rotated = rest.rotated_secret(api) if api else None
@@ -117,6 +111,9 @@ def datasource_resources(
             secrets=[secret.name for secret in secrets],
             watched=config.arrivals(source, facts),
             rotated=message.secrets.get(rotated) if rotated else None,
+            objects=received.objects if received else (),
+            given_up=received.given_up if received else (),
+            registry=streams.glue_registry(stream) if stream else None,
         ),
         description=f"Weir: lands {source.id}",
     )
@@ -135,7 +132,10 @@ def datasource_resources(
         handler=ingestion.handler,
         role_name=function_role.name,
         role_id=function_role.logical_id,
-        environment={"WEIR_CONFIG": stored.name},
+        environment={
+            "WEIR_CONFIG": stored.name,
+            **({"WEIR_MAPPINGS": received.uuids} if received else {}),
+        },
         timeout=machines.FUNCTION_TIMEOUT_SECONDS,
         memory=ingestion.memory,
         depends_on=(stored.logical_id,),
@@ -166,10 +166,14 @@ def datasource_resources(
         depends_on=("machine",),
     )
     alarms = pieces.machine_alarms(facts, names, machine, failure, f"The landing of {source.id}")
+    if stream:
+        alarms += streams.lag_alarm(source, facts, failure)
+    external = {one.logical_id: one for one in (*secrets, *brokers)}
     found = (
-        *secrets,
+        *external.values(),
         *hears.topics,
         stored,
+        *(received.resources if received else ()),
         function_role,
         *code,
         machine_role,
@@ -180,6 +184,14 @@ def datasource_resources(
         *alarms,
     )
     return network.placed(facts, found, functions=network.needs_vpc(source))
+
+
+def _secrets(found: Mapping[str, str]) -> tuple[Resource, ...]:
+    """Secrets that must be there, by the names that a spec has for them."""
+    return tuple(
+        Resource("secretsmanager.Secret", pieces.secret_logical_id(name), secret, external=True)
+        for name, secret in sorted(found.items())
+    )
 
 
 def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Resource, ...]:

@@ -49,6 +49,9 @@ ALPHABETS = {
     "bucket": Alphabet(63),
     "alias": Alphabet(250),
     "mapping": Alphabet(128),
+    "stream": Alphabet(128),
+    "consumer": Alphabet(128),
+    "kafka-group": Alphabet(128),
     "group": Alphabet(255),
     "connection": Alphabet(255),
     "endpoint": Alphabet(255),
@@ -59,7 +62,9 @@ ALPHABETS = {
 CreateFunction: 64; SQS CreateQueue: 80; SNS CreateTopic: 256; EventBridge PutRule: 64; SES
 ReceiptRule: 64; Scheduler
 CreateSchedule: 64; Step Functions CreateStateMachine: 80; Glue: 255; CloudWatch: 255; DynamoDB
-CreateTable: 255; S3 bucket naming rules: 63; EC2 CreateSecurityGroup: 255). KMS alias: 256 with ``alias/``."""
+CreateTable: 255; S3 bucket naming rules: 63; EC2 CreateSecurityGroup: 255; Kinesis
+CreateStream and RegisterStreamConsumer: 128). KMS alias: 256 with ``alias/``. A consumer group of Kafka
+gets a topic's name behind it."""
 
 
 @lru_cache(maxsize=1024)

@@ -77,10 +77,14 @@ def network_facts(platform: Platform, cluster: str, group: Arn) -> NetworkFacts 
 
 def needs_vpc(source: DataSource) -> bool:
     """Whether a source's function is to run in the VPC where the Platform leaves it to the source:
-    it says so, or says nothing and has a private address in a URL."""
+    it says so, or says nothing and has a private address in a URL or among its brokers."""
     if source.spec.network is not None:
         return source.spec.network == "vpc"
-    api = source.spec.source.rest_api
+    found = source.spec.source
+    if found.stream and found.stream.kafka:
+        brokers = found.stream.kafka.bootstrap_servers or ()
+        return any(_is_private(f"kafka://{broker}") for broker in brokers)
+    api = found.rest_api
     return api is not None and any(_is_private(url) for _, url in rest.urls(api))
 
 
@@ -90,6 +94,13 @@ def _is_private(url: str) -> bool:
     except ValueError:
         return False
     return address.is_private and not (address.is_loopback or address.is_link_local)
+
+
+def is_inside(network: NetworkFacts | None, asked: bool) -> bool:
+    """Whether an object's functions run in the VPC; ``asked``: it asks for that."""
+    return network is not None and (
+        network.functions == "all" or (asked and network.functions == "private")
+    )
 
 
 def placed(
@@ -110,9 +121,7 @@ def placed(
         Whether its jobs run in the VPC; None leaves it to the Platform.
     """
     network = facts.network
-    inside = network is not None and (
-        network.functions == "all" or (functions and network.functions == "private")
-    )
+    inside = is_inside(network, functions)
     joined = network is not None and (network.jobs if jobs is None else jobs)
     settings: Mapping[str, tuple[bool, str, Any, Any]] = {
         "lambda.Function": (inside, "VpcConfig", function_config(network), {}),

@@ -37,6 +37,7 @@ UNSCOPED = {
     "glue:GetJobs": "a listing",
     "iam:GetAccountAuthorizationDetails": "a listing, one call for all roles",
     "iam:ListRoles": "a listing",
+    "kinesis:ListStreams": "a listing",
     "kms:CreateKey": "a key has no ARN before it exists; the request must carry the cluster's tag",
     "kms:ListAliases": "a listing",
     "kms:TagResource": "with CreateKey; the request must carry the cluster's tag",
@@ -313,6 +314,41 @@ def documents(
             [arn("events", f"rule/{names}*")],
         ),
         _allow(
+            "KeepStreams",
+            (
+                "kinesis:AddTagsToStream",
+                "kinesis:CreateStream",
+                "kinesis:DecreaseStreamRetentionPeriod",
+                "kinesis:DeleteStream",
+                "kinesis:IncreaseStreamRetentionPeriod",
+                "kinesis:ListTagsForResource",
+                "kinesis:StartStreamEncryption",
+                "kinesis:TagResource",
+                "kinesis:UpdateShardCount",
+                "kinesis:UpdateStreamMode",
+            ),
+            [arn("kinesis", f"stream/{names}*")],
+        ),
+        # Of others they are read by consumers of our own, where a Platform grants them.
+        _allow(
+            "ReadStreams",
+            (
+                "kinesis:DescribeStreamConsumer",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:RegisterStreamConsumer",
+            ),
+            [arn("kinesis", "stream/*")],
+        ),
+        _allow(
+            "KeepConsumers",
+            (
+                "kinesis:DeregisterStreamConsumer",
+                "kinesis:ListTagsForResource",
+                "kinesis:TagResource",
+            ),
+            [arn("kinesis", f"stream/*/consumer/{names}*")],
+        ),
+        _allow(
             "KeepSchedules",
             (
                 "scheduler:CreateSchedule",
@@ -328,6 +364,7 @@ def documents(
             (
                 "dynamodb:ListTables",
                 "events:ListRules",
+                "kinesis:ListStreams",
                 "s3:ListAllMyBuckets",
                 "scheduler:ListSchedules",
                 "sns:ListTopics",
@@ -373,6 +410,7 @@ def documents(
             "KeepMappings",
             (
                 "lambda:DeleteEventSourceMapping",
+                "lambda:GetEventSourceMapping",
                 "lambda:ListTags",
                 "lambda:TagResource",
                 "lambda:UpdateEventSourceMapping",
@@ -611,7 +649,10 @@ def boundary() -> Document:
         "dynamodb:ConditionCheckItem", "dynamodb:Query", "dynamodb:Scan", "ec2:*NetworkInterface*",
         "ec2:*PrivateIpAddresses", "ec2:CreateTags", "ec2:DeleteTags", "ec2:Describe*",
         "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:BatchStopJobRun",
-        "glue:Get*", "glue:StartJobRun", "glue:UpdatePartition", "kms:Decrypt",
+        "glue:Get*", "glue:StartJobRun", "glue:UpdatePartition", "kafka-cluster:AlterGroup",
+        "kafka-cluster:Connect", "kafka-cluster:Describe*", "kafka-cluster:ReadData",
+        "kafka:DescribeCluster*", "kafka:GetBootstrapBrokers", "kinesis:Describe*",
+        "kinesis:Get*", "kinesis:ListShards", "kinesis:SubscribeToShard", "kms:Decrypt",
         "kms:GenerateDataKey", "lambda:InvokeFunction", "logs:CreateLogGroup",
         "logs:CreateLogStream", "logs:PutLogEvents", "redshift-data:*",
         "redshift-serverless:GetCredentials", "redshift:GetClusterCredentials", "s3:*Object*",

@@ -10,7 +10,7 @@ from typing import Any
 from weir.api.v1alpha1.common import Notifications, NotificationTarget
 from weir.blueprint import naming, policies
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
-from weir.resource import Deletion, Resource
+from weir.resource import Deletion, Resource, Text
 from weir_contract.codec import digest, dumps
 
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
@@ -66,9 +66,10 @@ def function(
     name: str,
     *,
     handler: str,
+    module: str = "handler",
     role_name: str,
     role_id: str,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str | Text],
     timeout: int,
     memory: int,
     depends_on: Sequence[str] = (),
@@ -78,8 +79,9 @@ def function(
 
     Parameters
     ----------
-    handler
-        Module below ``weir_lambdas``: ``api_ingestion``.
+    handler, module
+        Package below ``weir_lambdas``, and the module in it that has ``handler``:
+        ``api_ingestion``, ``handler``.
     timeout, memory
         Seconds and MiB.
     artifact
@@ -94,7 +96,7 @@ def function(
     )
     properties = {
         "Runtime": facts.runtime,
-        "Handler": f"weir_lambdas.{handler}.handler.handler",
+        "Handler": f"weir_lambdas.{handler}.{module}.handler",
         "Role": facts.role_arn(role_name),
         "Code": {"S3Bucket": code.bucket, "S3Key": code.key},
         "CodeSha256": code.code_sha256,
@@ -127,6 +129,11 @@ def config_object(facts: PlatformFacts, logical_id: str, prefix: str, message: A
         },
         tagged=False,
     )
+
+
+def secret_logical_id(name: str) -> str:
+    """The logical id of a secret, by its name as a spec has it."""
+    return f"secret-{naming.short_hash(name)}"
 
 
 def object_key(resource: Resource) -> str:

@@ -193,6 +193,7 @@ def uses_of(
     claims: list[tuple[str, str, str]] = []
     watched: dict[str, set[str]] = {}
     receiving: set[str] = set()
+    streams: dict[str, set[str]] = {}
     for source in sources:
         names.setdefault(source.namespace, (set(), set()))[0].add(source.name)
         found = config.watched(source)
@@ -200,6 +201,8 @@ def uses_of(
             watched.setdefault(source.namespace, set()).add(found.bucket)
         if config.receives(source):
             receiving.add(source.namespace)
+        if source.spec.source.stream:
+            streams.setdefault(source.namespace, set()).add(source.name)
         if source.spec.redshift:
             claims.append((created(source), source.namespace, source.spec.redshift.schema_name))
     for pipeline in pipelines:
@@ -218,6 +221,7 @@ def uses_of(
             tuple(sorted(schema for schema, held in users.items() if namespace in held)),
             tuple(sorted(watched.get(namespace, ()))),
             namespace in receiving,
+            tuple(sorted(streams.get(namespace, ()))),
         )
         for namespace, (own_sources, own_pipelines) in sorted(names.items())
     )

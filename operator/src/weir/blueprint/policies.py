@@ -11,6 +11,7 @@ from typing import Any
 
 from weir.blueprint import naming
 from weir.blueprint.facts import Arn, PlatformFacts, Watched
+from weir.resource import Text
 from weir_contract.manifest import LANES, manifest_prefix
 from weir_contract.state import FEED, files_pk, pipeline_pk, source_pk, watch_pk
 
@@ -57,7 +58,7 @@ def document(*statements: Statement | None) -> Document:
 def allow(
     sid: str,
     actions: Sequence[str],
-    resources: Sequence[Arn],
+    resources: Sequence[Arn | Text],
     condition: Mapping[str, Any] | None = None,
 ) -> Statement:
     """An Allow statement. Lists are sorted, so that equal policies are equal JSON."""
@@ -167,6 +168,9 @@ def ingestion(
     secrets: Sequence[str],
     watched: Watched | None = None,
     rotated: str | None = None,
+    objects: Sequence[str] = (),
+    given_up: Sequence[Arn | Text] = (),
+    registry: str | None = None,
 ) -> Document:
     """The role of a source's ingestion function.
 
@@ -184,11 +188,23 @@ def ingestion(
         What it watches, where it is a source of files or mails.
     rotated
         The secret that a new refresh token is written back into.
+    objects
+        Keys of schemas in the artifacts bucket.
+    given_up
+        Where Lambda puts what it gave up on, of a source that is a stream.
+    registry
+        The registry of Glue that has its schemas.
     """
     return document(
         writes_logs(facts, function),
-        allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        allow(
+            "ReadConfig",
+            ["s3:GetObject"],
+            [facts.bucket_arn("artifacts", key) for key in (config_key, *objects)],
+        ),
         *(reads_files(facts, source, watched) if watched else ()),
+        *(takes_given_up(facts, source, given_up) if given_up else ()),
+        reads_registry(facts, registry) if registry else None,
         allow(
             "LandRecords",
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
@@ -197,7 +213,9 @@ def ingestion(
         lists_bucket(facts, "FindManifests", "raw"),
         *replays(facts, source.partition("/")[0]),
         table_access(
-            facts, "KeepState", [source_pk(source), FEED, *([files_pk(source)] if watched else [])]
+            facts,
+            "KeepState",
+            [source_pk(source), FEED, *([files_pk(source)] if watched or given_up else [])],
         ),
         allow(
             "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
@@ -238,6 +256,156 @@ def reads_files(facts: PlatformFacts, source: str, watched: Watched) -> tuple[St
             {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
         ),
         allow("KeepRejects", ["s3:PutObject"], [facts.bucket_arn("quarantine", f"{source}/*")]),
+    )
+
+
+def takes_given_up(
+    facts: PlatformFacts, source: str, given_up: Sequence[Arn | Text]
+) -> tuple[Statement, ...]:
+    """Read the batches that Lambda gave up on, quarantine what is broken in them, and remove what
+    was received once it is sealed."""
+    return (
+        allow("TakeGivenUp", ["s3:GetObject"], given_up),
+        allow(
+            "RemoveSealed", ["s3:DeleteObject"], [facts.bucket_arn("raw", f"{source}/_received/*")]
+        ),
+        lists_bucket(facts, "FindGivenUp", "quarantine"),
+        allow("KeepRejects", ["s3:PutObject"], [facts.bucket_arn("quarantine", f"{source}/*")]),
+    )
+
+
+def receiving(
+    facts: PlatformFacts,
+    *,
+    source: str,
+    function: str,
+    objects: Sequence[str],
+    machine: Arn,
+    secrets: Sequence[str],
+    services: Sequence[str],
+    reads: Sequence[Statement],
+) -> Document:
+    """The role of a stream's receiving function, under which Lambda reads the stream as well.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``.
+    function
+        The function's physical name.
+    objects
+        Keys of its configuration and schema in the artifacts bucket.
+    machine
+        The state machine that seals.
+    secrets
+        Secrets Manager names or ARNs, of its registry and of the brokers.
+    services
+        Those through which the Platform's key is used.
+    reads
+        What reading the stream needs.
+    """
+    # Lambda writes below a mapping's UUID, which nobody knows before the mapping is there.
+    given_up = facts.bucket_arn("quarantine", "aws/lambda/*")
+    return document(
+        writes_logs(facts, function),
+        allow(
+            "ReadConfig",
+            ["s3:GetObject"],
+            [facts.bucket_arn("artifacts", key) for key in objects],
+        ),
+        *reads,
+        allow(
+            "KeepReceived",
+            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            [facts.bucket_arn("raw", f"{source}/*")],
+        ),
+        lists_bucket(facts, "FindReceived", "raw"),
+        allow(
+            "KeepRejects",
+            ["s3:PutObject"],
+            [facts.bucket_arn("quarantine", f"{source}/*"), given_up],
+        ),
+        lists_bucket(facts, "FindRejects", "quarantine"),
+        table_access(facts, "KeepPositions", [source_pk(source), files_pk(source), FEED]),
+        allow("StartSealing", ["states:StartExecution"], [machine]),
+        allow(
+            "ReadSecrets", ["secretsmanager:GetSecretValue"], [facts.secret_arn(s) for s in secrets]
+        )
+        if secrets
+        else None,
+        uses_key(facts, *services),
+    )
+
+
+def reads_kinesis(stream: str, consumer: str | None) -> tuple[Statement, ...]:
+    """Read a stream, and through a consumer of this name (AWS Managed Policy Reference,
+    *AWSLambdaKinesisExecutionRole*)."""
+    actions = (
+        "kinesis:DescribeStream",
+        "kinesis:DescribeStreamSummary",
+        "kinesis:GetRecords",
+        "kinesis:GetShardIterator",
+        "kinesis:ListShards",
+    )
+    found = [allow("ReadStream", actions, [stream])]
+    if consumer:
+        # Behind the consumer's name AWS puts the second of its creation.
+        found.append(
+            allow(
+                "ReadByConsumer",
+                ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"],
+                [f"{stream}/consumer/{consumer}:*"],
+            )
+        )
+    return tuple(found)
+
+
+def reads_msk(cluster: str, topics: Mapping[str, str]) -> tuple[Statement, ...]:
+    """Find the brokers of an MSK cluster, and read topics of it by IAM.
+
+    Parameters
+    ----------
+    topics
+        Topic -> consumer group; empty where IAM is not the way in.
+    """
+    found = [
+        allow(
+            "FindBrokers",
+            ["kafka:DescribeCluster", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"],
+            [cluster],
+        )
+    ]
+    if not topics:
+        return tuple(found)
+    # arn:aws:kafka:region:account:cluster/name/uuid -> topic/name/uuid/topic (MSK Developer Guide,
+    # *Authorization policy resources*)
+    head, _, rest = cluster.partition(":cluster/")
+    return (
+        *found,
+        allow(
+            "JoinCluster",
+            ["kafka-cluster:Connect", "kafka-cluster:DescribeClusterDynamicConfiguration"],
+            [cluster],
+        ),
+        allow(
+            "ReadTopics",
+            ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
+            [f"{head}:topic/{rest}/{topic}" for topic in topics],
+        ),
+        allow(
+            "JoinGroups",
+            ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
+            [f"{head}:group/{rest}/{literal(group)}" for group in topics.values()],
+        ),
+    )
+
+
+def reads_registry(facts: PlatformFacts, registry: str) -> Statement:
+    """Read schemas of one registry of Glue."""
+    return allow(
+        "ReadSchemas",
+        ["glue:GetSchemaVersion"],
+        [facts.arn("glue", f"registry/{registry}"), facts.arn("glue", f"schema/{registry}/*")],
     )
 
 

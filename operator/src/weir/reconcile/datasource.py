@@ -54,18 +54,7 @@ def reconcile(services: Services, obj: Object) -> Result:
     return look.close(halt)
 
 
-def check_served(source: DataSource) -> None:
-    """Refuse a kind of source that this version does not ingest."""
-    if ingestion_of(source) is None:
-        member = next(iter(source.spec.source.model_dump(by_alias=True, exclude_none=True)))
-        raise Halt(
-            "NotImplemented",
-            f"sources of type {member} are not served by this version: nothing was created",
-        )
-
-
 def _converge(look: Look, source: DataSource) -> Halt | None:
-    check_served(source)
     services, view = look.services, view_of(look.services)
     platform, platform_obj = need_platform(view, source.spec.platform)
     context = blueprints.context_of(services, view, platform, platform_obj, source.namespace)
@@ -80,8 +69,8 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     follow_runs(
         look,
         services.books.of(platform.name).last(look.key),
-        ingestion.schedule if ingestion else None,
-        ingestion.timezone if ingestion else "UTC",
+        ingestion.schedule,
+        ingestion.timezone,
         source.spec.suspend,
     )
     look.status["links"] = blueprints.links(context, wanted.resources)

@@ -8,7 +8,6 @@ from typing import Any
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import PipelineRun
 from weir.aws.errors import AwsError
-from weir.blueprint.datasource import ingestion_of
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
@@ -96,7 +95,6 @@ def _start(asked: Asked) -> list[str]:
             {"scheduledTime": iso(look.services.now()), "requestedBy": asked.requested_by},
         )
         for source in sources.values()
-        if ingestion_of(source) is not None
     ]
 
 

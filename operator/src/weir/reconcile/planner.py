@@ -19,7 +19,6 @@ from weir.aws import redshift
 from weir.kube.client import Kube, Object
 from weir.kube.keys import Key, may_adopt
 from weir.kube.store import Store
-from weir.reconcile import datasource as sources
 from weir.reconcile import network
 from weir.reconcile import pipeline as pipelines
 from weir.reconcile import platform as platforms
@@ -263,7 +262,6 @@ class Planning:
         known = with_placeholder(platform_obj, placeholder)
         if obj["kind"] == "DataSource":
             source = parse(DataSource, obj)
-            sources.check_served(source)
             context = blueprints.context_of(services, view, platform, known, namespace)
             return context, blueprints.source_wanted(context, source, obj)
         model = parse(Pipeline, obj)

@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from weir.api.v1alpha1.common import (
-    Arn,
     BucketName,
     BucketRef,
     CustomResource,
     DeletionPolicy,
-    Duration,
     Identifier,
     LocalRef,
     Model,
@@ -32,6 +30,7 @@ from weir.api.v1alpha1.common import (
 )
 from weir.api.v1alpha1.rest import RestApi as RestApi
 from weir.api.v1alpha1.schema import SchemaSpec
+from weir.api.v1alpha1.stream import Stream as Stream
 
 Param = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 SecretName = Annotated[
@@ -290,60 +289,6 @@ class Email(Model):
     )
 
 
-class Kinesis(Model):
-    """A Kinesis stream."""
-
-    stream_arn: Arn = Field(description="The stream.")
-    enhanced_fan_out: bool = Field(False, description="Read through a consumer of its own.")
-    starting_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
-        "TRIM_HORIZON", description="Where to start."
-    )
-
-
-class Kafka(Model):
-    """Kafka topics, on MSK or self-managed."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(exactly_one("clusterArn", "bootstrapServers"))
-    )
-
-    cluster_arn: Arn | None = Field(None, description="MSK cluster.")
-    bootstrap_servers: (
-        Annotated[
-            list[Annotated[str, StringConstraints(min_length=3, max_length=300)]],
-            Field(min_length=1, max_length=10),
-        ]
-        | None
-    ) = Field(None, description="host:port of brokers.", json_schema_extra=string_set())
-    topics: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=249)]],
-        Field(min_length=1, max_length=10),
-    ] = Field(description="Topics.", json_schema_extra=string_set())
-    sasl_secret: SecretName | None = Field(
-        None, description="Secret with username and password for SASL/SCRAM."
-    )
-    starting_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
-        "TRIM_HORIZON", description="Where to start."
-    )
-
-
-class Stream(Model):
-    """A stream of records."""
-
-    model_config = ConfigDict(json_schema_extra=rules(exactly_one("kinesis", "kafka")))
-
-    kinesis: Kinesis | None = Field(None, description="Kinesis.")
-    kafka: Kafka | None = Field(None, description="Kafka.")
-    format: Literal["json", "avro", "protobuf"] = Field("json", description="Format of a record.")
-    registry: Annotated[str, StringConstraints(max_length=512)] | None = Field(
-        None, description="Glue schema registry's name, or a Confluent-style registry's URL."
-    )
-    seal_every: Duration = Field("5m", description="Longest time until landed records are sealed.")
-    seal_bytes: Annotated[int, Field(ge=1_048_576, le=10_737_418_240)] = Field(
-        134_217_728, description="Bytes after which landed records are sealed."
-    )
-
-
 class Source(Model):
     """Where data comes from."""
 
@@ -354,9 +299,7 @@ class Source(Model):
     rest_api: RestApi | None = Field(None, description="A REST endpoint.")
     email: Email | None = Field(None, description="Attachments of mails.")
     files: Files | None = Field(None, description="Files in S3.")
-    stream: Stream | None = Field(
-        None, description="Reserved: not served yet. A Kinesis or Kafka stream."
-    )
+    stream: Stream | None = Field(None, description="A Kinesis stream, or topics of Kafka.")
 
 
 class Destination(Model):
@@ -405,7 +348,7 @@ class RedshiftTarget(Model):
     mode: Literal["append", "replace", "merge"] | None = Field(
         None,
         description="append: add rows. replace: the table is what the source has. merge: by keys. "
-        "Default: merge with keys, append with incremental, else replace.",
+        "Default: merge with keys, append with incremental and of streams, else replace.",
     )
     keys: Annotated[list[Identifier], Field(min_length=1, max_length=16)] | None = Field(
         None, description="Columns that identify a row.", json_schema_extra=string_set()
@@ -474,8 +417,8 @@ class DataSourceSpec(Model):
     suspend: bool = Field(False, description="Stop asking; everything stays as it is.")
     deletion_policy: DeletionPolicy = Field(
         "Retain",
-        description="Whether the table in the warehouse goes when this object does. Landed and "
-        "processed objects in S3 stay in any case.",
+        description="Whether the table in the warehouse, and a stream that the source created, go "
+        "when this object does. Landed and processed objects in S3 stay in any case.",
     )
 
 

@@ -1,0 +1,116 @@
+"""Orders on a real Kafka broker end as rows in the warehouse, each once."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+
+import fastavro
+import pytest
+import yaml
+
+from e2e.running import Object, Running, condition, is_ready, until
+from weir_local.kafka import Broker
+from weir_local.stack import ROOT
+
+pytestmark = pytest.mark.e2e
+
+NAME, TOPIC, TABLE = "shop-orders", "orders", "shop.orders"
+WAIT_SECONDS = 240
+
+
+def example() -> Object:
+    found: Object = yaml.safe_load((ROOT / "examples/stream/kafka.yaml").read_text())
+    return found
+
+
+def avro(order: int, customer: str, cents: int) -> bytes:
+    """An order as the example's schema has it."""
+    schema = json.loads(example()["spec"]["source"]["stream"]["avroSchema"])
+    schema["fields"][2]["type"] = "bytes"
+    order_bytes = cents.to_bytes(8, "big", signed=True)
+    record = {"orderId": order, "customer": customer, "amount": order_bytes}
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), record)
+    return buffer.getvalue()
+
+
+def orders(running: Running) -> list[tuple[object, ...]]:
+    rows = running.query(f"select orderId, customer, amount from {TABLE} order by 1")
+    return [(row["orderid"], row["customer"], str(row["amount"])) for row in rows]
+
+
+def loaded(running: Running, expected: list[tuple[object, ...]]) -> None:
+    def there() -> bool:
+        running.run(NAME)
+        return orders(running) == expected
+
+    until(there, f"{TABLE} is not {expected}", WAIT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def reading(running: Running, kafka: Broker) -> Object:
+    """The source, once the topic is read."""
+    running.secret("kafka", json.dumps({"username": kafka.user, "password": kafka.password}))
+    running.secret("kafka-ca", json.dumps({"certificate": kafka.ca_pem}))
+    kafka.create_topic(TOPIC, 2)
+    resource = example()
+    resource["spec"]["source"]["stream"]["kafka"]["bootstrapServers"] = [kafka.bootstrap]
+    running.apply(resource)
+    found: Object = running.wait("dsrc", NAME, is_ready, WAIT_SECONDS)
+    return found
+
+
+def test_orders_of_every_partition_are_loaded_and_merged_by_key(
+    running: Running, kafka: Broker, reading: Object
+) -> None:
+    kafka.produce(TOPIC, [("1", avro(1, "Ann", 1050), [])], partition=0)
+    kafka.produce(TOPIC, [("2", b"\xff", []), ("2", avro(2, "Bo", 700), [])], partition=1)
+    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "7.00")])
+    kafka.produce(
+        TOPIC, [("2", avro(2, "Bo", 800), []), ("3", avro(3, "Cleo", 5), [])], partition=1
+    )
+    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "8.00"), (3, "Cleo", "0.05")])
+
+
+def test_a_record_of_another_schema_is_in_quarantine_with_its_place(
+    running: Running, reading: Object
+) -> None:
+    bucket = running.bucket("quarantine")
+    rows = [
+        json.loads(line)
+        for key in running.keys("quarantine", f"default/{NAME}/")
+        for line in gzip.decompress(
+            running.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        ).splitlines()
+    ]
+    (row,) = rows
+    assert f"{TOPIC}-1" in row["reason"], row
+
+
+def test_the_place_in_the_topic_is_a_column(running: Running, reading: Object) -> None:
+    rows = running.query(f"select orderId, kafkaOffset from {TABLE} order by 1")
+    assert [(row["orderid"], row["kafkaoffset"]) for row in rows] == [(1, 0), (2, 2), (3, 3)]
+
+
+def test_brokers_that_are_not_granted_are_refused_with_the_reason(
+    running: Running, reading: Object
+) -> None:
+    resource = example()
+    resource["metadata"]["name"] = "not-granted-brokers"
+    resource["spec"]["source"]["stream"]["kafka"]["bootstrapServers"] = ["10.0.0.9:9096"]
+    del resource["spec"]["redshift"]
+    running.apply(resource)
+    found = running.wait(
+        "dsrc", "not-granted-brokers", lambda obj: condition(obj, "Ready").get("status") == "False"
+    )
+    assert "grants[].egress" in condition(found, "Ready")["message"]
+    running.kubectl("delete", "dsrc", "not-granted-brokers", "--timeout=60s")
+
+
+def test_nothing_reads_the_topic_once_the_source_is_gone(running: Running, reading: Object) -> None:
+    function = running.resource("dsrc", NAME, "receive")["name"]
+    running.kubectl("delete", "dsrc", NAME, "--timeout=180s")
+    found = running.aws("lambda").list_event_source_mappings(FunctionName=function)
+    assert found["EventSourceMappings"] == []
