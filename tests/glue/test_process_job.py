@@ -348,6 +348,11 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     assert sorted((line["stage"], line["record"]) for line in lines) == sorted(
         [("cast", RECORDS[3]), ("check", RECORDS[4]), ("land", RECORDS[5])]
     )
+    assert {line["stage"]: line["replayable"] for line in lines} == {
+        "cast": True,
+        "check": True,
+        "land": True,
+    }
 
 
 def test_an_empty_landing_gives_an_account_and_no_file(

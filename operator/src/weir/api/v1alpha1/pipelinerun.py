@@ -130,7 +130,7 @@ class Progress(Model):
     under_way: Annotated[list[PartUnderWay], Field(max_length=20)] = Field(
         default_factory=list, description="Parts that are being landed."
     )
-    failed: Annotated[list[PartFailed], Field(max_length=20)] = Field(
+    failed: Annotated[list[PartFailed], Field(max_length=25)] = Field(
         default_factory=list, description="Parts that could not be landed."
     )
 

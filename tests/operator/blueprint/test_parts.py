@@ -1,0 +1,164 @@
+"""What a backfill or a replay comes to, and what is refused since it would spoil the table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.pipeline import Pipeline
+from weir.api.v1alpha1.pipelinerun import Backfill
+from weir.blueprint.parts import Part, PartsRefused, backfill_parts, replay_parts
+from weir_contract.runs import RunRecord
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ASKED = {"from": "2026-01-01", "to": "2026-01-04"}
+INCREMENTAL = {
+    "cursorPath": "at",
+    "startParam": "since",
+    "endParam": "until",
+    "initialValue": "2026-02-01T00:00:00Z",
+}
+FILES = {"files": {"bucket": "uploads", "prefix": "in/"}}
+
+
+def api(**incremental: Any) -> dict[str, Any]:
+    spec = {k: v for k, v in {**INCREMENTAL, **incremental}.items() if v is not None}
+    return {
+        "restApi": {
+            "endpoint": "https://api.example.com/x",
+            "schedule": "rate(1 hour)",
+            "incremental": spec,
+        }
+    }
+
+
+def source(spec: dict[str, Any]) -> DataSource:
+    return DataSource.model_validate(
+        {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "DataSource",
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {"source": spec, "schema": {"fields": [{"name": "id", "type": "integer"}]}},
+        }
+    )
+
+
+def pipeline(mode: str | None = None, **stage: Any) -> Pipeline:
+    target = {"schema": "sales", "table": "orders", "mode": mode}
+    if mode == "merge":
+        target["keys"] = ["id"]  # type: ignore[assignment]
+    stages: list[dict[str, Any]] = [{"name": "load", "load": {"redshift": target}}] if mode else []
+    return Pipeline.model_validate(
+        {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "Pipeline",
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {
+                "sources": [{"name": "orders"}],
+                "stages": [*stages, *([{"name": "last", **stage}] if stage else [])]
+                or [{"name": "tidy", "clean": {"trim": True}}],
+            },
+        }
+    )
+
+
+def parts(spec: dict[str, Any], of: Pipeline, **asked: Any) -> list[Part]:
+    backfill = Backfill.model_validate(ASKED | asked)
+    return backfill_parts(backfill, of, {"orders": source(spec)}, {}, "hash", NOW)
+
+
+def test_each_part_of_an_api_has_its_window_and_a_lane_that_the_request_names() -> None:
+    found = parts(api(), pipeline("merge"))
+    assert [one.message["lane"] for one in found] == [f"orders/hash-000{n}" for n in range(3)]
+    assert found[0].message["window"] == {
+        "from": "2026-01-01T00:00:00.000Z",
+        "to": "2026-01-02T00:00:00.000Z",
+    }
+
+
+def test_files_are_one_part() -> None:
+    (found,) = parts(FILES, pipeline("merge"), force=True)
+    assert found.message["force"] is True
+    assert found.message["window"]["to"] == "2026-01-04T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode", "asked", "what"),
+    [
+        (api(), "replace", {}, "mode replace"),
+        (api(initialValue="2026-01-03"), "append", {}, "from initialValue 2026-01-03"),
+        (api(initialValue=None), "append", {}, "none: all"),
+        (FILES, "append", {"force": True}, "mode append"),
+        (api(endParam=None), "merge", {}, "has no end"),
+        (api(endParam=None, step="1d"), "merge", {}, "has no end"),
+        (api(lagNumber=5), "merge", {}, "is a number"),
+        (api(format="date"), "merge", {"step": "6h"}, "whole days"),
+        (api(), "merge", {"force": True}, "files and mails"),
+        (api(), "merge", {"to": "2026-03-02"}, "future"),
+        (
+            {"stream": {"kinesis": {"streamArn": "arn:aws:kinesis:eu-west-1:1:stream/s"}}},
+            "merge",
+            {},
+            "is a stream",
+        ),
+    ],
+)
+def test_what_would_spoil_a_table_or_can_not_be_asked_for_is_refused(
+    spec: dict[str, Any], mode: str, asked: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(PartsRefused, match=what):
+        parts(spec, pipeline(mode), **asked)
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode", "asked"),
+    [
+        (api(), "append", {}),
+        (api(initialValue="2026-01-04T00:00:00Z"), "append", {}),
+        (FILES, "append", {}),
+        (api(), None, {}),
+    ],
+)
+def test_what_brings_no_row_twice_is_done(
+    spec: dict[str, Any], mode: str | None, asked: dict[str, Any]
+) -> None:
+    assert parts(spec, pipeline(mode), **asked)
+
+
+def record(**more: Any) -> RunRecord:
+    known = {"manifests": ("shop/orders#3",), "quarantine_uri": "s3://q/"} | more
+    return RunRecord("r", "pipeline", "shop/orders", "Succeeded", "2026-01-01T00:00:00Z", **known)
+
+
+@pytest.mark.parametrize(
+    ("of", "known", "what"),
+    [
+        (pipeline("replace"), record(), "mode replace"),
+        (
+            pipeline(write={"zone": "curated", "prefix": "x/", "mode": "overwritePartitions"}),
+            record(),
+            "overwrites partitions",
+        ),
+        (pipeline("merge"), record(manifests=("shop/gone#1",)), "DataSource gone"),
+        (pipeline("merge"), record(quarantine_uri=None), "nothing to replay"),
+        (pipeline("merge"), None, "no run r"),
+    ],
+)
+def test_a_replay_that_would_take_others_rows_away_or_has_none_is_refused(
+    of: Pipeline, known: RunRecord | None, what: str
+) -> None:
+    with pytest.raises(PartsRefused, match=what):
+        replay_parts([("r", known)], of, {"orders": source(api())}, {})
+
+
+def test_a_replay_has_a_lane_for_each_run() -> None:
+    found = replay_parts(
+        [("a", record()), ("b", record())], pipeline("merge"), {"orders": source(api())}, {}
+    )
+    assert [one.message for one in found] == [
+        {"lane": "orders/replay-a", "replay": "a"},
+        {"lane": "orders/replay-b", "replay": "b"},
+    ]
