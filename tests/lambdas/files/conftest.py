@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from lambdas.files.letters import letter, stored
 from weir_contract.rows import RowContract
 from weir_contract.sources import Parsing
+from weir_lambdas.file_processor.formats.base import Place
 from weir_lambdas.file_processor.output import Reject
 from weir_lambdas.file_processor.source import read_file
 from weir_lambdas.landing.infer import Inference
@@ -26,9 +27,9 @@ class Memory:
     body: bytes
     piece: int = 1 << 20
 
-    def chunks(self) -> Iterator[bytes]:
-        for start in range(0, len(self.body), self.piece):
-            yield self.body[start : start + self.piece]
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        for at in range(start, len(self.body), self.piece):
+            yield self.body[at : at + self.piece]
 
     def seekable(self) -> io.BufferedReader:
         return io.BufferedReader(io.BytesIO(self.body))  # type: ignore[arg-type]
@@ -40,6 +41,7 @@ class Collected:
 
     rows: list[Any] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     inference: Inference = field(default_factory=lambda: Inference(RowContract()))
 
     def table(self, table: Any) -> None:
@@ -52,8 +54,14 @@ class Collected:
         self.inference.see(record)
         self.rows.append(parse(dump_line(record)))
 
-    def line(self, line: bytes) -> None:
-        self.rows.append(line)
+    def lines(self, lines: Sequence[bytes]) -> None:
+        self.rows += lines
+
+    def member(self, number: int) -> None:
+        self.places.append(Place())
+
+    def mark(self, place: Place) -> None:
+        self.places.append(place)
 
     def reject(self, line: int, reason: str, record: str) -> None:
         self.rejects.append(Reject(line, reason, record))

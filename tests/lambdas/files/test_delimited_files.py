@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_contract.sources import CsvDialect, Parsing
+from weir_lambdas.file_processor.formats import cuts, delimited
 from weir_lambdas.file_processor.unpack import Unreadable
 
 CSV = Parsing("csv", "none")
@@ -109,6 +110,51 @@ def test_what_python_writes_is_read_back(
     seen = reading(text.getvalue().encode(), dialect(delimiter=delimiter), piece)
     assert [list(row.values()) for row in seen.rows] == rows
     assert seen.rejects == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.lists(
+        st.sampled_from(['"', ",", "\n", "\r\n", "\\", "a", "b,", '","', '"\n"', ',"x"', "é"]),
+        max_size=60,
+    ).map("".join),
+    quote=st.sampled_from(['"', ""]),
+    escape=st.sampled_from(["", "\\"]),
+    block=st.integers(1, 40),
+)
+def test_where_a_text_is_cut_changes_nothing(
+    text: str, quote: str, escape: str, block: int, reading: Any
+) -> None:
+    parsing = dialect(quote=quote, escape=escape, header=False, columns=("a", "b"))
+    whole = reading(text.encode(), parsing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuts, "BLOCK_BYTES", block)
+        patch.setattr(delimited, "BLOCK_BYTES", 4 << 20)
+        pieces = reading(text.encode(), parsing, 7)
+    assert pieces.rows == whole.rows
+    assert pieces.rejects == whole.rejects
+
+
+def test_a_quote_within_an_unquoted_field_does_not_mislead_the_cuts(reading: Any) -> None:
+    rows = [[str(number), '5" pipe' if number % 3 else 'a "b'] for number in range(400_000)]
+    body = "n,what\n" + "".join(f"{number},{what}\n" for number, what in rows)
+    seen = reading(body.encode(), CSV)
+    assert len(body) > cuts.BLOCK_BYTES and len(seen.rows) == len(rows) and not seen.rejects
+    assert seen.rows[-1] == {"n": "399999", "what": 'a "b'}
+
+
+def test_a_file_that_ends_within_quotes_keeps_its_good_rows(reading: Any) -> None:
+    seen = reading(b'a,b\n1,2\n3,"cut o', CSV)
+    assert seen.rows == [{"a": "1", "b": "2"}]
+    assert [(one.line, one.reason, one.record) for one in seen.rejects] == [
+        (3, "a quote that is not closed", '3,"cut o')
+    ]
+
+
+@pytest.mark.parametrize("odd", ["0x10", "1e5x", "inf", "nan", "-01", "1,5"])
+def test_what_only_arrow_takes_for_a_number_is_text(odd: str, reading: Any) -> None:
+    seen = reading(f"n|m\n1|1.5\n{odd}|{odd}\n".encode(), dialect(delimiter="|"))
+    assert seen.inference.types == {"n": "string", "m": "string"}
 
 
 def test_types_are_told_from_text_and_what_only_looks_like_a_number_stays_text(

@@ -6,9 +6,12 @@ import gzip
 import io
 import json
 import random
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import chain, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +25,9 @@ from weir_contract.sources import CsvDialect, Files, Parsing, SourceConfig
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.state import Table, Update, putting
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.file_processor import output, reading
 from weir_lambdas.file_processor.arrivals import arrive, enter_again, located_in, sweep
+from weir_lambdas.file_processor.formats import cuts
 from weir_lambdas.file_processor.ledger import Ledger, file_id
 from weir_lambdas.file_processor.reading import Located
 from weir_lambdas.file_processor.source import FileSource
@@ -57,12 +62,14 @@ class Rig:
     def arrive(self, located: Located) -> None:
         self.ledger.arrive(located, datetime.now(UTC))
 
-    def land(self, run: str, s3: Any = None) -> Landing:
+    def land(self, run: str, s3: Any = None, looks: int = 1_000_000_000) -> Landing:
+        """Land what waits; after so many looks at the clock the call's time is up."""
         storage = Storage(s3 or self.s3)
         source = FileSource(self.config, s3 or self.s3, storage, self.ledger)
-        return Lander(self.config, source, self.table, storage, SystemClock(), lambda: 600.0).land(
-            run, None, None
-        )
+        left = chain(repeat(600.0, looks), repeat(5.0))
+        return Lander(
+            self.config, source, self.table, storage, SystemClock(), lambda: next(left)
+        ).land(run, None, None)
 
     def manifests(self) -> list[Manifest]:
         storage = Storage(self.s3)
@@ -308,7 +315,9 @@ class Dying:
         return call
 
 
-def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(rig: Rig) -> None:
+def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(
+    rig: Rig, small_pieces: None
+) -> None:
     chance = random.Random(7)
     expected: set[str] = set()
     sent: list[Located] = []
@@ -327,20 +336,112 @@ def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(rig:
         db = Dying(rig.table._db, left, chance.random() < 0.5)
         dying = Rig(s3, Table(db, rig.table.name), rig.config)
         try:
-            dying.land(f"run-{round_}", s3)
+            dying.land(f"run-{round_}", s3, chance.choice([1, 2, 4, 1000]))
         except Died:
-            rig.table.update(
-                f"SOURCE#{SOURCE}",
-                "CHECKPOINT",
-                Update("SET lease_until = :zero", {"zero": 0}),
-            )
+            pass
+        # Another run goes on once the lease has ended, whether the last one died or only stopped.
+        rig.table.update(
+            f"SOURCE#{SOURCE}", "CHECKPOINT", Update("SET lease_until = :zero", {"zero": 0})
+        )
     for located in sent:
         rig.arrive(located)
-    rig.land("last")
+    while not rig.land("last").complete:
+        pass
     assert list(rig.ledger.waiting()) == []
+    pieces = [part.rows for manifest in rig.manifests() for part in manifest.parts]
+    assert len(pieces) > len(sent)
     landed = [row["id"] for row in rig.records()]
     assert len(landed) == len(set(landed)) == len(expected)
     assert set(landed) == expected
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are read 64 bytes at a time, and the clock is looked at after each record."""
+    monkeypatch.setattr(reading, "RANGE_BYTES", 100)
+    monkeypatch.setattr(cuts, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(output, "CHECK_RECORDS", 1)
+
+
+def zipped(**files: bytes) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+ROWS = [{"id": f"{number}", "note": "two\nlines" if number % 5 else "x"} for number in range(30)]
+CSV = b"id,note\n" + b"".join(
+    b'%s,"%s"\n%s' % (row["id"].encode(), row["note"].encode(), b"bad\n" if place % 7 == 3 else b"")
+    for place, row in enumerate(ROWS)
+)
+AT = CSV.index(b"\n7,") + 1
+TWO_MEMBERS = zipped(**{"a.csv": CSV[:AT], "b.csv": b"id,note\n" + CSV[AT:]})
+JSON_LINES = "".join(json.dumps(row) + "\n\n" for row in ROWS).encode()
+
+
+@pytest.mark.parametrize(
+    ("parsing", "body"),
+    [
+        (Parsing("csv"), CSV),
+        (Parsing("csv"), b"\xef\xbb\xbf" + CSV),
+        (Parsing("csv"), gzip.compress(CSV)),
+        (Parsing("csv", csv=CsvDialect(encoding="utf-16")), CSV.decode().encode("utf-16")),
+        (Parsing("csv", csv=CsvDialect(comment="#")), b"# by hand\n" + CSV),
+        (Parsing("auto"), TWO_MEMBERS),
+        (Parsing("jsonLines"), JSON_LINES),
+        (Parsing("json"), json.dumps(ROWS).encode()),
+    ],
+    ids=["csv", "mark", "gzip", "utf-16", "comments", "zip", "json-lines", "json"],
+)
+def test_a_file_that_takes_many_calls_lands_each_record_once(
+    rig: Rig, small_pieces: None, parsing: Parsing, body: bytes
+) -> None:
+    files = Files(rig.files.bucket, parsing=parsing)
+    object.__setattr__(rig.config, "files", files)
+    rig.arrive(rig.upload("f", body))
+    calls = 1
+    while not rig.land("r1", looks=3).complete:
+        calls += 1
+    assert calls > 2
+    assert rig.records() == ROWS
+    (file,) = (file for manifest in rig.manifests() for file in manifest.files)
+    bad = 0 if "json" in parsing.format.lower() else 4
+    assert (file.state, file.rows, file.rejected) == ("landed", 30, bad)
+    assert file.sha256 == sha256(body).hexdigest()
+    assert [row["record"] for row in rig.quarantined()] == ["bad"] * bad
+    lines = [row["reason"].split(":")[0] for row in rig.quarantined()]
+    assert len(set(lines)) == bad or parsing.format == "auto"  # Each member has its own lines.
+    assert sum(manifest.quarantined for manifest in rig.manifests()) == bad
+    assert list(rig.ledger.waiting()) == []
+    rig.arrive(rig.upload("copy", body))
+    assert rig.land("r2").rows == 0
+
+
+def test_a_begun_file_is_read_to_its_end_as_it_was_begun(rig: Rig, small_pieces: None) -> None:
+    rig.arrive(rig.upload("in/a.csv", CSV))
+    while not rig.records():
+        assert not rig.land("r1", looks=3).complete
+    changed = Parsing("csv", csv=CsvDialect(delimiter=";"))
+    object.__setattr__(rig.config, "files", Files(rig.files.bucket, parsing=changed))
+    while not rig.land("r1", looks=3).complete:
+        pass
+    assert rig.records() == ROWS
+
+
+def test_what_was_landed_of_a_file_that_is_then_overwritten_is_told(
+    rig: Rig, small_pieces: None
+) -> None:
+    rig.arrive(rig.upload("in/a.csv", CSV))
+    while not rig.records():
+        assert not rig.land("r1", looks=3).complete
+    before = len(rig.records())
+    rig.upload("in/a.csv", b"id,note\n100,new\n")
+    rig.land("r1")
+    file = rig.manifests()[-1].files[0]
+    assert (file.state, file.rows) == ("superseded", before)
+    assert f"after {before} rows of it were landed" in file.reason
 
 
 def test_a_dialect_travels_with_the_configuration() -> None:

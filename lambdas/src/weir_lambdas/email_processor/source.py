@@ -19,6 +19,7 @@ from weir_lambdas.email_processor.mail import Attachment, NoMail, attachments, r
 from weir_lambdas.email_processor.trust import address_of, distrust
 from weir_lambdas.file_processor.arrived import (
     ArrivedSource,
+    Begun,
     Taken,
     Taking,
     duplicate,
@@ -26,7 +27,7 @@ from weir_lambdas.file_processor.arrived import (
     superseded,
 )
 from weir_lambdas.file_processor.globs import matches
-from weir_lambdas.file_processor.ledger import Arrived, Ledger
+from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.file_processor.output import Reject, TooManyRejects
 from weir_lambdas.file_processor.reading import S3File, Superseded
 from weir_lambdas.file_processor.source import ending_of, read_file
@@ -46,9 +47,9 @@ class Held:
 
     body: bytes
 
-    def chunks(self) -> Iterator[bytes]:
-        """All of them."""
-        yield self.body
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """All of them, from one on."""
+        yield self.body[start:]
 
     def seekable(self) -> io.BufferedReader:
         """As a file object."""
@@ -75,10 +76,11 @@ class MailSource(ArrivedSource):
         super().__init__(config, config.email, s3, storage, ledger)
         self._email, self._secrets = config.email, secrets
 
-    def take(self, arrived: Arrived, file: LandedFile, source: S3File, taking: Taking) -> Taken:
+    def take(self, file: LandedFile, source: S3File, taking: Taking, begun: Begun | None) -> Taken:
         """Take a mail apart: what is not trusted goes to quarantine whole, an attachment that can't
-        be read goes there alone."""
-        located = arrived.located
+        be read goes there alone. A mail is never begun: one call is enough for it."""
+        del begun
+        located = source.located
         if located.size > MAX_MAIL_BYTES:
             return rejected(file, f"it is larger than {MAX_MAIL_BYTES} bytes")
         try:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from weir_contract.codec import digest
+from weir_contract.codec import digest, dumps, loads
 from weir_contract.manifest import LandedFile, Manifest, Part
-from weir_contract.sources import SourceConfig
+from weir_contract.sources import Parsing, SourceConfig
 from weir_lambdas.common.log import log
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.ledger import Arrived, Ledger, unsettled
-from weir_lambdas.file_processor.output import FileOutput, Numbers, Reject, rejected_rows
+from weir_lambdas.file_processor.output import (
+    NOTHING,
+    FileOutput,
+    Numbers,
+    Progress,
+    Reject,
+    rejected_rows,
+)
 from weir_lambdas.file_processor.reading import Located, S3File
-from weir_lambdas.landing.batch import Batch, Source, Start
+from weir_lambdas.landing.batch import Batch, Position, Source, Start
 from weir_lambdas.landing.infer import Inference, types_known
 from weir_lambdas.landing.quarantine import quarantine_body
 
@@ -28,13 +36,49 @@ READERS = 4
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A file of which a part was landed by an earlier call. Plain JSON as a position.
+
+    Parameters
+    ----------
+    waiting
+        Its place among the files that wait.
+    sha256
+        Of its content, in hex. Empty: nothing is landed yet, and its content has to be known
+        before anything is, so that it can still be found to have been landed before.
+    parsing
+        How it is read to its end, whatever the configuration says by then.
+    progress
+        How far.
+    rows, rejected
+        What was landed of it, and put into quarantine.
+    """
+
+    waiting: str
+    sha256: str = ""
+    parsing: Parsing | None = None
+    progress: Progress = NOTHING
+    rows: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
 class Taken:
-    """What came of one object that had arrived; ``inference`` is of the records in ``parts``."""
+    """What came of one object that had arrived.
+
+    Parameters
+    ----------
+    inference
+        Of the records in ``parts``.
+    begun
+        It is not at its end: where another call goes on with it.
+    """
 
     file: LandedFile
     parts: tuple[Part, ...] = ()
     rejects: tuple[Reject, ...] = ()
     inference: Inference | None = None
+    begun: Begun | None = None
 
 
 @dataclass
@@ -78,19 +122,21 @@ class ArrivedSource(Source):
         self._watched, self._s3 = watched, s3
 
     @abstractmethod
-    def take(self, arrived: Arrived, file: LandedFile, source: S3File, taking: Taking) -> Taken:
+    def take(self, file: LandedFile, source: S3File, taking: Taking, begun: Begun | None) -> Taken:
         """Take one object.
 
         Parameters
         ----------
         file
             What the manifest will say of it, but for what came of it.
+        begun
+            What an earlier call left of it.
         """
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is watched and how it is read."""
-        return digest(self._watched)[:16]
+        """Always the same: a position tells itself how the file is read that it is in."""
+        return "arrived"
 
     @property
     def resume_seconds(self) -> float:
@@ -113,29 +159,55 @@ class ArrivedSource(Source):
 
     def batches(self, start: Start) -> Iterator[Batch]:
         """What waits."""
-        waiting = list(self.ledger.waiting(FILES_AT_ONCE + 1))
+        begun = loads(Begun, json.dumps(start.position)) if start.position else None
+        waiting = self._waiting(begun)
         with ThreadPoolExecutor(READERS, thread_name_prefix="ranges") as pool:
             taking = Taking(start, pool, not self._typed())
             for place, arrived in enumerate(waiting[:FILES_AT_ONCE], 1):
                 located = arrived.located
+                before = begun if begun is not None and begun.waiting == arrived.sk else None
                 source = S3File(self._s3, located, pool)
-                taken = self.take(arrived, _file(located, arrived.sk), source, taking)
-                self._quarantine(taken, start)
-                self._tell(taken.file, located)
+                taken = self.take(_file(located, arrived.sk), source, taking, before)
+                self._quarantine(taken, start, before)
+                self._tell(taken, located)
+                position: Position | None = {} if place < len(waiting) else None
+                if taken.begun is not None:
+                    position = json.loads(dumps(taken.begun))
                 yield Batch(
-                    position={} if place < len(waiting) else None,
-                    quarantined=taken.file.rejected,
-                    files=(taken.file,),
+                    position=position,
+                    quarantined=len(taken.rejects),
+                    files=() if taken.begun else (taken.file,),
                     parts=taken.parts,
                     inference=taken.inference,
                 )
-                if start.enough():
+                if taken.begun is not None or start.enough():
                     return
 
-    def output(self, taking: Taking) -> FileOutput:
-        """A sink for the records of one file. Nothing of it counts until it is finished."""
-        inference = Inference(self.config.contract)
-        return FileOutput(taking.start.part_key, self.put, taking.numbers, inference, taking.look)
+    def _waiting(self, begun: Begun | None) -> list[Arrived]:
+        """What waits: first what was begun."""
+        waiting = list(self.ledger.waiting(FILES_AT_ONCE + 1))
+        first = self.ledger.waits(begun.waiting) if begun is not None else None
+        if first is None:
+            return waiting
+        return [first, *(one for one in waiting if one.sk != first.sk)]
+
+    def output(self, taking: Taking, begun: Begun | None = None, whole: bool = True) -> FileOutput:
+        """A sink for the records of one file. Nothing of it counts until it is finished.
+
+        Parameters
+        ----------
+        whole
+            Whether the file is taken by one call, however long that takes.
+        """
+        return FileOutput(
+            taking.start.part_key,
+            self.put,
+            taking.numbers,
+            Inference(self.config.contract),
+            taking.look,
+            (lambda: False) if whole else taking.start.enough,
+            begun.progress if begun is not None else NOTHING,
+        )
 
     def put(self, key: str, body: bytes, content_type: str) -> str | None:
         """Write a new object into the raw zone; returns its version id."""
@@ -158,16 +230,28 @@ class ArrivedSource(Source):
         """Whether every column's type is known, stated or frozen."""
         return types_known(self.config.contract, self.ledger.contract())
 
-    def _quarantine(self, taken: Taken, start: Start) -> None:
+    def _quarantine(self, taken: Taken, start: Start, begun: Begun | None) -> None:
         """Broken records go to quarantine, each with its file, line and reason."""
         if taken.rejects:
             config, file = self.config, taken.file
-            short = digest([file.bucket, file.key, file.etag])[:32]
+            piece = [begun.rows, begun.rejected] if begun is not None else []
+            short = digest([file.bucket, file.key, file.etag, *piece])[:32]
             key = f"{config.id}/run={start.run}/stage=land/{short}.json.gz"
             body = quarantine_body(rejected_rows(taken.rejects, file.key), start.run, config.id)
             self.storage.put(config.quarantine_bucket, key, body, "application/gzip")
 
-    def _tell(self, file: LandedFile, located: Located) -> None:
+    def _tell(self, taken: Taken, located: Located) -> None:
+        file, begun = taken.file, taken.begun
+        if begun is not None:
+            log(
+                "INFO",
+                "another call goes on with the file",
+                source=self.config.id,
+                file=located.uri,
+                rows=begun.rows,
+                rejected=begun.rejected,
+            )
+            return
         log(
             "INFO" if file.state == "landed" else "WARNING",
             "file taken",

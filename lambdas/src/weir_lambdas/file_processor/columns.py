@@ -100,18 +100,47 @@ def _boolean(column: pa.ChunkedArray, first: str) -> Column | None:
     return Column(kinds={"boolean"})
 
 
+def _letters(column: pa.ChunkedArray) -> tuple[int, int]:
+    """The smallest and the largest byte in a column of text without nulls."""
+    low, high = 255, 0
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = pa.Array.from_buffers(pa.int32(), len(chunk) + 1, [None, offsets], 0, chunk.offset)
+        first, last = ends[0].as_py(), ends[len(chunk)].as_py()
+        if first == last:
+            continue
+        letters = pa.Array.from_buffers(pa.uint8(), last - first, [None, data], 0, first)
+        found = pc.min_max(letters).as_py()
+        low, high = min(low, found["min"]), max(high, found["max"])
+    return low, high
+
+
 def _number(column: pa.ChunkedArray, first: str) -> Column | None:
     if not NUMBER.fullmatch(first):
         return None
-    if pc.any(pc.match_substring_regex(column, LEADING_ZERO)).as_py():
+    low, high = _letters(column)
+    if low < ord("+") or (high > ord("9") and _odd_letters(column)):
+        return None
+    # Without signs, what has a leading zero begins with it: that is told without an expression.
+    doubted = column if low < ord(".") else column.filter(pc.starts_with(column, "0"))
+    if pc.any(pc.match_substring_regex(doubted, LEADING_ZERO)).as_py():
         return None
     digits = pc.max(pc.binary_length(column)).as_py()
+    if "." in first or high > ord("9"):
+        return _fraction(column, digits)
     try:
         integers = pc.cast(column, pa.int64())
     except pa.ArrowInvalid:
         return _fraction(column, digits)
-    widest = pc.max(pc.abs_checked(pc.if_else(pc.equal(integers, -(2**63)), 0, integers))).as_py()
-    return Column(kinds={"integer"}, integer_digits=digits, wide_integer=widest > 2**53)
+    ends = pc.min_max(integers).as_py()
+    wide = max(ends["max"], -ends["min"]) > 2**53
+    return Column(kinds={"integer"}, integer_digits=digits, wide_integer=wide)
+
+
+def _odd_letters(column: pa.ChunkedArray) -> bool:
+    """Whether there are letters of no decimal number: inf, nan and hexadecimal are numbers to
+    Arrow, and text to everybody else."""
+    return bool(pc.any(pc.match_substring_regex(column, r"[^-+0-9.eE]")).as_py())
 
 
 def _fraction(column: pa.ChunkedArray, digits: int) -> Column | None:
@@ -119,8 +148,6 @@ def _fraction(column: pa.ChunkedArray, digits: int) -> Column | None:
         pc.cast(column, pa.float64())
     except pa.ArrowInvalid:
         return None
-    if pc.any(pc.match_substring_regex(column, r"[^-+0-9.eE]")).as_py():
-        return None  # inf, nan and hexadecimal: numbers to Arrow, text to everybody else
     if digits <= DOUBLE_DIGITS:
         return Column(kinds={"number"}, integer_digits=digits, scale=0)
     seen = Column()

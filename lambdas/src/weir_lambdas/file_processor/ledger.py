@@ -104,6 +104,11 @@ class Ledger:
         for item in self._table.query(self._pk, WAITING, limit=limit):
             yield Arrived(str(item["sk"]), loads(Located, item[BODY]))
 
+    def waits(self, sk: str) -> Arrived | None:
+        """The file at a place in the queue, or None where it is not there any more."""
+        item = self._table.get(self._pk, sk)
+        return None if item is None else Arrived(sk, loads(Located, item[BODY]))
+
     def landed_as(self, content: str, file: Located) -> str | None:
         """The ``s3://`` URI of another file that was landed with that content, or None.
 

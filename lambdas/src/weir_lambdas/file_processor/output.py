@@ -6,11 +6,12 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from weir_contract.manifest import Part
+from weir_lambdas.file_processor.formats.base import BEGINNING, Place
 from weir_lambdas.landing.infer import Inference
 from weir_lambdas.landing.parts import PartWriter
 from weir_lambdas.landing.quarantine import Reject as RejectedRow
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET = "application/vnd.apache.parquet"
-PARQUET_BYTES = 16 * 1024 * 1024
+PARQUET_BYTES = 8 * 1024 * 1024
 """Written bytes at which a Parquet part is closed: it is held in memory until then."""
 
 SAMPLE_RECORDS = 1_000
 """Records of a file that are looked at for their shape where no type has to be told."""
+
+CHECK_RECORDS = 256
+"""Records between two looks at the clock."""
 
 MAX_WAITING = 1
 """Tables that wait to be encoded, before the reader waits for it."""
@@ -66,6 +70,33 @@ class Reject:
     record: str
 
 
+class Paused(Exception):
+    """The call's time is up: what was given so far is good, and the rest is for another call."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a file was taken.
+
+    Parameters
+    ----------
+    member
+        Members of the archive before this one.
+    place
+        Within the member; where its format knows none, the beginning.
+    rows, rejects
+        Records and broken ones after that place that were taken.
+    """
+
+    member: int = 0
+    place: Place = BEGINNING
+    rows: int = 0
+    rejects: int = 0
+
+
+NOTHING = Progress()
+
+
 class FileOutput:
     """The sink of one file. Nothing of it counts until :meth:`finish`.
 
@@ -79,6 +110,10 @@ class FileOutput:
         Shared by the files of a landing.
     look
         Whether types have to be told; where all are known the look at each value is saved.
+    enough
+        Whether to stop reading: every giving then ends in :class:`Paused`.
+    begun
+        What was taken of the file before: it is given again from ``begun.place`` on, and dropped.
     """
 
     def __init__(
@@ -88,12 +123,16 @@ class FileOutput:
         numbers: Numbers,
         inference: Inference,
         look: bool,
+        enough: Callable[[], bool] = lambda: False,
+        begun: Progress = NOTHING,
     ) -> None:
         self._key, self._put, self._numbers = key, put, numbers
         self._left = float("inf") if look else SAMPLE_RECORDS
-        self._look = look
+        self._look, self._enough, self._unchecked = look, enough, 0
         self._lines: PartWriter | None = None
         self._parquet: ParquetParts | None = None
+        self._drop_rows, self._drop_rejects = begun.rows, begun.rejects
+        self.progress = replace(begun, rows=0, rejects=0)
         self.inference = inference
         self.rejects: list[Reject] = []
 
@@ -106,30 +145,61 @@ class FileOutput:
         if self._parquet is not None:
             self._parquet.stop()
 
+    def member(self, number: int) -> None:
+        """What is given next is of another member of the archive."""
+        if number != self.progress.member:
+            self.progress = Progress(number)
+
+    def mark(self, place: Place) -> None:
+        """All records before a place were given."""
+        self.progress = Progress(self.progress.member, place)
+
     def table(self, table: pa.Table) -> None:
         """Records as columns."""
-        if table.num_rows == 0:
+        new = table.slice(self._again(table.num_rows))
+        if new.num_rows == 0:
             return
         from weir_lambdas.file_processor.columns import columns_of
 
         known = self.inference
-        known.see_columns(columns_of(table, lambda name: self._look and not known.settled(name)))
+        known.see_columns(columns_of(new, lambda name: self._look and not known.settled(name)))
         if self._parquet is None:
             self._parquet = ParquetParts(self._key, self._put, self._numbers)
-        self._parquet.write(table)
+        self._parquet.write(new)
+        self._pause(CHECK_RECORDS)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """One record as JSON values."""
+        if self._again(1):
+            return
         if self._left > 0:
             self._left -= 1
             self.inference.see(record)
-        self._write(dump_line(record))
+        self._write(dump_line(record), 1)
+        self._pause(1)
 
-    def line(self, line: bytes) -> None:
-        """One record that is JSON already. A line that is no object goes on: the pipeline, which
+    def lines(self, lines: Sequence[bytes]) -> None:
+        """Records that are JSON already. A line that is no object goes on: the pipeline, which
         reads every line, puts it into quarantine."""
-        self.look((line,))
-        self._write(line + b"\n")
+        new = lines[self._again(len(lines)) :]
+        if new:
+            self.look(new)
+            self._write(b"\n".join(new) + b"\n", len(new))
+            self._pause(len(new))
+
+    def _again(self, count: int) -> int:
+        """How many of the next records were taken before."""
+        progress, again = self.progress, min(self._drop_rows, count)
+        self.progress = replace(progress, rows=progress.rows + count)
+        self._drop_rows -= again
+        return again
+
+    def _pause(self, count: int) -> None:
+        self._unchecked += count
+        if self._unchecked >= CHECK_RECORDS:
+            self._unchecked = 0
+            if self._enough():
+                raise Paused
 
     def look(self, lines: Iterable[bytes]) -> None:
         """Take records into account that are JSON already, without writing them."""
@@ -152,6 +222,10 @@ class FileOutput:
         TooManyRejects
             The file has more of them than :data:`MAX_REJECTS`.
         """
+        self.progress = replace(self.progress, rejects=self.progress.rejects + 1)
+        if self._drop_rejects:
+            self._drop_rejects -= 1
+            return
         if len(self.rejects) >= MAX_REJECTS:
             raise TooManyRejects
         self.rejects.append(Reject(line, reason, record))
@@ -162,14 +236,14 @@ class FileOutput:
         tables = self._parquet.finish() if self._parquet is not None else ()
         return (*lines, *tables)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes, count: int) -> None:
         if self._lines is None:
             suffix = "jsonl.gz"
             self._lines = PartWriter(
                 lambda _: self._key(self._numbers.next(f"file.{suffix}"), f"file.{suffix}"),
                 lambda key, body: self._put(key, body, "application/gzip"),
             )
-        self._lines.write([line])
+        self._lines.write([lines], count)
 
 
 class ParquetParts:
@@ -221,8 +295,13 @@ class ParquetParts:
         if self._writer is None:
             self._schema, self._rows = table.schema, 0
             self._buffer = pa.BufferOutputStream()
+            # Without dictionaries: zstd finds what repeats, in half the time.
             self._writer = pq.ParquetWriter(
-                self._buffer, table.schema, compression="zstd", compression_level=1
+                self._buffer,
+                table.schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=False,
             )
         self._writer.write_table(table)
         self._rows += table.num_rows
@@ -233,10 +312,10 @@ class ParquetParts:
         assert self._writer is not None and self._schema is not None
         self._writer.close()
         self._writer = None
-        body = self._buffer.getvalue()
-        data = memoryview(body)
+        data = self._buffer.getvalue().to_pybytes()
+        del self._buffer
         key = self._key(self._numbers.next("parquet"), "parquet")
-        version = self._put(key, bytes(data), PARQUET)
+        version = self._put(key, data, PARQUET)
         digest = sha256(data).hexdigest()
         self._parts.append(
             Part(key, self._rows, len(data), digest, version, "parquet", shape_of(self._schema))

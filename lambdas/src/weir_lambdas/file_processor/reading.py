@@ -60,11 +60,8 @@ class S3File:
         Runs requests side by side.
     """
 
-    def __init__(
-        self, s3: Any, located: Located, pool: ThreadPoolExecutor, range_bytes: int = RANGE_BYTES
-    ) -> None:
+    def __init__(self, s3: Any, located: Located, pool: ThreadPoolExecutor) -> None:
         self._s3, self.located, self._pool = s3, located, pool
-        self._range = range_bytes
         self._hash = hashlib.sha256()
         self._hashed, self._told = 0, ""
 
@@ -83,7 +80,9 @@ class S3File:
         if not self.hashed:
             for _ in self.chunks():
                 pass
-        return self._told or self._hash.hexdigest()
+        if not self._told:
+            self._told = self._hash.hexdigest()
+        return self._told
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end``, the last one not included.
@@ -111,25 +110,30 @@ class S3File:
                 raise Superseded(located.uri) from error
             raise
 
-    def chunks(self) -> Iterator[bytes]:
-        """The whole content in order, a few ranges ahead of the reader."""
-        self._hash, self._hashed = hashlib.sha256(), 0
-        starts = iter(range(0, self.located.size, self._range))
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """The content in order from one of its bytes on, a few ranges ahead of the reader.
+
+        Read from its first byte, it is hashed on the way.
+        """
+        content = hashlib.sha256()
+        self._hash, self._hashed = content, 0
+        starts = iter(range(start, self.located.size, RANGE_BYTES))
         flying: deque[Future[bytes]] = deque()
 
         def launch() -> None:
-            start = next(starts, None)
-            if start is not None:
-                end = min(start + self._range, self.located.size)
-                flying.append(self._pool.submit(self.read, start, end))
+            at = next(starts, None)
+            if at is not None:
+                end = min(at + RANGE_BYTES, self.located.size)
+                flying.append(self._pool.submit(self.read, at, end))
 
         for _ in range(AHEAD):
             launch()
         while flying:
             chunk = flying.popleft().result()
             launch()
-            self._hash.update(chunk)
-            self._hashed += len(chunk)
+            if not start and self._hash is content:  # Not hashed twice where it is read twice.
+                content.update(chunk)
+                self._hashed += len(chunk)
             yield chunk
 
     def seekable(self) -> io.BufferedReader:

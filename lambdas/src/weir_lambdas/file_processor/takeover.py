@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 WHOLE_GZIP_BYTES = 64 * 1024 * 1024
 """A larger gzip file is written anew as several parts: Spark can't split one."""
 
+WHOLE_PLAIN_BYTES = 4 * 1024**3
+"""A larger file of JSON lines is written anew, which several calls can do: counting it is one's."""
+
 Key = Callable[[int, str], str]
 
 
@@ -116,7 +119,8 @@ def _json_lines(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | 
     suffix = {"none": "copy.jsonl", "gzip": "copy.jsonl.gz"}.get(kind)
     if suffix is None or not parsing.csv.encoding.lower().startswith(("utf-8", "utf8")):
         return None
-    if kind == "gzip" and source.located.size > WHOLE_GZIP_BYTES:
+    most = WHOLE_GZIP_BYTES if kind == "gzip" else WHOLE_PLAIN_BYTES
+    if source.located.size > most:
         return None
     guard = Guard(parsing.max_bytes)
     plain = guard.bounded(STREAMS[kind](guard.counting(source.chunks())))

@@ -29,8 +29,8 @@ class Unreadable(Exception):
 class Bytes(Protocol):
     """A file that can be streamed, and jumped about in where its format needs it."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """Its content in order."""
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """Its content in order, from one of its bytes on."""
 
     def seekable(self) -> io.BufferedReader:
         """Its content as a file object."""
@@ -38,10 +38,19 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True)
 class Plain:
-    """One unpacked stream. ``member`` is its name within an archive, empty where there is none."""
+    """One unpacked stream.
+
+    Parameters
+    ----------
+    member
+        Its name within an archive, empty where there is none.
+    jump
+        Gives the stream from one of its bytes on; None where all before has to be unpacked.
+    """
 
     member: str
     chunks: Iterable[bytes]
+    jump: Callable[[int], Iterable[bytes]] | None = None
 
 
 MAGIC: tuple[tuple[bytes, Compression], ...] = (
@@ -92,7 +101,9 @@ def unpack(
         return
     guard = Guard(max_bytes)
     packed = guard.counting(_prepend(first, chunks))
-    yield Plain("", guard.bounded(STREAMS[kind](packed)))
+    # Of a file that is not packed the bytes are there already: there is no bomb to guard against.
+    jump = source.chunks if kind == "none" else None
+    yield Plain("", guard.bounded(STREAMS[kind](packed)), jump)
 
 
 @dataclass

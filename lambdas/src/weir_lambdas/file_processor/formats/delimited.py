@@ -1,11 +1,14 @@
-"""CSV and TSV, as columns of text: read by Arrow's parser, a block at a time."""
+"""CSV and TSV, as columns of text: cut at the ends of records, and read by Arrow's parser."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
@@ -13,18 +16,27 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from weir_contract.sources import CsvDialect, Parsing
-from weir_lambdas.file_processor.formats.base import MAX_RECORD_BYTES, Sink
-from weir_lambdas.file_processor.formats.text import as_utf8, lines
-from weir_lambdas.file_processor.unpack import Unreadable, as_file
+from weir_lambdas.file_processor.formats.base import BEGINNING, MAX_RECORD_BYTES, Jump, Place, Sink
+from weir_lambdas.file_processor.formats.cuts import BLOCK_BYTES, Cutter, Text, witness
+from weir_lambdas.file_processor.formats.text import Utf8, lines
+from weir_lambdas.file_processor.unpack import Unreadable
 
-BLOCK_BYTES = 4 * 1024 * 1024
-"""Bytes that are parsed at a time. Arrow keeps a few of them at once."""
+THREADS = 2
+"""Blocks that are parsed at once: one is read while another is looked at."""
 
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 MAX_COLUMNS = 10_000
 
+Refuse = Callable[[arrow_csv.InvalidRow], str]
 
-def read_csv(chunks: Iterable[bytes], parsing: Parsing, sink: Sink) -> None:
+
+def read_csv(
+    chunks: Iterable[bytes],
+    parsing: Parsing,
+    sink: Sink,
+    place: Place = BEGINNING,
+    jump: Jump | None = None,
+) -> None:
     """Delimited text. A row with too many or too few fields, or not in the encoding, is rejected
     alone; empty lines are no rows.
 
@@ -34,14 +46,21 @@ def read_csv(chunks: Iterable[bytes], parsing: Parsing, sink: Sink) -> None:
     Raises
     ------
     Unreadable
-        There is no header, or a record is longer than a block.
+        There is no header, or a record is longer than
+        :data:`~weir_lambdas.file_processor.formats.base.MAX_RECORD_BYTES`.
     """
-    _Reader(parsing.csv, sink).read(chunks)
+    _Reader(parsing.csv, sink).read(chunks, place, jump)
 
 
-def read_tsv(chunks: Iterable[bytes], parsing: Parsing, sink: Sink) -> None:
+def read_tsv(
+    chunks: Iterable[bytes],
+    parsing: Parsing,
+    sink: Sink,
+    place: Place = BEGINNING,
+    jump: Jump | None = None,
+) -> None:
     """As :func:`read_csv`, between tabs."""
-    _Reader(replace(parsing.csv, delimiter="\t"), sink).read(chunks)
+    _Reader(replace(parsing.csv, delimiter="\t"), sink).read(chunks, place, jump)
 
 
 def column_names(found: Iterable[str]) -> list[str]:
@@ -57,57 +76,76 @@ def column_names(found: Iterable[str]) -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A block's good rows, and its bad ones: number within the block, fields found, text.
+
+    ``whole`` is false where the block ends within a record; ``raw``: some value is no text, so that
+    all are bytes.
+    """
+
+    table: pa.Table
+    refused: list[tuple[int, int, str]]
+    whole: bool
+    raw: bool
+
+
 class _Reader:
     def __init__(self, dialect: CsvDialect, sink: Sink) -> None:
         self._dialect, self._sink = dialect, sink
-        self._rejected: list[int] = []
-        self._row = 1 if dialect.header else 0
-        self._skipped = dialect.skip_lines
+        self._names: list[str] = []
+        self._witness, self._row = b"", 0
 
-    def read(self, chunks: Iterable[bytes]) -> None:
+    def read(self, chunks: Iterable[bytes], place: Place, jump: Jump | None) -> None:
+        """Read from a place to the end, or up to where the sink has had enough."""
         dialect = self._dialect
-        stream = _uncommented(as_utf8(chunks, dialect.encoding), dialect)
-        head, stream = _head(stream, dialect)
+        text = Utf8(chunks, dialect.encoding)
+        head, stream = _head(_uncommented(text.stream, dialect), dialect)
         if not head.strip():
             return
-        names = self._names(head)
-        if not names:
+        self._names = self._names_in(head)
+        if not self._names:
             return
-        try:
-            reader = arrow_csv.open_csv(
-                as_file(stream),
-                read_options=arrow_csv.ReadOptions(
-                    block_size=BLOCK_BYTES,
-                    use_threads=False,
-                    column_names=names,
-                    skip_rows_after_names=1 if dialect.header else 0,
-                ),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=dialect.delimiter,
-                    quote_char=dialect.quote or False,
-                    escape_char=dialect.escape or False,
-                    newlines_in_values=bool(dialect.quote),
-                    invalid_row_handler=self._refuse,
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types={name: pa.binary() for name in names},
-                    null_values=list(dialect.null_values),
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
-            for batch in reader:
-                self._take(pa.Table.from_batches([batch]))
-        except pa.ArrowInvalid as error:
-            if "Empty CSV" in str(error):
-                return  # a header, and nothing below it
-            # Arrow's text may quote the row: it is not passed on.
-            raise Unreadable(_why(str(error), self._row)) from error
+        self._witness = witness(dialect, len(self._names))
+        if place.offset:
+            straight = text.straight and not dialect.skip_lines and not dialect.comment
+            stream = text.after(place.offset, jump if straight else None, stream)
+        self._row = place.row
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="csv") as pool:
+            self._blocks(Cutter(stream, dialect, place.offset), pool)
 
-    def _names(self, head: bytes) -> list[str]:
+    def _blocks(self, cutter: Cutter, pool: ThreadPoolExecutor) -> None:
+        """Parse blocks side by side, and give them in their order."""
+        flying: deque[tuple[Text, Future[_Parsed]]] = deque()
+        wrong: Text | None = None
+        while True:
+            while len(flying) < THREADS and (text := cutter.cut(wrong)) is not None:
+                flying.append((text, pool.submit(self._parse, text)))
+                wrong = None
+            if not flying:
+                return
+            text, future = flying.popleft()
+            try:
+                parsed = future.result()
+            except pa.ArrowInvalid as error:
+                # Arrow's text may quote the row: it is not passed on.
+                raise Unreadable(
+                    f"after row {self._row}: this is no text with the stated delimiter and quotes"
+                ) from error
+            if parsed.whole:
+                self._give(text, parsed)
+            elif text.open:
+                self._refuse_open(text)
+            else:
+                # What came after it was cut wrongly too.
+                cutter.back([text, *(later for later, _ in flying)])
+                flying.clear()
+                wrong = text
+
+    def _names_in(self, head: bytes) -> list[str]:
         dialect = self._dialect
         # The bytes end anywhere, perhaps within a character: only the first record has to be text.
-        text = head.decode(errors="surrogateescape")
+        text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
         first = next(
             csv.reader(
                 io.StringIO(text, newline=""),
@@ -126,23 +164,77 @@ class _Reader:
             return column_names(first)
         return list(dialect.columns) or [f"column{place}" for place in range(1, len(first) + 1)]
 
-    def _refuse(self, row: arrow_csv.InvalidRow) -> str:
-        number = (row.number or 0) + self._skipped
-        self._rejected.append(row.number or 0)
-        self._sink.reject(
-            number, f"{row.actual_columns} fields instead of {row.expected_columns}", row.text
-        )
-        return "skip"
+    def _parse(self, text: Text) -> _Parsed:
+        refused: list[tuple[int, int, str]] = []
 
-    def _take(self, table: pa.Table) -> None:
-        """Pass a block on as text; rows that are no text are rejected."""
-        first, self._row = self._row, self._last_row(table.num_rows)
+        def refuse(row: arrow_csv.InvalidRow) -> str:
+            refused.append((row.number or 0, row.actual_columns, row.text))
+            return "skip"
+
+        body = text.body
+        if self._witness:
+            line_end = b"" if body.endswith((b"\n", b"\r")) else b"\n"
+            body = b"".join((body, line_end, self._witness))
+        header = 1 if self._dialect.header and not text.offset else 0
+        raw = False
         try:
-            self._sink.table(_as_text(table))
-            return
-        except pa.ArrowInvalid:
-            good = self._good_rows(table, self._numbers(first))
-        self._sink.table(_as_text(table.take(pa.array(good, pa.int64()))))
+            table = self._arrow(body, header, refuse, pa.string())
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return _Parsed(pa.table({}), refused, True, False)
+            if "UTF8" not in str(error):
+                raise
+            refused.clear()
+            raw, table = True, self._arrow(body, header, refuse, pa.binary())
+        if not self._witness:
+            return _Parsed(table, refused, True, raw)
+        word = self._witness.decode().strip().split(self._dialect.delimiter)[0]
+        last = table[0][-1].as_py() if table.num_rows else None
+        whole = last in (word, word.encode())
+        return _Parsed(table.slice(0, max(0, table.num_rows - 1)), refused, whole, raw)
+
+    def _arrow(self, body: bytes, header: int, refuse: Refuse, kind: pa.DataType) -> pa.Table:
+        dialect = self._dialect
+        return arrow_csv.read_csv(
+            pa.BufferReader(body),
+            read_options=arrow_csv.ReadOptions(
+                block_size=len(body) + 1,
+                use_threads=False,
+                column_names=self._names,
+                skip_rows_after_names=header,
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char=dialect.quote or False,
+                escape_char=dialect.escape or False,
+                newlines_in_values=bool(dialect.quote),
+                invalid_row_handler=refuse,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(self._names, kind),
+                null_values=list(dialect.null_values),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+
+    def _give(self, text: Text, parsed: _Parsed) -> None:
+        """Pass a block on; rows that are no text are rejected."""
+        header = 1 if self._dialect.header and not text.offset else 0
+        before, expected = self._row + self._dialect.skip_lines, len(self._names)
+        self._sink.mark(Place(text.offset, self._row))
+        for number, found, row in parsed.refused:
+            self._sink.reject(before + number, f"{found} fields instead of {expected}", row)
+        table, rows = parsed.table, parsed.table.num_rows + len(parsed.refused) + header
+        if parsed.raw:
+            refused = {number for number, _, _ in parsed.refused}
+            numbers = [one for one in range(1 + header, rows + 1) if one not in refused]
+            good = self._good_rows(table, [before + one for one in numbers])
+            table = table.take(pa.array(good, pa.int64()))
+            table = pa.table({name: pc.cast(table[name], pa.string()) for name in self._names})
+        self._row += rows
+        if table.num_rows:
+            self._sink.table(table)
 
     def _good_rows(self, table: pa.Table, numbers: list[int]) -> list[int]:
         good = []
@@ -156,35 +248,22 @@ class _Reader:
                     (value or b"").decode(errors="backslashreplace") for value in row
                 )
                 reason = f"text that is not in {self._dialect.encoding}"
-                self._sink.reject(numbers[index] + self._skipped, reason, text)
+                self._sink.reject(numbers[index], reason, text)
             else:
                 good.append(index)
         return good
 
-    def _last_row(self, count: int) -> int:
-        """The number of the last of the next ``count`` good rows: rejected ones lie between."""
-        last = self._row + count
-        for number in sorted(self._rejected):
-            if self._row < number <= last:
-                last += 1
-        return last
-
-    def _numbers(self, first: int) -> list[int]:
-        """Row numbers of the block's good rows, which come after row ``first``."""
-        refused = set(self._rejected)
-        return [row for row in range(first + 1, self._row + 1) if row not in refused]
-
-
-def _as_text(table: pa.Table) -> pa.Table:
-    return pa.table({name: pc.cast(table[name], pa.string()) for name in table.column_names})
-
-
-def _why(text: str, row: int) -> str:
-    if "straddling" in text:
-        return (
-            f"after row {row}: a record is longer than {BLOCK_BYTES} bytes; is a quote not closed?"
-        )
-    return f"after row {row}: this is no text with the stated delimiter and quotes"
+    def _refuse_open(self, text: Text) -> None:
+        """The text's last record, whose quote is never closed: it was cut off, or is no CSV."""
+        if len(text.body) > BLOCK_BYTES:
+            raise Unreadable(
+                f"after row {self._row}: a record is longer than {BLOCK_BYTES} bytes; is a quote "
+                "not closed?"
+            )
+        self._sink.mark(Place(text.offset, self._row))
+        number = self._row + 1 + self._dialect.skip_lines
+        shown = text.body.decode(errors="backslashreplace").rstrip("\r\n")
+        self._sink.reject(number, "a quote that is not closed", shown)
 
 
 def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[bytes, Iterator[bytes]]:
@@ -197,8 +276,7 @@ def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[bytes, Iterator
         )
         if complete or len(head) > MAX_HEADER_BYTES:
             break
-    # A line end more does no harm, and a last line without one is then like any other.
-    return head, chain([head], stream, [b"\n"])
+    return head, chain([head], stream)
 
 
 def _uncommented(stream: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
