@@ -115,8 +115,8 @@ soak: setup ## Memory, CPU, files and threads of the operator over MINUTES of dr
 	@touch $@
 
 .PHONY: bench-ingest
-bench-ingest: setup .local/bench-venv/.ready ## Ingestion side by side with dlt and the Airbyte CDK, as one JSON line and a plot (ROUNDS=3)
-	@$(PY) -m benchmarks.ingest
+bench-ingest: setup .local/bench-venv/.ready ## Ingestion side by side with dlt and the Airbyte CDK, as one JSON line and a plot (ROUNDS=3; ONLY=csv,email: these parts)
+	@ROUNDS=$(or $(ROUNDS),3) ONLY=$(ONLY) $(PY) -m benchmarks.ingest
 
 .PHONY: bench-control-plane
 bench-control-plane: setup ## AWS calls, seconds and memory for N objects, as one JSON line (KILL=0: without the kill test)

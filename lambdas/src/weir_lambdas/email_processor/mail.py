@@ -9,7 +9,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import EmailMessage, Message
+from functools import lru_cache
 
 MAX_DEPTH = 20
 """Mails within mails; real ones have two or three."""
@@ -17,6 +19,29 @@ MAX_DEPTH = 20
 MAX_ATTACHMENTS = 1_000
 TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
 TEXT_TYPES = ("text/plain", "text/html")
+
+
+class _Headers(HeaderRegistry):
+    """The standard library's headers, with one class for each name and not one for each header."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._classes: dict[str, type[BaseHeader]] = {}
+
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        lower = name.lower()
+        if lower not in self._classes:
+            if len(self._classes) >= KEPT_HEADERS:
+                return super().__getitem__(name)
+            self._classes[lower] = super().__getitem__(name)
+        return self._classes[lower]
+
+
+KEPT_HEADERS = 256
+"""The library parses a header whenever it is asked for; so many are kept, which makes a mail's own
+be parsed once."""
+
+POLICY = email.policy.default.clone(header_factory=lru_cache(KEPT_HEADERS)(_Headers()))
 
 
 class NoMail(Exception):
@@ -48,7 +73,7 @@ def read(raw: bytes) -> EmailMessage:
     NoMail
         It has no headers at all.
     """
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    mail = email.message_from_bytes(raw, policy=POLICY)
     if not mail.keys():
         raise NoMail("it has no headers: this is no mail")
     return mail

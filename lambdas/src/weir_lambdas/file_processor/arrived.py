@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Any
 
 from weir_contract.codec import digest, dumps, loads
@@ -33,6 +35,12 @@ FILES_AT_ONCE = 500
 
 READERS = 4
 """Threads that read ranges."""
+
+TAKERS = 8
+"""Files that are taken at once: of small ones most of the time is waiting for S3 and the ledger."""
+
+SMALL_BYTES = 8 * 1024 * 1024
+"""Bytes that files taken at once have together; a larger one is taken alone."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,30 @@ class Taken:
     begun: Begun | None = None
 
 
+class Turn:
+    """A file's place among those that are taken at once.
+
+    Parameters
+    ----------
+    before
+        Of the file before it; None for the first.
+    """
+
+    def __init__(self, before: Turn | None = None) -> None:
+        self._before, self._over = before, Event()
+
+    def come(self) -> None:
+        """Wait until every file before this one has had its turn."""
+        if self._before is not None:
+            self._before._over.wait()
+            self._before = None
+
+    def over(self) -> None:
+        """Let the next one on."""
+        self.come()
+        self._over.set()
+
+
 @dataclass
 class Taking:
     """One call's landing: what its files share.
@@ -91,6 +123,8 @@ class Taking:
         Whether types have to be told from what is read.
     contents
         SHA-256 of what this landing has taken -> where it was.
+    turn
+        The one file's own.
     """
 
     start: Start
@@ -98,6 +132,7 @@ class Taking:
     look: bool
     numbers: Numbers = field(default_factory=Numbers)
     contents: dict[str, str] = field(default_factory=dict)
+    turn: Turn = field(default_factory=Turn)
 
 
 class ArrivedSource(Source):
@@ -163,11 +198,9 @@ class ArrivedSource(Source):
         waiting = self._waiting(begun)
         with ThreadPoolExecutor(READERS, thread_name_prefix="ranges") as pool:
             taking = Taking(start, pool, not self._typed())
-            for place, arrived in enumerate(waiting[:FILES_AT_ONCE], 1):
+            found = self._taken(waiting[:FILES_AT_ONCE], begun, taking, pool)
+            for place, (arrived, before, taken) in enumerate(found, 1):
                 located = arrived.located
-                before = begun if begun is not None and begun.waiting == arrived.sk else None
-                source = S3File(self._s3, located, pool)
-                taken = self.take(_file(located, arrived.sk), source, taking, before)
                 self._quarantine(taken, start, before)
                 self._tell(taken, located)
                 position: Position | None = {} if place < len(waiting) else None
@@ -182,6 +215,49 @@ class ArrivedSource(Source):
                 )
                 if taken.begun is not None or start.enough():
                     return
+
+    def _taken(
+        self,
+        waiting: Sequence[Arrived],
+        begun: Begun | None,
+        taking: Taking,
+        pool: ThreadPoolExecutor,
+    ) -> Iterator[tuple[Arrived, Begun | None, Taken]]:
+        """What came of each, in their order; small ones are taken side by side."""
+        flying: deque[tuple[Arrived, Begun | None, Future[Taken]]] = deque()
+        takers = ThreadPoolExecutor(TAKERS, thread_name_prefix="files")
+        held = 0
+        turn: Turn | None = None
+
+        def landed() -> tuple[Arrived, Begun | None, Taken]:
+            arrived, before, future = flying.popleft()
+            return arrived, before, future.result()
+
+        try:
+            for arrived in waiting:
+                located = arrived.located
+                while flying and (len(flying) >= TAKERS or held + located.size > SMALL_BYTES):
+                    held -= flying[0][0].located.size
+                    yield landed()
+                before = begun if begun is not None and begun.waiting == arrived.sk else None
+                source, file = S3File(self._s3, located, pool), _file(located, arrived.sk)
+                turn = Turn(turn)
+                mine = replace(taking, turn=turn)
+                future = takers.submit(self._in_turn, file, source, mine, before)
+                flying.append((arrived, before, future))
+                held += located.size
+            while flying:
+                yield landed()
+        finally:
+            takers.shutdown(wait=True, cancel_futures=True)
+
+    def _in_turn(
+        self, file: LandedFile, source: S3File, taking: Taking, begun: Begun | None
+    ) -> Taken:
+        try:
+            return self.take(file, source, taking, begun)
+        finally:
+            taking.turn.over()
 
     def _waiting(self, begun: Begun | None) -> list[Arrived]:
         """What waits: first what was begun."""
@@ -221,9 +297,13 @@ class ArrivedSource(Source):
         content
             SHA-256 in hex.
         """
-        known = taking.contents.get(content) or self.ledger.landed_as(content, located)
+        landed = self.ledger.landed_as(content, located)
+        # In the files' order: what is called a duplicate must not be the first to be committed.
+        taking.turn.come()
+        known = landed or taking.contents.get(content)
         if known is None:
             taking.contents[content] = located.uri
+        taking.turn.over()
         return known
 
     def _typed(self) -> bool:

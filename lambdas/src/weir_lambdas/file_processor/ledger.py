@@ -8,6 +8,7 @@ manifests that it has not seen, so that a death between the two loses and double
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -19,6 +20,9 @@ from weir_contract.rows import RowContract
 from weir_contract.state import BODY, CONTENT, FILE, SETTLED, WAITING, files_pk, source_pk
 from weir_lambdas.common.state import Table, Update, putting, read_contract, updating
 from weir_lambdas.file_processor.reading import Located
+
+WRITERS = 8
+"""Files that are entered at once."""
 
 
 def file_id(located: Located) -> str:
@@ -132,8 +136,11 @@ class Ledger:
 
     def settle(self, manifest: Manifest) -> None:
         """Enter what a committed manifest has taken. May be called any number of times."""
-        for file in manifest.files:
-            self._enter(file, manifest.sequence)
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger") as pool:
+            for entered in [
+                pool.submit(self._enter, one, manifest.sequence) for one in manifest.files
+            ]:
+                entered.result()
         self._table.update(
             self._pk,
             SETTLED,

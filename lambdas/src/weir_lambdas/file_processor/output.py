@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from weir_contract.manifest import Part
@@ -50,15 +51,17 @@ class TooManyRejects(Exception):
 
 @dataclass
 class Numbers:
-    """Numbers of the parts of one landing, by suffix."""
+    """Numbers of the parts of one landing, by suffix; for any thread."""
 
     taken: dict[str, int] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
     def next(self, suffix: str) -> int:
         """The next number of a suffix, from 0."""
-        number = self.taken.get(suffix, -1) + 1
-        self.taken[suffix] = number
-        return number
+        with self.lock:
+            number = self.taken.get(suffix, -1) + 1
+            self.taken[suffix] = number
+            return number
 
 
 @dataclass(frozen=True)

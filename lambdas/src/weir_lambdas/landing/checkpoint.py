@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir_contract.codec import loads
@@ -50,7 +50,7 @@ class Cut:
     Parameters
     ----------
     position
-        The source's own.
+        The source's own; empty where it knows by itself what is left.
     fingerprint
         The source's, as it was.
     extraction
@@ -61,10 +61,10 @@ class Cut:
         When it was cut, seconds since 1970.
     """
 
-    position: Mapping[str, Any]
-    fingerprint: str
-    extraction: str
-    at: int
+    position: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    extraction: str = ""
+    at: int = 0
     cursor: str | None = None
     state: str | None = None
 

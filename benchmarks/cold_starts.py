@@ -1,0 +1,117 @@
+"""How long each function takes from its first import to its first AWS call, and how large it is.
+
+The artifacts are built and unpacked as Lambda does it: without compiled modules, so that each start
+compiles them; boto3 is the environment's, as it is the runtime's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lambdas" / "src" / "weir_lambdas"
+
+ARTIFACTS = {"file_processor": "files", "email_processor": "files", "stream_processor": "streams"}
+"""Package of a handler -> its artifact; the others are in ``functions``."""
+
+START = """
+import json, sys, time
+print(time.time(), flush=True)
+from importlib import import_module
+class Context:
+    aws_request_id = "r"
+    def get_remaining_time_in_millis(self):
+        return 900_000
+import_module(sys.argv[1]).handler(json.loads(sys.argv[2]), Context())
+"""
+
+EVENT = {
+    "sweep": True,
+    "action": "begin",
+    "run": "r",
+    "execution": "e",
+    "planUri": "s3://b/plan.json",
+    "resultUri": "s3://b/result.json",
+    "stage": "load",
+}
+"""Something that makes each handler go to work."""
+
+
+def handlers() -> Iterator[tuple[str, str]]:
+    """Name and module of each function."""
+    for path in sorted([*PACKAGE.glob("*/handler.py"), *PACKAGE.glob("*/receive.py")]):
+        package, module = path.parent.name, path.stem
+        name = package if module == "handler" else f"{package}_{module}"
+        yield name, f"weir_lambdas.{package}.{module}"
+
+
+def start(module: str, folder: Path) -> float:
+    """Milliseconds of one cold start."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        port = listening.getsockname()[1]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHON"))}
+        environment = kept | {
+            "PYTHONPATH": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "WEIR_CONFIG": "s3://b/config.json",
+            "WEIR_STATE_TABLE": "state",
+            "WEIR_RAW_BUCKET": "raw",
+            "WEIR_STATE_MACHINE_PREFIX": "arn:aws:states:eu-west-1:000000000000:stateMachine:weir-",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, module, json.dumps(EVENT)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=folder,
+        )
+        try:
+            assert process.stdout is not None
+            began = float(process.stdout.readline())
+            called, _ = listening.accept()
+            seconds = time.time() - began
+            called.close()
+        except TimeoutError as error:
+            process.kill()
+            raise SystemExit(f"{module} called nothing:\n{process.communicate()[1]}") from error
+        finally:
+            process.kill()
+            process.communicate()
+    return seconds * 1000
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """``cold_ms_<handler>``, the best of some rounds, and ``zip_mb_<artifact>``."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        command = [sys.executable, str(ROOT / "lambdas" / "build_artifacts.py"), "--out", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        for archive in sorted(out.glob("*.zip")):
+            found[f"zip_mb_{archive.stem}"] = round(archive.stat().st_size / 1e6, 2)
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(out / archive.stem)
+        for name, module in handlers():
+            place = out / ARTIFACTS.get(module.split(".")[1], "functions")
+            found[f"cold_ms_{name}"] = round(min(start(module, place) for _ in range(rounds)))
+    print(found, file=sys.stderr, flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(os.environ.get("ROUNDS", "3")))))
