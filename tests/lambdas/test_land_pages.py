@@ -25,6 +25,7 @@ from weir_lambdas.common.errors import (
     OutOfTime,
     SourceBadAnswer,
     SourceForbidden,
+    SourceNotFound,
     SourceUnavailable,
 )
 from weir_lambdas.common.state import read_contract
@@ -220,6 +221,51 @@ def test_a_landing_stops_before_the_deadline_and_goes_on_where_it_stopped(
     assert both[1].cursor_after == "2026-01-25"
     record = loads(RunRecord, table.get(source_pk(config.id), run_sk("run-1"))[BODY])
     assert (record.rows, record.state, len(record.manifests)) == (25, "Succeeded", 2)
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_an_extraction_whose_cursor_has_expired_begins_anew_once(
+    status: int, api: Any, aws: Any, source: Any, lander: Any, capsys: Any
+) -> None:
+    rows = [{"id": i} for i in range(25)]
+    style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
+    good = served(rows, style)
+    api.answer = good
+    config = source(RestApi(api.url, paginator=style))
+    left = iter([600.0] * 6 + [5.0] * 1000)
+    first = lander(config, lambda: next(left)).land("run-1", SCHEDULED, None)
+    assert not first.complete
+
+    begun: list[bool] = []
+
+    def answer(call: Any, http: Any) -> Any:
+        if "cursor" not in call.query:
+            begun.append(True)
+        return good(call, http) if begun else (status, {}, b"")
+
+    api.answer = answer
+    second = lander(config).land("run-1", SCHEDULED, None)
+    assert (second.complete, second.rows) == (True, 25)
+    both = [manifest_of(aws, config, n) for n in (1, 2)]
+    assert both[0].extraction != both[1].extraction
+    assert landed_rows(aws, both[1]) == rows
+    said = capsys.readouterr().out
+    assert "the extraction begins anew" in said and '"ExtractionsRestarted": 1' in said
+
+
+def test_a_source_that_is_gone_is_not_read_anew_without_end(
+    api: Any, source: Any, lander: Any
+) -> None:
+    style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
+    api.answer = served([{"id": i} for i in range(25)], style)
+    config = source(RestApi(api.url, paginator=style))
+    left = iter([600.0] * 6 + [5.0] * 1000)
+    assert not lander(config, lambda: next(left)).land("run-1", SCHEDULED, None).complete
+    api.answer = lambda call, http: (404, {}, b"")
+    before = len(api.calls)
+    with pytest.raises(SourceNotFound):
+        lander(config).land("run-1", SCHEDULED, None)
+    assert len(api.calls) == before + 2
 
 
 def test_another_run_goes_on_with_an_extraction_that_was_cut_until_it_is_too_old(

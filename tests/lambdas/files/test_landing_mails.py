@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
-from lambdas.files.test_landing_files import Rig
+from lambdas.files.test_landing_files import SOURCE, Died, Dying, Rig
 from weir_contract.rows import RowContract
 from weir_contract.sources import Email, Files, Parsing, SourceConfig
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.common.state import Table
+from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.email_processor.source import MailSource
+from weir_lambdas.file_processor.reading import Located
 from weir_lambdas.landing.land import Lander, Landing
 
 
@@ -26,11 +30,12 @@ class Post(Rig):
     def deliver(self, name: str, raw: bytes) -> None:
         self.ledger.arrive(self.upload(f"mail/{name}", raw), datetime.now(UTC))
 
-    def land(self, run: str, s3: Any = None) -> Landing:
+    def land(self, run: str, s3: Any = None, looks: int = 1_000_000_000) -> Landing:
         storage, clock = Storage(self.s3), SystemClock()
         secrets = Secrets(None, {}, clock)
         source = MailSource(self.config, self.s3, storage, self.ledger, secrets)
-        return Lander(self.config, source, self.table, storage, clock, lambda: 600.0).land(
+        left = chain(repeat(600.0, looks), repeat(5.0))
+        return Lander(self.config, source, self.table, storage, clock, lambda: next(left)).land(
             run, None, None
         )
 
@@ -87,6 +92,61 @@ def test_a_mail_twice_lands_once_by_its_message_id(post: Post, mails: Any) -> No
     post.land("r1")
     assert [state for state, _ in post.states()] == ["landed", "duplicate", "landed"]
     assert [row["id"] for row in post.records()] == ["1", "2"]
+
+
+def test_of_two_mails_taken_at_once_the_later_is_the_duplicate(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    slow = "".join(f"{number}\n" for number in range(50_000))
+    post.deliver("1", stored(letter(**{"a.csv": b"id\n" + slow.encode()})))
+    for name in ("2", "3", "4"):
+        post.deliver(name, stored(letter(**{"a.csv": b"id\n" + slow.encode()})))
+    assert post.land("r1").rows == 50_000
+    assert [state for state, _ in post.states()] == ["landed", *["duplicate"] * 3]
+
+
+def test_twenty_rounds_of_death_repeats_and_disorder_land_every_mail_once(
+    post: Post, mails: Any
+) -> None:
+    letter, stored = mails
+    chance = random.Random(11)
+    expected: set[str] = set()
+    sent: list[tuple[Located, bytes]] = []
+    for round_ in range(20):
+        for number in range(chance.randint(1, 3)):
+            ids = [f"{round_}-{number}-{row}" for row in range(chance.randint(1, 9))]
+            expected |= set(ids)
+            mail = letter(**{"a.csv": ("id\n" + "\n".join(ids[:4])).encode()})
+            rest = json.dumps([{"id": one} for one in ids[4:]]).encode()
+            mail.add_attachment(rest, maintype="application", subtype="json", filename="b.json")
+            mail.replace_header("Message-ID", f"<{round_}-{number}@example.com>")
+            raw = stored(mail)
+            sent.append((post.upload(f"mail/{round_}-{number}", raw), raw))
+        again = chance.choice(sent)[1]
+        sent.append((post.upload(f"mail/{round_}-again", again), again))
+        events = [*chance.sample(sent, min(3, len(sent))), *sent[-4:]]
+        chance.shuffle(events)
+        for located, _ in events:
+            post.arrive(located)
+        left = [chance.randint(1, 16)]
+        db = Dying(post.table._db, left, chance.random() < 0.5)
+        dying = Post(
+            Dying(post.s3, left, chance.random() < 0.5), Table(db, post.table.name), post.config
+        )
+        try:
+            dying.land(f"run-{round_}", looks=chance.choice([1, 2, 1000]))
+        except Died:
+            pass
+        post.table.update(
+            f"SOURCE#{SOURCE}", "CHECKPOINT", Update("SET lease_until = :zero", {"zero": 0})
+        )
+    for located, _ in sent:
+        post.arrive(located)
+    while not post.land("last").complete:
+        pass
+    assert list(post.ledger.waiting()) == []
+    landed = [row["id"] for row in post.records()]
+    assert len(landed) == len(set(landed)) == len(expected)
+    assert set(landed) == expected
 
 
 def test_a_broken_attachment_goes_to_quarantine_alone(post: Post, mails: Any) -> None:

@@ -260,6 +260,12 @@ class SourceClient:
 
 def failure_of(status: int, where: str) -> WeirError:
     """The error that a status is."""
+    failure = _failure_of(status, where)
+    failure.status = status
+    return failure
+
+
+def _failure_of(status: int, where: str) -> WeirError:
     if status in FINAL:
         error, what = FINAL[status]
         return error(f"{status}: the source {what}", where)

@@ -14,13 +14,17 @@ from weir_lambdas.api_ingestion.extract import Extraction
 from weir_lambdas.api_ingestion.fetch import Calls
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
-from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.common.errors import ConfigInvalid, WeirError
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.landing.batch import Batch, Source, Start
+from weir_lambdas.landing.batch import Batch, PlaceForgotten, Source, Start
 from weir_lambdas.landing.infer import Inference
 
 SNAPSHOT_SECONDS = 86_400.0
 """A source that is read whole is not gone on with after a day: its pages have moved."""
+
+FORGOTTEN = (400, 404, 410)
+"""Statuses that a cursor, a page's address or a job gets once it has expired. Where they mean
+something else, the first page gets them too."""
 
 
 class RestSource(Source):
@@ -77,6 +81,17 @@ class RestSource(Source):
         )
         shallow = Inference(self._config.contract).shallow
         with Calls(client, budget.threads) as calls:
-            yield from Extraction(
+            extraction = Extraction(
                 api, calls, budget, egress, secrets, auth, clock, start, shallow
-            ).batches()
+            )
+            given = False
+            try:
+                for batch in extraction.batches():
+                    given = True
+                    yield batch
+            except WeirError as error:
+                if start.position is None or given or error.status not in FORGOTTEN:
+                    raise
+                raise PlaceForgotten(
+                    f"{error.where}: {error.status} to the request at which the last call ended"
+                ) from error

@@ -81,6 +81,8 @@ class WeirError(Exception):
     """
 
     retryable = False
+    status: int | None = None
+    """HTTP's, where a status is what is wrong."""
 
     def __init__(self, what: str, where: str = "", spoils: bool = False) -> None:
         self.what, self.where, self.spoils = what, where, spoils

@@ -97,6 +97,11 @@ class Start:
     window: Window | None = None
 
 
+class PlaceForgotten(Exception):
+    """The source knows nothing of the position at which it was to go on: a cursor that has expired,
+    a job that was swept. It is read from the beginning then. The text is for people."""
+
+
 class Source(Protocol):
     """What can be landed."""
 
@@ -119,6 +124,11 @@ class Source(Protocol):
 
         Where it raises a WeirError that does not spoil what came before, that is committed. A source
         that gives no batch at all has nothing to land: no manifest is written.
+
+        Raises
+        ------
+        PlaceForgotten
+            Before the first batch: the position leads nowhere any more.
         """
 
     def prepare(self, newest: int, read: Callable[[int], Manifest]) -> None:

@@ -20,7 +20,7 @@ from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, Weir
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_record, write_record
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.landing.batch import Batch, Position, Source, Start, Window
+from weir_lambdas.landing.batch import Batch, PlaceForgotten, Position, Source, Start, Window
 from weir_lambdas.landing.checkpoint import Checkpoint, Checkpoints, Cut
 from weir_lambdas.landing.freeze import freeze
 from weir_lambdas.landing.infer import Inference
@@ -145,9 +145,30 @@ class Lander:
         self, checkpoint: Checkpoint, run: str, scheduled_time: str | None, budget: float
     ) -> tuple[Manifest | None, WeirError | None]:
         """The committed manifest (None: there was nothing), and the error that ended it early."""
+        cut = self._goes_on(checkpoint)
+        try:
+            return self._land_from(cut, checkpoint, run, scheduled_time, budget)
+        except PlaceForgotten as error:
+            config = self._config
+            log("WARNING", "the extraction begins anew", source=config.id, reason=str(error))
+            emit(
+                config.metrics_namespace,
+                {"Namespace": config.namespace, "Source": config.name},
+                {"ExtractionsRestarted": 1},
+                self._clock.now(),
+            )
+            return self._land_from(None, checkpoint, run, scheduled_time, budget)
+
+    def _land_from(
+        self,
+        cut: Cut | None,
+        checkpoint: Checkpoint,
+        run: str,
+        scheduled_time: str | None,
+        budget: float,
+    ) -> tuple[Manifest | None, WeirError | None]:
         config, now = self._config, self._clock.now()
         reserve = min(RESERVE_SECONDS, budget / 4)
-        cut = self._goes_on(checkpoint)
         number = checkpoint.sequence + 1
         extraction = cut.extraction if cut else f"{run}#{number}"
         date = parse_time(scheduled_time, "scheduledTime") if scheduled_time else now
