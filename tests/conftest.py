@@ -12,7 +12,7 @@ from kubernetes import client, config
 
 from confluent_registry import Registry
 from weir_local.cluster import ControlPlane, run
-from weir_local.kafka import Broker, jars
+from weir_local.kafka import Broker, warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def kube_namespace(kube_api: client.ApiClient) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """An Apache Kafka broker, one for the session; tests make topics of their own."""
-    list(jars.warm())
+    list(warm())
     with Broker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
 

@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+from weir_local import kafka
 from weir_local.aws import sparkjars
 from weir_local.aws.server import StartFailed
 from weir_local.cluster import ClusterError, toolchain
 from weir_local.demo import demo
-from weir_local.kafka import BrokerError
-from weir_local.kafka import jars as kafkajars
+from weir_local.kafka import BrokerError, JarsMissing
 from weir_local.stack import ROOT, Stack, StackError, build_artifacts
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         StackError,
         BrokerError,
         ClusterError,
-        kafkajars.JarsMissing,
+        JarsMissing,
         toolchain.ToolchainError,
         StartFailed,
     ) as error:
@@ -58,7 +58,7 @@ def warm() -> None:
     """Build and fetch what the stack and the tests need, once."""
     for name, path in toolchain.programs(os.environ).items():
         print(f"{name}: {path}")
-    for line in (*sparkjars.warm(), *kafkajars.warm()):
+    for line in (*sparkjars.warm(), *kafka.warm()):
         print(line)
     build_artifacts()
 

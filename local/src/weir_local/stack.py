@@ -26,7 +26,7 @@ from weir_local.cluster import Cluster, Image, choose, environment, run
 from weir_local.cluster.ports import free_port
 from weir_local.cluster.processes import Processes
 from weir_local.kafka import Broker, broker_environment
-from weir_local.kafka import jars as kafkajars
+from weir_local.kafka import warm as warm_kafka
 
 ROOT = Path(__file__).resolve().parents[3]
 CLUSTER_ID = "local"
@@ -197,7 +197,7 @@ class Stack:
 
     def _start_kafka(self) -> None:
         """Start the broker, and make it known to the local AWS as an MSK cluster with secrets."""
-        for line in kafkajars.warm():
+        for line in warm_kafka():
             self.report(line, 0)
         broker = self.broker.start()
         session = self.session()
