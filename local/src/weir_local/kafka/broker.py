@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -20,7 +21,6 @@ import boto3
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka import admin as kafka_admin
 
-from weir_local.cluster.ports import free_port
 from weir_local.cluster.processes import Processes
 from weir_local.kafka import jars
 from weir_local.kafka.certificates import authority_and_server
@@ -28,6 +28,7 @@ from weir_local.kafka.certificates import authority_and_server
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 NOTING_SECONDS = 120.0
+PORTS = range(15_000, 32_000)
 NAME = "broker"
 USER = "weir"
 ITERATIONS = 4096
@@ -293,7 +294,8 @@ class Broker:
         if (self.directory / "access.json").exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        access = Access(free_port(), free_port(), free_port(), USER, secrets.token_urlsafe(24))
+        plain, secure, controller = ports(3)
+        access = Access(plain, secure, controller, USER, secrets.token_urlsafe(24))
         authority, server = authority_and_server("Weir local Kafka")
         login = PLAIN.format(user=access.user, password=access.password)
         config = CONFIG.format(
@@ -347,6 +349,24 @@ class Broker:
                 return
         self.stop()
         raise BrokerError(f"Kafka did not answer in {START_SECONDS:.0f} s; see {log}")
+
+
+def ports(count: int) -> list[int]:
+    """Free ports below those that systems give to connections that go out.
+
+    A broker keeps its ports while it is stopped and takes seconds to bind them: in that time no
+    connection of another program may get one of them.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.add(port)
+    return sorted(found)
 
 
 def archive() -> Path:
