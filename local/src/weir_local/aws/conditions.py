@@ -38,7 +38,7 @@ def of_mapping(given: dict[str, Any]) -> dict[str, str]:
     from ministack.core.responses import get_account_id, get_region
 
     name = given.get("FunctionName")
-    if not name or "EventSourceArn" not in given:
+    if not name or not {"EventSourceArn", "SelfManagedEventSource"}.intersection(given):
         return {}
     arn = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{name}"
     return {"lambda:functionarn": name if name.startswith("arn:") else arn}
