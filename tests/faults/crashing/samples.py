@@ -431,6 +431,17 @@ def _glue_table(*columns: str, day: str = "string") -> Properties:
     }
 
 
+def _crawler(g: Ground, role: str, folder: str) -> Properties:
+    return {
+        "Role": g[role],
+        "DatabaseName": "ground_db",
+        "Targets": {"S3Targets": [{"Path": f"s3://ground-bucket/{folder}"}]},
+        "TablePrefix": "crawled__",
+        "SchemaChangePolicy": {"UpdateBehavior": "UPDATE_IN_DATABASE", "DeleteBehavior": "LOG"},
+        "Configuration": {"Version": 1.0, "Grouping": {"TableLevelConfiguration": 2}},
+    }
+
+
 def _job(g: Ground, role: str, workers: int) -> Properties:
     return {
         "Role": g[role],
@@ -644,6 +655,12 @@ SAMPLES = (
         "weir-{s}",
         lambda g, s: _job(g, "role", 2),
         lambda g, s: _job(g, "role-two", 4),
+    ),
+    Sample(
+        "glue.Crawler",
+        "weir-{s}",
+        lambda g, s: _crawler(g, "role", "one/"),
+        lambda g, s: _crawler(g, "role-two", "two/"),
     ),
     Sample(
         "cloudwatch.Alarm",

@@ -55,6 +55,7 @@ SOURCE_SPEC: dict[str, Any] = {
         }
     },
     "schema": {
+        "discovery": "crawler",
         "fields": [
             {"name": "id", "type": "integer", "nullable": False},
             {"name": "name", "type": "string", "maxLength": 200},

@@ -501,6 +501,24 @@ CASES = (
         "SubnetIds",
     ),
     Case(
+        "glue.Crawler",
+        "weir-case-crawler",
+        lambda world: {
+            "Role": world.role,
+            "DatabaseName": "world_db",
+            "Description": "the team's",
+            "Targets": {"S3Targets": [{"Path": "s3://world-bucket/raw/", "Exclusions": ["_x/**"]}]},
+            "TablePrefix": "crawled__",
+            "SchemaChangePolicy": {"UpdateBehavior": "UPDATE_IN_DATABASE", "DeleteBehavior": "LOG"},
+            "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
+            "Configuration": {"Version": 1.0, "Grouping": {"TableLevelConfiguration": 2}},
+        },
+        lambda world, seen: world.calls("glue")(
+            "UpdateCrawler", Name=seen.name, TablePrefix="other__"
+        ),
+        "TablePrefix",
+    ),
+    Case(
         "cloudwatch.Alarm",
         "weir-case-alarm",
         lambda world: {

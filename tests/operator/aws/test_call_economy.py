@@ -190,6 +190,20 @@ def job(world: World, number: int) -> Resource:
     )
 
 
+def crawler(world: World, number: int) -> Resource:
+    return Resource(
+        "glue.Crawler",
+        "crawler",
+        f"weir-many-{number:03}",
+        {
+            "Role": world.role,
+            "DatabaseName": "world_db",
+            "Targets": {"S3Targets": [{"Path": f"s3://{world.bucket}/many/{number}/"}]},
+            "TablePrefix": f"crawled__{number:03}__",
+        },
+    )
+
+
 def table(world: World, number: int) -> Resource:
     columns = [{"Name": "id", "Type": "bigint"}]
     return Resource(
@@ -257,6 +271,9 @@ KINDS = {
         100,
     ),
     "glue.Job": Economy(job, {"CreateJob": 1}, {"NumberOfWorkers": 3}, {"UpdateJob": 1}, 1000),
+    "glue.Crawler": Economy(
+        crawler, {"CreateCrawler": 1}, {"Description": "many"}, {"UpdateCrawler": 1}, 1000
+    ),
     "glue.Table": Economy(
         table,
         {"CreateTable": 1},

@@ -112,6 +112,7 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
         "WatchRuns": (Probe.stop, "states.StateMachine"),
         "ListMachines": (Probe.many, "states.StateMachine"),
         "KeepJobs": (Probe.update, "glue.Job"),
+        "KeepCrawlers": (Probe.update, "glue.Crawler"),
         "ListJobs": (Probe.many, "glue.Job"),
         "KeepCatalog": (Probe.update, "glue.Table"),
         "KeepAlarms": (Probe.create, "cloudwatch.Alarm"),

@@ -195,6 +195,7 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "glue.Database",
         "glue.Table",
         "glue.Job",
+        "glue.Crawler",
         "cloudwatch.Alarm",
         "cloudwatch.Dashboard",
         "secretsmanager.Secret",

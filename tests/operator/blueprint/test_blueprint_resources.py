@@ -55,6 +55,11 @@ CALLS: dict[str, tuple[str, str, Any]] = {
         lambda n, p: p | {"name": n, "definition": text(p["definition"])},
     ),
     "glue.Job": ("glue", "CreateJob", lambda n, p: p | {"Name": n}),
+    "glue.Crawler": (
+        "glue",
+        "CreateCrawler",
+        lambda n, p: p | {"Name": n, "Configuration": text(p["Configuration"])},
+    ),
     "glue.Table": (
         "glue",
         "CreateTable",
@@ -120,17 +125,21 @@ def test_only_the_platforms_own_resources_refer_to_what_aws_alone_knows(worlds: 
 
 
 def test_a_platform_that_nothing_is_known_of_yet_still_has_a_complete_plan(world: Any) -> None:
-    index = {"functions": {"file": "functions.zip", "sha256": "ab" * 32, "codeSha256": "q6s="}}
+    index = {
+        name: {"file": f"{name}.zip", "sha256": "ab" * 32, "codeSha256": "q6s="}
+        for name in ("functions", "files")
+    }
     facts = platform.platform_facts(world.platform, cluster="prod", artifact_index=index)
     found = platform.platform_resources(world.platform, facts, ())
     unknown = {ref.logical_id for item in found for ref in refs(item.properties)}
     assert unknown == {"kms-key"}
 
 
-def test_boto_takes_the_properties_of_every_kind(world: Any) -> None:
+def test_boto_takes_the_properties_of_every_kind(world: Any, worlds: Any) -> None:
     session = botocore.session.Session()
     checked = set()
-    for item in world.resources():
+    crawled = worlds(source_spec={"schema": {"discovery": "crawler"}})
+    for item in (*world.resources(), *crawled.source_resources()):
         if item.external or item.kind not in CALLS:
             continue
         service, operation, call = CALLS[item.kind]

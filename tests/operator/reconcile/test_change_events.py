@@ -50,6 +50,7 @@ ARN = "arn:aws:{}:eu-central-1:111122223333:{}"
         ("s3", {"bucketName": "b"}, ("s3.Bucket", "b")),
         ("scheduler", {"name": "s", "groupName": "default"}, ("scheduler.Schedule", "s")),
         ("glue", {"jobName": "j"}, ("glue.Job", "j")),
+        ("glue", {"name": "c"}, ("glue.Crawler", "c")),
     ],
 )
 def test_an_event_names_its_resource_however_the_service_spells_it(

@@ -188,7 +188,7 @@ class MetadataExtractor:
             return
         state = str(detail.get("state"))
         if state == "Failed":
-            why = detail.get("message") or detail.get("errorMessage") or "Glue does not say why"
+            why = detail.get("errorMessage") or detail.get("message") or "Glue does not say why"
             self._crawl_failed(source, f"crawler {crawler} failed: {why}"[:1000])
         elif state == "Succeeded":
             found = self.harvest(source, profiling)

@@ -67,6 +67,7 @@ PAGED = (
     Paged("glue", "_get_databases", "DatabaseList", "MaxResults", "NextToken", "NextToken", 100, 100),
     Paged("glue", "_get_tables", "TableList", "MaxResults", "NextToken", "NextToken", 100, 100),
     Paged("glue", "_get_connections", "ConnectionList", "MaxResults", "NextToken", "NextToken", 100, 1000),
+    Paged("glue", "_get_crawlers", "Crawlers", "MaxResults", "NextToken", "NextToken", 100, 1000),
     Paged("glue", "_get_jobs", "Jobs", "MaxResults", "NextToken", "NextToken", 100, 1000),
     Paged("kms", "_list_aliases", "Aliases", "Limit", "Marker", "NextMarker", 50, 100),
     Paged(

@@ -88,6 +88,13 @@ MENDS: tuple[Mend, ...] = (
         "Glue Developer Guide: Using job parameters in AWS Glue jobs; Glue API: StartJobRun",
     ),
     Mend(
+        "crawlers",
+        "Crawlers read their targets under their role and say on the event bus how it went; tables "
+        "have versions",
+        "Glue Developer Guide: How crawlers work; Automating AWS Glue with EventBridge; Glue API: "
+        "GetTableVersions",
+    ),
+    Mend(
         "kms",
         "What is encrypted with a customer's key needs the key, in S3, Secrets, SQS, SNS, DynamoDB",
         "Amazon S3 User Guide: Using server-side encryption with AWS KMS keys; and others",

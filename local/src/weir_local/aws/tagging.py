@@ -14,6 +14,7 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
     ("dynamodb", "CreateTable"): "dynamodb:TagResource",
     ("events", "PutRule"): "events:TagResource",
     ("glue", "CreateConnection"): "glue:TagResource",
+    ("glue", "CreateCrawler"): "glue:TagResource",
     ("glue", "CreateDatabase"): "glue:TagResource",
     ("glue", "CreateJob"): "glue:TagResource",
     ("glue", "CreateRegistry"): "glue:TagResource",

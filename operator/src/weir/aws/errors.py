@@ -204,6 +204,7 @@ RULES = (
         5.0,
     ),
     Rule(NotYet, r"StateMachineDeleting", "", 15.0),
+    Rule(NotYet, r"Crawler(Running|Stopping)Exception", "", 15.0),
     Rule(NotYet, r"OperationAbortedException", "", 2.0, "logs"),
     Rule(
         NotYet,

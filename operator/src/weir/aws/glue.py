@@ -7,8 +7,8 @@ from typing import Any
 
 from weir.aws import tags as tagging
 from weir.aws.base import FEW, ServiceAdapter, blind, changed, picked, with_tags
-from weir.aws.documents import without_defaults
-from weir.aws.errors import Conflict, Invalid, NotFound
+from weir.aws.documents import decode, encode, without_defaults
+from weir.aws.errors import Conflict, Invalid, NotFound, NotYet
 from weir.aws.glue_partitions import OPEN, Partitions
 from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
@@ -198,7 +198,7 @@ class Table(ServiceAdapter):
         return self._observed(name, found["Table"]) if found else None
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        folders = self._partitions.found(resource.properties)
+        folders = [] if _projected(resource) else self._partitions.found(resource.properties)
         given = dict(resource.properties)
         if folders:
             given["Parameters"] = {**(given.get("Parameters") or {}), OPEN: str(len(folders))}
@@ -274,6 +274,12 @@ class Table(ServiceAdapter):
                 if key.startswith(TAG)
             },
         )
+
+
+def _projected(resource: Resource) -> bool:
+    """Whether a table's partitions follow from its parameters, so that none is registered (Athena
+    User Guide, *Partition projection*)."""
+    return (resource.properties.get("Parameters") or {}).get("projection.enabled") == "true"
 
 
 def _columns(columns: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
@@ -403,4 +409,162 @@ def _tag(adapter: ServiceAdapter, observed: Observed, tags: Mapping[str, str]) -
         adapter.calls("TagResource", observed.name, ResourceArn=arn, TagsToAdd=new)
 
 
-ADAPTERS = (Database, Table, Job)
+CRAWLER_FIELDS = (
+    "Role",
+    "DatabaseName",
+    "Description",
+    "Targets",
+    "Schedule",
+    "Classifiers",
+    "TablePrefix",
+    "SchemaChangePolicy",
+    "RecrawlPolicy",
+    "LineageConfiguration",
+    "Configuration",
+    "CrawlerSecurityConfiguration",
+)
+
+CRAWLER_DEFAULTS: Mapping[str, Any] = {
+    "SchemaChangePolicy": {
+        "UpdateBehavior": "UPDATE_IN_DATABASE",
+        "DeleteBehavior": "DEPRECATE_IN_DATABASE",
+    },
+    "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
+    "LineageConfiguration": {"CrawlerLineageSettings": "DISABLE"},
+}
+"""What AWS fills in (Glue API, *Crawler structure*)."""
+
+CRAWLED_BY = "UPDATED_BY_CRAWLER"
+"""Parameter of a table that a crawler writes: the crawler's name (Glue Developer Guide, *Parameters
+set on Data Catalog tables by crawler*)."""
+
+CRAWLERS_PAGE = 1000
+"""``MaxResults`` at most (Glue API, "GetCrawlers")."""
+
+
+class Crawler(ServiceAdapter):
+    """A crawler, and the tables that it has written: they go with it.
+
+    Properties: as ``CreateCrawler``, ``Configuration`` as a document. Attributes: ``arn``, ``name``.
+    While it runs it can't be changed: it is asked again.
+    """
+
+    kind = "glue.Crawler"
+    service = "glue"
+    tagged_as = ("glue:crawler",)
+    traits = Traits()
+
+    def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        form = {key: _given(value) for key, value in properties.items()}
+        for key, default in CRAWLER_DEFAULTS.items():
+            if key in form:
+                form[key] = form[key] or default
+        if "Targets" in form:
+            form["Targets"] = _targets(form["Targets"] or {})
+        if "Configuration" in form:
+            form["Configuration"] = decode(form["Configuration"]) or None
+        if isinstance(form.get("Schedule"), Mapping):
+            form["Schedule"] = form["Schedule"].get("ScheduleExpression") or None
+        if form.get("Role"):
+            # It is given by ARN and may come back as the name, with its path.
+            form["Role"] = str(form["Role"]).rpartition("/")[2]
+        return form
+
+    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+        crawlers = self.calls.pages("GetCrawlers", "Crawlers", MaxResults=CRAWLERS_PAGE)
+        return self.tagged(names, map(self._observed, crawlers))
+
+    def look(self, name: str) -> Observed | None:
+        found = self.calls.find("GetCrawler", name, Name=name)
+        if found is None:
+            return None
+        seen = self._observed(found["Crawler"])
+        return with_tags(seen, _tags(self, seen))
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        name, given = resource.name, self._call(resource.properties)
+        try:
+            self.calls("CreateCrawler", name, Name=name, Tags=dict(tags), **given)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return with_tags(self._observed({"Name": name, **given}), tags)
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        name = resource.name
+        if changed(changes) & set(CRAWLER_FIELDS):
+            self.calls("UpdateCrawler", name, Name=name, **self._call(resource.properties))
+        _tag(self, observed, tags)
+        return self.rewritten(resource, observed, changes, tags)
+
+    def delete(self, observed: Observed) -> None:
+        name = observed.name
+        found = self.calls.find("GetCrawler", name, Name=name)
+        if found is None:
+            return
+        crawler = found["Crawler"]
+        if crawler.get("State") == "RUNNING":
+            self.calls.find("StopCrawler", name, Name=name)
+            raise NotYet(
+                f"crawler {name} is being stopped",
+                service=self.service,
+                operation="DeleteCrawler",
+                resource=name,
+                retry_after=5.0,
+            )
+        self._drop_tables(name, crawler.get("DatabaseName") or "", crawler.get("TablePrefix") or "")
+        self.calls.find("DeleteCrawler", name, Name=name)
+
+    def _drop_tables(self, name: str, database: str, prefix: str) -> None:
+        """Drop what the crawler has written, and nothing that others wrote under such a name."""
+        if not database or not prefix:
+            return
+        try:
+            tables = list(
+                self.calls.pages(
+                    "GetTables",
+                    "TableList",
+                    database,
+                    DatabaseName=database,
+                    Expression=f"{prefix}*",
+                    MaxResults=CATALOG_PAGE,
+                )
+            )
+        except NotFound:
+            return
+        for table in tables:
+            if (table.get("Parameters") or {}).get(CRAWLED_BY) == name:
+                about = f"{database}.{table['Name']}"
+                self.calls.find("DeleteTable", about, DatabaseName=database, Name=table["Name"])
+
+    def _call(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        given = picked(properties, CRAWLER_FIELDS)
+        if "Configuration" in given:
+            given["Configuration"] = encode(decode(given["Configuration"]))
+        return given
+
+    def _observed(self, crawler: Mapping[str, Any]) -> Observed:
+        name = crawler["Name"]
+        seen = {**CRAWLER_DEFAULTS, **{key: crawler.get(key) for key in CRAWLER_FIELDS}}
+        return Observed(
+            name=name,
+            properties=self.canonical(seen),
+            attributes={"arn": self.session.arn("glue", f"crawler/{name}"), "name": name},
+        )
+
+
+def _targets(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Targets without the kinds that are empty, and their defaults."""
+    return {
+        kind: [without_defaults(item, {"Exclusions": []}) for item in items]
+        for kind, items in value.items()
+        if items
+    }
+
+
+ADAPTERS = (Database, Table, Job, Crawler)

@@ -93,6 +93,7 @@ def stated(schema: SchemaSpec) -> RowContract:
         rules=tuple(schema.rules),
         on_new_field=schema.evolution.on_new_field,
         on_type_change=schema.evolution.on_type_change,
+        discovery="crawler" if schema.discovery == "crawler" else None,
     )
 
 

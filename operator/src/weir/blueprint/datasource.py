@@ -9,7 +9,17 @@ from typing import Any
 from weir.api.v1alpha1.common import API_VERSION
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, machines, mail, network, pieces, policies, rest, streams
+from weir.blueprint import (
+    config,
+    discovery,
+    machines,
+    mail,
+    network,
+    pieces,
+    policies,
+    rest,
+    streams,
+)
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Resource
@@ -181,6 +191,7 @@ def datasource_resources(
         timer,
         *_watch(source, facts, machine),
         *mail.receiving(source, facts),
+        *discovery.discovery_resources(source, facts, schemas),
         *alarms,
     )
     return network.placed(facts, found, functions=network.needs_vpc(source))

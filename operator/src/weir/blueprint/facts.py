@@ -216,6 +216,21 @@ class PlatformFacts:
         return self.function_arn(self.trigger_function)
 
     @property
+    def metadata_function(self) -> str:
+        """The metadata extractor's name."""
+        return self.name("function", "metadata")
+
+    @property
+    def metadata_queue(self) -> str:
+        """The queue that it is told through of landings and of crawls that have ended."""
+        return self.name("queue", "metadata")
+
+    @property
+    def crawlers_arn(self) -> str:
+        """What the ARN of every crawler begins with."""
+        return self.arn("glue", "crawler/")
+
+    @property
     def scheduler_role(self) -> str:
         """The name of the role that schedules run under."""
         return self.name("role", "scheduler")

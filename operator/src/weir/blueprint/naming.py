@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,6 +44,7 @@ ALPHABETS = {
     "schedule": Alphabet(64),
     "machine": Alphabet(80),
     "job": Alphabet(255),
+    "crawler": Alphabet(255),
     "alarm": Alphabet(255),
     "dashboard": Alphabet(255),
     "table": Alphabet(255),
@@ -143,6 +145,15 @@ def loader_user(namespace: str) -> str:
 def catalog_database(cluster: str, namespace: str) -> str:
     """The Glue database of a namespace; readable, since people query it."""
     return catalog_table("weir", cluster, namespace)
+
+
+def column_name(key: str, taken: Container[str]) -> str:
+    """A record's key as a column's name in the Glue catalog: a-z, 0-9 and ``_``, unlike any taken."""
+    name = re.sub(r"[^a-z0-9_]", "_", key.lower())[:120] or "_"
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate
 
 
 def catalog_table(*parts: str) -> str:

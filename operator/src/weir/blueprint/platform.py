@@ -40,6 +40,10 @@ KMS_KEY, WAREHOUSE, CLAIM = "kms-key", "warehouse", "ledger-claim"
 EXCLUSIVE = ("raw", "artifacts", "quarantine")
 """Zones whose prefixes are made of namespace and name: two Platforms in one bucket would meet."""
 CLAIM_KEY = "config/weir-claim.json"
+METADATA_TIMEOUT_SECONDS = 300
+METADATA_MEMORY_MB = 1024
+METADATA_BATCH = 5
+"""Landings that one call measures; those for which its time does not suffice come again."""
 
 
 def zone_buckets(platform: Platform) -> dict[str, ZoneBucket]:
@@ -281,7 +285,7 @@ def platform_resources(
         *(_mails(facts) if receives else ()),
         *(_changes(facts) if platform.spec.change_events else ()),
         *network.platform_network(platform, facts, served),
-        *network.placed(facts, _trigger(facts)),
+        *network.placed(facts, (*_trigger(facts), *_metadata(facts))),
         *_warehouse(facts, uses),
         *_namespaces(facts, uses),
     )
@@ -456,9 +460,12 @@ def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
             {
                 "EventPattern": pattern,
                 "State": "ENABLED",
-                "Targets": [{"Id": "manifests", "Arn": facts.queue_arn(queue)}],
+                "Targets": [
+                    {"Id": "manifests", "Arn": facts.queue_arn(queue)},
+                    {"Id": "metadata", "Arn": facts.queue_arn(facts.metadata_queue)},
+                ],
             },
-            ("manifests", "bucket-raw"),
+            ("manifests", "metadata-queue", "bucket-raw"),
         ),
         Resource(
             "cloudwatch.Alarm",
@@ -630,6 +637,93 @@ def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:
         depends_on=("trigger", "scheduler-role", "dead-letters"),
     )
     return (trigger_role, *code, mapping, scheduler_role, sweep)
+
+
+def _metadata(facts: PlatformFacts) -> tuple[Resource, ...]:
+    """What measures landings, beside the data's way: a queue, a function and a rule of its own, so
+    that no landing and no pipeline waits for it."""
+    queue, rule = facts.metadata_queue, facts.name("rule", "crawls")
+    function_role = pieces.role(
+        facts,
+        "metadata-role",
+        facts.name("role", "metadata"),
+        trust=policies.trust(facts, "lambda"),
+        policy=policies.metadata_extractor(facts),
+        description=f"Weir: measures the landings of Platform {facts.platform}",
+    )
+    code = pieces.function(
+        facts,
+        "metadata",
+        facts.metadata_function,
+        handler="metadata_extractor",
+        role_name=function_role.name,
+        role_id=function_role.logical_id,
+        environment={
+            "WEIR_STATE_TABLE": facts.state_table,
+            "WEIR_RAW_BUCKET": facts.buckets["raw"],
+            "WEIR_TRIGGER": facts.trigger_function,
+            "WEIR_CRAWLERS": facts.crawlers_arn,
+            "WEIR_KMS_KEY_ARN": facts.kms_key_arn,  # type: ignore[dict-item]
+        },
+        timeout=METADATA_TIMEOUT_SECONDS,
+        memory=METADATA_MEMORY_MB,
+        depends_on=("code-files", "state"),
+        artifact="files",
+    )
+    return (
+        Resource(
+            "sqs.Queue",
+            "metadata-queue",
+            queue,
+            {
+                "VisibilityTimeout": 6 * METADATA_TIMEOUT_SECONDS,
+                "MessageRetentionPeriod": QUEUE_RETENTION_SECONDS,
+                "KmsMasterKeyId": facts.kms_key_arn,
+                "RedrivePolicy": {
+                    "deadLetterTargetArn": facts.queue_arn(facts.dead_letter_queue),
+                    "maxReceiveCount": MAX_RECEIVES,
+                },
+                "Policy": policies.queue_policy(
+                    facts, queue, [rule, facts.name("rule", "manifests")]
+                ),
+            },
+            ("dead-letters",),
+        ),
+        Resource(
+            "events.Rule",
+            "crawls-rule",
+            rule,
+            {
+                "EventPattern": {
+                    "source": ["aws.glue"],
+                    "detail-type": ["Glue Crawler State Change"],
+                    "detail": {
+                        "crawlerName": [{"prefix": naming.prefix(facts.cluster)}],
+                        "state": ["Succeeded", "Failed"],
+                    },
+                },
+                "State": "ENABLED",
+                "Targets": [{"Id": "metadata", "Arn": facts.queue_arn(queue)}],
+            },
+            ("metadata-queue",),
+        ),
+        function_role,
+        *code,
+        Resource(
+            "lambda.EventSourceMapping",
+            "metadata-mapping",
+            f"{facts.metadata_function}|{facts.queue_arn(queue)}",
+            {
+                "FunctionName": facts.metadata_function,
+                "EventSourceArn": facts.queue_arn(queue),
+                "BatchSize": METADATA_BATCH,
+                "MaximumBatchingWindowInSeconds": 0,
+                "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                "Enabled": True,
+            },
+            ("metadata", "metadata-queue"),
+        ),
+    )
 
 
 def _warehouse(facts: PlatformFacts, uses: Sequence[NamespaceUse]) -> Iterable[Resource]:

@@ -446,6 +446,97 @@ def trigger(facts: PlatformFacts) -> Document:
     )
 
 
+def metadata_extractor(facts: PlatformFacts) -> Document:
+    """The role of the Platform's metadata extractor: it reads what was landed and writes what it
+    measured beside it; it starts crawlers of this cluster and reads their tables."""
+    catalog = naming.catalog_table("weir", facts.cluster) + "_*"
+    return document(
+        writes_logs(facts, facts.metadata_function),
+        allow(
+            "TakeEvents",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+            ],
+            [facts.queue_arn(facts.metadata_queue)],
+        ),
+        allow(
+            "ReadRecords", ["s3:GetObject", "s3:GetObjectVersion"], [facts.bucket_arn("raw", "*")]
+        ),
+        allow("KeepMetadata", ["s3:PutObject"], [facts.bucket_arn("raw", "*/*/_metadata/*")]),
+        lists_bucket(facts, "FindMetadata", "raw"),
+        table_access(facts, "KeepState", ["SOURCE#*", FEED]),
+        allow(
+            "StartCrawlers",
+            ["glue:GetTags", "glue:StartCrawler"],
+            [facts.crawlers_arn + naming.prefix(facts.cluster) + "*"],
+        ),
+        allow(
+            "ReadCrawledTables",
+            ["glue:GetTables"],
+            [
+                facts.arn("glue", "catalog"),
+                facts.arn("glue", f"database/{catalog}"),
+                facts.arn("glue", f"table/{catalog}/*"),
+            ],
+        ),
+        allow("CallTrigger", ["lambda:InvokeFunction"], [facts.trigger_arn]),
+        uses_key(facts, "s3", "sqs", "dynamodb", "lambda"),
+    )
+
+
+def crawler(
+    facts: PlatformFacts, *, bucket: str, prefix: str, database: str, tables: str
+) -> Document:
+    """The role of a source's crawler: it reads one folder and writes its own tables.
+
+    Parameters
+    ----------
+    bucket, prefix
+        The folder that it looks through.
+    tables
+        Pattern of the tables that it writes.
+    """
+    objects = f"arn:{facts.partition}:s3:::{bucket}"
+    folder = literal(prefix)
+    return document(
+        allow(
+            "WriteLogs",
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            [facts.arn("logs", "log-group:/aws-glue/*")],
+        ),
+        allow("ReadObjects", ["s3:GetObject"], [f"{objects}/{folder}*"]),
+        allow(
+            "FindObjects",
+            ["s3:ListBucket"],
+            [objects],
+            {"StringLike": {"s3:prefix": [f"{folder}*"]}},
+        ),
+        allow(
+            "WriteTables",
+            [
+                "glue:BatchCreatePartition",
+                "glue:BatchGetPartition",
+                "glue:CreateTable",
+                "glue:GetDatabase",
+                "glue:GetPartitions",
+                "glue:GetTable",
+                "glue:GetTables",
+                "glue:UpdatePartition",
+                "glue:UpdateTable",
+            ],
+            [
+                facts.arn("glue", "catalog"),
+                facts.arn("glue", f"database/{database}"),
+                facts.arn("glue", f"table/{database}/{tables}"),
+            ],
+        ),
+        uses_key(facts, "s3", writes=False),
+    )
+
+
 def scheduler(facts: PlatformFacts) -> Document:
     """The role of all schedules: ingest machines of this cluster, and the trigger."""
     machines = naming.prefix(facts.cluster) + "*"

@@ -40,6 +40,7 @@ GONE: Mapping[tuple[str, Verb], Disturbance] = {
     ("lambda.EventSourceMapping", REPLACE): Disturbance(
         "what arrives waits until the mapping is there again", stops=False
     ),
+    ("glue.Crawler", DELETE): Disturbance("types are discovered no more, and its tables go"),
     ("glue.Job", DELETE): Disturbance("job runs under way fail"),
     ("glue.Job", REPLACE): Disturbance("job runs under way fail"),
     ("iam.Role", DELETE): Disturbance("what runs as this role loses its permissions"),
@@ -120,6 +121,7 @@ STANDING: Mapping[str, str] = {
 
 PRICED: Mapping[str, frozenset[str]] = {
     ENDPOINT: frozenset({"SubnetIds"}),
+    "glue.Crawler": frozenset({"Targets", "Schedule", "RecrawlPolicy"}),
     "glue.Job": frozenset(
         {"WorkerType", "NumberOfWorkers", "MaxCapacity", "ExecutionClass", "Timeout"}
     ),

@@ -57,6 +57,7 @@ SERVICES: dict[str, tuple[Naming, ...]] = {
     "events.amazonaws.com": (Naming("events.Rule", ("name", "rule", "resourceARN")),),
     "glue.amazonaws.com": (
         Naming("glue.Job", ("jobName", "name")),
+        Naming("glue.Crawler", ("name",)),
         Naming("glue.Database", ("name",)),
     ),
     "iam.amazonaws.com": (Naming("iam.Role", ("roleName",)),),

@@ -11,6 +11,7 @@ from weir.kube.client import Object
 from weir.kube.conditions import find
 from weir.kube.keys import ABANDON, Key, is_abandoned, is_deleting
 from weir.reconcile import wanted as blueprints
+from weir.reconcile.discovered import follow_discovered
 from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
 from weir.reconcile.mail import check_recipients, kept_away
@@ -62,9 +63,12 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     check_recipients(services, view, platform, look.obj)
     world = services.worlds.of(platform)
     take_over(look, view, context, world)
+    shown = follow_discovered(look, platform.name, context.facts.state_table, world)
+    if shown:
+        source = parse(DataSource, {**look.obj, "status": look.status})
     wanted = blueprints.source_wanted(context, source, look.obj)
     halt = converge(look, world, wanted, lambda one: context.grant.may_adopt(one.name))
-    _freeze_schema(look, source, context, world)
+    _freeze_schema(look, source, context, world, anew=shown)
     ingestion = ingestion_of(source)
     follow_runs(
         look,
@@ -95,16 +99,19 @@ def _land_first(look: Look, source: DataSource, context: blueprints.Context, wor
     look.services.events.say(look.obj, "Asked", "asked the source for the first time", "Run")
 
 
-def _freeze_schema(look: Look, source: DataSource, context: blueprints.Context, world: Any) -> None:
+def _freeze_schema(
+    look: Look, source: DataSource, context: blueprints.Context, world: Any, anew: bool
+) -> None:
     """The contract that ingestion has frozen, once there is one, on the object for everybody.
 
-    It is read again while columns are stated that it lacked: it grows by their first landing.
+    It is read again while columns are stated that it lacked: it grows by their first landing. With
+    ``anew`` the source's shape has changed, and the contract may have too.
     """
     last = look.services.books.of(context.platform.name).last(look.key)
     known = {item["name"] for item in (look.status.get("schema") or {}).get("fields") or ()}
     stated = config.stated_contract(source, context.view.schemas(source.namespace))
     wanted = {item.name for item in stated.fields}
-    if (known and wanted <= known) or last is None:
+    if (known and wanted <= known) or (last is None and not anew):
         return
     contract = world.ledger.contract(context.facts.state_table, source.id)
     if contract is None:

@@ -105,6 +105,7 @@ DOCUMENTED = (
     Documented("cloudwatch-alarms", "cloudwatch.Alarm", 5_000),
     Documented("states-machines", "states.StateMachine", 10_000),
     Documented("glue-jobs", "glue.Job", 1_000),
+    Documented("glue-crawlers", "glue.Crawler", 1_000),
 )
 
 

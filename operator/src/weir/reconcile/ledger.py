@@ -13,14 +13,19 @@ from weir.aws.calls import Calls
 from weir.aws.errors import AwsError, Conflict, NotFound
 from weir.aws.session import AwsSession
 from weir_contract.codec import loads
+from weir_contract.metadata import Discovered, SchemaNotice
 from weir_contract.rows import RowContract
 from weir_contract.runs import RunRecord
 from weir_contract.state import (
     BODY,
     CHECKPOINT,
     CONTRACT,
+    CRAWL,
+    DISCOVERED,
     FEED,
+    NOTICE,
     PK,
+    PROFILE,
     SK,
     pending_sk,
     pipeline_pk,
@@ -35,9 +40,9 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 """States of an execution that it does not leave."""
 
 
-STAYING = ("SUBSCRIBER#", "RUN#", "LANE#")
-"""Beginnings of a source's sort keys that are no progress: who listens, what ran, and what backfills
-and replays have landed of it."""
+STAYING = ("SUBSCRIBER#", "RUN#", "LANE#", PROFILE, CRAWL)
+"""Beginnings of a source's sort keys that are no progress: who listens, what ran, what backfills and
+replays have landed of it, what is measured, and which crawls of a crawler of its own are owed."""
 LEASE = frozenset({"holder", "lease_until"})
 """Attributes of a checkpoint that belong to a running landing."""
 
@@ -50,8 +55,9 @@ class Ledger:
         self._machines = Calls(session, "stepfunctions")
         self._functions = Calls(session, "lambda")
 
-    def feed(self, table: str, since: str) -> Iterator[tuple[str, RunRecord]]:
-        """Run records in order of time, with their place in the feed, from ``since`` on.
+    def feed(self, table: str, since: str) -> Iterator[tuple[str, RunRecord | SchemaNotice]]:
+        """Run records and notices of changed shapes in order of time, with their place in the feed,
+        from ``since`` on.
 
         Parameters
         ----------
@@ -71,7 +77,10 @@ class Ledger:
                 **start,
             )
             for item in page.get("Items", []):
-                yield item[SK]["S"], loads(RunRecord, item[BODY]["S"])
+                if NOTICE in item:
+                    yield item[SK]["S"], loads(SchemaNotice, item[NOTICE]["S"])
+                else:
+                    yield item[SK]["S"], loads(RunRecord, item[BODY]["S"])
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -80,6 +89,11 @@ class Ledger:
         """The frozen contract of a source ``namespace/name``, or None before its first rows."""
         item = self._get(table, source_pk(source), CONTRACT)
         return None if item is None else loads(RowContract, item[BODY]["S"])
+
+    def discovered(self, table: str, source: str) -> Discovered | None:
+        """What landings have shown of a source's shape, or None before they did."""
+        item = self._get(table, source_pk(source), DISCOVERED)
+        return None if item is None else loads(Discovered, item[BODY]["S"])
 
     def request(
         self, table: str, pipeline: str, request: str, body: dict[str, Any]

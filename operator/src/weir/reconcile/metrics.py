@@ -312,6 +312,17 @@ class Metrics:
             }
             for kind, word in (("DataSource", "source"), ("Pipeline", "pipeline"))
         }
+        self._shapes = {
+            "revision": gauge(
+                "weir_source_schema_revision", "Grows with each change of the source's shape."
+            ),
+            "untaken": gauge(
+                "weir_source_columns_untaken", "Columns that were seen and that the schema lacks."
+            ),
+            "missing": gauge(
+                "weir_source_columns_missing", "Columns that the newest landing lacks."
+            ),
+        }
 
     def called(self, call: Call) -> None:
         """An AWS call has ended: the observer of :class:`weir.aws.session.AwsSession`."""
@@ -460,6 +471,12 @@ class Metrics:
         if success:
             gauges["success"].labels(*name).set(success)
 
+    def discovered(self, key: Key, revision: int, untaken: int, missing: int) -> None:
+        """What a source's landings have shown: columns that the schema lacks, and that they lack."""
+        if self._per_object:
+            for name, value in (("revision", revision), ("untaken", untaken), ("missing", missing)):
+                self._shapes[name].labels(key.namespace, key.name).set(value)
+
     def forget(self, key: Key) -> None:
         """The object is gone, or another's, and all that was said of it."""
         for tallied in (self.resources, self.objects, self.last_runs, self.last_run_rows):
@@ -472,6 +489,8 @@ class Metrics:
             for labels in gone:
                 self.quota_used.remove(*labels)
                 self.quota_limit.remove(*labels)
+        for gauge in self._shapes.values() if key.kind == "DataSource" else ():
+            gauge.remove(key.namespace, key.name)
         for name, gauge in self._gauges.get(key.kind, {}).items():
             if name == "rows":
                 for outcome in ("total", *ROW_OUTCOMES):

@@ -13,6 +13,7 @@ from weir.kube.conditions import FLOWING, Condition, false, true, unknown
 from weir.kube.keys import Key
 from weir.reconcile.cron import next_fire
 from weir.reconcile.ledger import Ledger
+from weir_contract.metadata import SchemaNotice
 from weir_contract.moments import iso
 from weir_contract.runs import RunRecord
 
@@ -54,6 +55,7 @@ class RunBook:
 
     def __init__(self) -> None:
         self._runs: dict[Key, deque[RunRecord]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
+        self._revisions: dict[Key, int] = {}
         self._places: dict[str, None] = {}
         self._newest = ""
         self._lock = threading.Lock()
@@ -63,8 +65,8 @@ class RunBook:
         newest = instant(self._newest)
         return iso(newest - OVERLAP if newest else floor)
 
-    def enter(self, place: str, record: RunRecord) -> Key | None:
-        """Take a record in. Returns whose it is, or None where it was known."""
+    def enter(self, place: str, record: RunRecord | SchemaNotice) -> Key | None:
+        """Take a record or a notice in. Returns whose it is, or None where it was known."""
         with self._lock:
             if place in self._places:
                 return None
@@ -72,6 +74,11 @@ class RunBook:
             while len(self._places) > 20 * REMEMBERED:
                 self._places.pop(next(iter(self._places)))
             self._newest = max(self._newest, place.partition("#")[0])
+            if isinstance(record, SchemaNotice):
+                namespace, _, name = record.source.partition("/")
+                key = Key("DataSource", namespace, name)
+                self._revisions[key] = max(self._revisions.get(key, 0), record.revision)
+                return key
             namespace, _, name = record.object.partition("/")
             key = Key(KINDS[record.kind], namespace, name)
             kept = [one for one in self._runs[key] if one.run != record.run]
@@ -82,6 +89,12 @@ class RunBook:
         """An object is gone, and its runs with it."""
         with self._lock:
             self._runs.pop(key, None)
+            self._revisions.pop(key, None)
+
+    def revision(self, key: Key) -> int:
+        """The newest revision of a source's shape that was told of; 0 for none."""
+        with self._lock:
+            return self._revisions.get(key, 0)
 
     def runs(self, key: Key) -> list[RunRecord]:
         """What is known of an object, the oldest entry first."""
@@ -115,7 +128,9 @@ class RunBooks:
         for book in list(self._books.values()):
             book.drop(key)
 
-    def look(self, platform: str, ledger: Ledger, table: str) -> list[tuple[Key, RunRecord]]:
+    def look(
+        self, platform: str, ledger: Ledger, table: str
+    ) -> list[tuple[Key, RunRecord | SchemaNotice]]:
         """One look at a Platform's feed: what is new, in order of time.
 
         Raises
@@ -124,7 +139,7 @@ class RunBooks:
             The table can't be read.
         """
         book = self._books[platform]
-        news = []
+        news: list[tuple[Key, RunRecord | SchemaNotice]] = []
         for place, record in ledger.feed(table, book.since(self._floor(platform))):
             key = book.enter(place, record)
             if key is not None:

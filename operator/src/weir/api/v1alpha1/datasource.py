@@ -438,6 +438,45 @@ class FrozenSchema(Model):
     )
 
 
+class DiscoveredColumn(Model):
+    """One column as landings have shown it."""
+
+    name: Annotated[str, StringConstraints(max_length=128)]
+    type: Annotated[str, StringConstraints(max_length=24)] | None = Field(
+        None, description="Not set: only nulls were seen."
+    )
+    taken: bool | None = Field(
+        None, description="false: the schema lacks it, so that it is ignored."
+    )
+    missing: bool | None = Field(None, description="true: the newest landing lacks it.")
+
+
+class DiscoveredSchema(Model):
+    """What landings have shown of the source's shape, whatever the schema takes of it."""
+
+    revision: Annotated[int, Field(ge=0)] = Field(
+        0, description="Grows with each change; events are told up to it."
+    )
+    sequence: Annotated[int, Field(ge=0)] = Field(
+        0, description="Number of the landing that changed it last."
+    )
+    format: Literal["jsonl", "parquet", "mixed"] = Field(
+        "jsonl", description="How the newest landing is stored."
+    )
+    untaken: Annotated[int, Field(ge=0)] = Field(
+        0, description="Columns that were seen and that the schema lacks."
+    )
+    missing: Annotated[int, Field(ge=0)] = Field(
+        0, description="Columns that the newest landing lacks."
+    )
+    crawler: Annotated[str, StringConstraints(max_length=1024)] | None = Field(
+        None, description="Why the last crawl failed."
+    )
+    columns: Annotated[list[DiscoveredColumn], Field(max_length=1600)] = Field(
+        default_factory=list, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+    )
+
+
 class DataSourceStatus(Status):
     """Observed state of a DataSource."""
 
@@ -447,6 +486,9 @@ class DataSourceStatus(Status):
         None, description="Number of the last manifest."
     )
     schema_spec: FrozenSchema | None = Field(None, alias="schema")
+    discovered: DiscoveredSchema | None = Field(
+        None, description="What landings have shown of the source's shape."
+    )
     first_execution: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
         None, description="The landing that was started when the source was ready."
     )

@@ -55,7 +55,9 @@ class FieldSpec(Model):
         description="What becomes of a row whose value does not fit. Default: quarantine.",
     )
     classification: Literal["public", "internal", "personal", "sensitive"] | None = Field(
-        None, description="Reserved: not served yet. How the column's content is to be treated."
+        None,
+        description="How the column's content is to be treated. personal, sensitive: the metadata of "
+        "landings have no least and greatest value of it.",
     )
     description: Text | None = Field(None, description="What the column means.")
 
@@ -91,6 +93,11 @@ class SchemaSpec(Model):
     type: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = Field(
         "json",
         description="Format of the records. Reserved: only json is served yet.",
+    )
+    discovery: Literal["inferred", "crawler"] = Field(
+        "inferred",
+        description="Who tells the types that are not stated. inferred: the first landing. crawler: "
+        "a Glue crawler over what was landed, or over the watched files.",
     )
     mapping: Annotated[dict[str, Path], Field(max_length=1600)] = Field(
         default_factory=dict,
