@@ -119,13 +119,17 @@ def crawled_contract(
             if item.type is None
         }
         return stated.frozen(types)
-    keys = [name for name in shown if name.lower() in found]
-    spelled = {key.lower() for key in keys}
-    keys += [name for name in found if name not in spelled]
+    spelled = {key.lower() for key in shown}
+    keys = [*shown, *(name for name in found if name not in spelled)]
     names: dict[str, str] = {}
     for key in keys:
         names[column_name(key, names)] = key
-    types = {name: contract_type(found[key.lower()]) for name, key in names.items()}
+    types = {
+        name: contract_type(found[key.lower()])
+        if key.lower() in found
+        else shown.get(key) or "string"
+        for name, key in names.items()
+    }
     return stated.frozen(types, names)
 
 

@@ -24,6 +24,7 @@ from weir_lambdas.common.state import (
     Table,
     Update,
     putting,
+    read_contract,
     read_record,
     record_actions,
     write_record,
@@ -163,7 +164,7 @@ class Control:
         if flight is None:
             log("WARNING", "flight held by another execution", execution=execution)
             return _nothing(now)
-        waiting = self._waiting()
+        waiting = self._readable(self._waiting())
         chosen = choose(waiting)
         manifests = [loads(Manifest, self._storage.get_uri(item.uri)) for item in chosen]
         if self._replaces():
@@ -320,6 +321,16 @@ class Control:
         return self._table.update(self._pk, FLIGHT, again) or self._table.update(
             self._pk, FLIGHT, first
         )
+
+    def _readable(self, waiting: list[Pending]) -> list[Pending]:
+        """Those whose types are known. What a crawler has not discovered yet waits for it: who freezes
+        the contract asks for a pass."""
+        unknown = {
+            item.source
+            for item in self._config.inputs
+            if item.contract.crawled and read_contract(self._table, item.source) is None
+        }
+        return [item for item in waiting if item.source not in unknown]
 
     def _waiting(self) -> list[Pending]:
         """What waits; what a finished pass took but did not tidy away is tidied here."""
