@@ -73,7 +73,7 @@ def found(running: Running, names: Collection[str]) -> Counter[str]:
         listed.update(
             f"dynamodb:{item['pk']['S']}|{item['sk']['S']}"
             for item in page["Items"]
-            if item["sk"]["S"].startswith("SUBSCRIBER#")
+            if item["sk"]["S"].startswith(("SUBSCRIBER#", "PROFILE"))
         )
     spelled = [*names, *(name.replace("-", "_") for name in names)]
     return Counter({one: n for one, n in listed.items() if any(name in one for name in spelled)})

@@ -126,6 +126,8 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
     modules = (
         "weir_lambdas.file_processor.handler",
         "weir_lambdas.email_processor.handler",
+        "weir_lambdas.metadata_extractor.handler",
+        "weir_lambdas.metadata_extractor.parquet",
         "weir_lambdas.file_processor.formats.table",
         "pyarrow.parquet",
         "pyarrow.orc",

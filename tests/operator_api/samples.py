@@ -114,6 +114,7 @@ PLATFORM = {
 
 SCHEMA_SPEC: dict[str, Any] = {
     "type": "json",
+    "discovery": "crawler",
     "mapping": {"customerId": "id"},
     "fields": [
         {

@@ -122,13 +122,15 @@ class SchemaChange:
     """One change of a source's shape: names and types, never values.
 
     ``before`` and ``after`` are type expressions. ``contract`` is what the contract says of the
-    column: its type, or None where it has no such column.
+    column: its type, or None where it has no such column. ``at`` is when the landing was committed,
+    UTC, ISO 8601.
     """
 
     revision: int
     sequence: int
     kind: ChangeKind
     column: str
+    at: str
     before: str | None = None
     after: str | None = None
     contract: str | None = None

@@ -56,6 +56,7 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
                 seen.sequence,
                 kind,
                 name,
+                seen.landed_time,
                 before,
                 after,
                 (field.type or "string") if field else None,

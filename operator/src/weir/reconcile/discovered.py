@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from weir.reconcile.look import Look
+from weir.reconcile.runs import instant
 from weir.reconcile.world import World
 from weir_contract.metadata import Discovered, SchemaChange
 
@@ -31,15 +32,20 @@ def follow_discovered(look: Look, platform: str, table: str, world: World) -> bo
         Whether the status is another one since.
     """
     told = int((look.status.get("discovered") or {}).get("revision") or 0)
-    if look.services.books.of(platform).revision(look.key) <= told:
+    book = look.services.books.of(platform)
+    # An object that came back has landings from before, of which the feed may say nothing any more.
+    unseen = not told and book.last(look.key) is not None
+    if book.revision(look.key) <= told and not unseen:
         _gauge(look)
         return False
     found = world.ledger.discovered(table, f"{look.key.namespace}/{look.key.name}")
     if found is None or found.revision <= told:
         return False
     look.status["discovered"] = discovered_status(found)
+    created = instant(look.obj["metadata"].get("creationTimestamp"))
     for change in found.changes:
-        if change.revision > told:
+        at = instant(change.at)
+        if change.revision > told and not (created and at and at < created):
             kind, reason = EVENTS[change.kind]
             say = look.services.events.warn if kind == "Warning" else look.services.events.say
             say(look.obj, reason, described(change), "Schema")
