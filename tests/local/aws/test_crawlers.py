@@ -110,6 +110,22 @@ def test_a_role_that_glue_may_not_assume_is_refused(admin: EndpointSession) -> N
         Crawled(admin, make_role(admin, "lambda", allow(["s3:*", "glue:*"])))
 
 
+def test_a_range_of_a_version_is_that_range(admin: EndpointSession) -> None:
+    s3, bucket = admin.client("s3"), unique("versions")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"other")
+
+    def read(wanted: str) -> tuple[int, bytes]:
+        answer = s3.get_object(Bucket=bucket, Key="k", VersionId=version, Range=wanted)
+        return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()
+
+    assert read("bytes=2-4") == (206, b"234")
+    assert read("bytes=7-") == (206, b"789")
+    assert read("bytes=-2") == (206, b"89")
+
+
 def test_formats_are_told_by_their_content() -> None:
     def columns(body: bytes) -> tuple[str, dict[str, str], bool] | None:
         found = classify(lambda start, end: body[start:end], len(body))

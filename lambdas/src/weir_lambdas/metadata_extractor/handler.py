@@ -288,5 +288,5 @@ class MetadataExtractor:
 
 def _said(error: Exception) -> str:
     """An error for the log: its text where that can't hold a row's content, else its class."""
-    plain = (ClientError, BotoCoreError, ContractError, Unreadable, Busy, FileNotFoundError)
+    plain = (ClientError, BotoCoreError, ContractError, Unreadable, Busy, OSError)
     return f"{type(error).__name__}: {error}" if isinstance(error, plain) else type(error).__name__

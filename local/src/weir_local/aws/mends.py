@@ -100,6 +100,11 @@ MENDS: tuple[Mend, ...] = (
         "Amazon S3 User Guide: Using server-side encryption with AWS KMS keys; and others",
     ),
     Mend(
+        "ranges",
+        "A range of an object's version is that range",
+        "Amazon S3 API: GetObject",
+    ),
+    Mend(
         "s3a",
         "Spark renames encrypted objects (over HTTPS, which the loopback endpoint is not)",
         "Amazon S3 User Guide: Specifying server-side encryption with AWS KMS",
