@@ -45,7 +45,8 @@ HISTORY = frozenset(
 )
 """What is a record of the past, not of what is there."""
 WHEN = re.compile(
-    r"(date|time|timestamp|created|modified|_at|on|updatedat|lastupdated|createdat|since)$", re.IGNORECASE
+    r"(date|time|timestamp|created|modified|_at|on|updatedat|lastupdated|createdat|since)$",
+    re.IGNORECASE,
 )
 """Fields that say when something happened, where their value is a number or a date."""
 MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d[T ]|\w{3}, \d\d |\d{10,}$)")
