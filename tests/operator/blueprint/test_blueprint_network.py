@@ -28,7 +28,7 @@ def with_network(worlds: Any, more: dict[str, Any] | None = None, **spec: Any) -
 
 def test_without_a_vpc_every_function_and_job_is_taken_out_of_one(world: Any) -> None:
     functions = of_kind(world.resources(), "lambda.Function")
-    assert len(functions) == 4
+    assert len(functions) == 5
     assert {str(item.properties["VpcConfig"]) for item in functions} == {"{}"}
     (job,) = of_kind(world.resources(), "glue.Job")
     assert job.properties["Connections"] == {}
@@ -40,7 +40,13 @@ def test_a_source_is_in_the_vpc_where_it_says_so_and_nothing_else_is(worlds: Any
         item.logical_id: bool(item.properties["VpcConfig"])
         for item in of_kind(world.resources(), "lambda.Function")
     }
-    assert inside == {"trigger": False, "ingest": True, "control": False, "loader": False}
+    assert inside == {
+        "trigger": False,
+        "metadata": False,
+        "ingest": True,
+        "control": False,
+        "loader": False,
+    }
     config = named(world.source_resources(), "ingest").properties["VpcConfig"]
     assert config == {"SubnetIds": SUBNETS, "SecurityGroupIds": ["sg-0a1b2c3d"]}
 
