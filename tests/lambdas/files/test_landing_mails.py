@@ -20,6 +20,7 @@ from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.email_processor.source import MailSource
+from weir_lambdas.file_processor.arrivals import sweep, watched
 from weir_lambdas.file_processor.reading import Located
 from weir_lambdas.landing.land import Lander, Landing
 
@@ -180,3 +181,13 @@ def test_what_is_no_mail_is_rejected(post: Post) -> None:
     post.deliver("1", b"\r\njust text")
     post.land("r1")
     assert post.states()[0][0] == "rejected"
+
+
+def test_what_ses_tries_a_new_rule_with_is_no_mail(post: Post) -> None:
+    setup = "mail/AMAZON_SES_SETUP_NOTIFICATION"
+    post.upload(setup, b"Subject: Amazon SES Setup Notification\r\n\r\nHello")
+    assert post.config.email is not None
+    place = Files(post.config.email.bucket, post.config.email.prefix)
+    assert sweep(post.s3, post.ledger, place) == 0
+    assert not watched(setup, "mail/", "")
+    assert watched("mail/another", "mail/", "")

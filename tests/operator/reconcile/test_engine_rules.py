@@ -145,6 +145,15 @@ def test_the_policy_of_a_key_of_our_own_lacks_nothing():
     assert keypolicy.missing(document, "111122223333", "eu-central-1") == []
 
 
+def test_an_adopted_key_lets_ses_in_only_where_mails_are_received():
+    place = ("111122223333", "eu-central-1")
+    silent, receiving = (policy(key_policy(facts(), [], one)) for one in (False, True))
+    assert keypolicy.missing(silent, *place) == []
+    (lacking,) = keypolicy.missing(silent, *place, receives=True)
+    assert str(lacking) == "ses.amazonaws.com lacks kms:Decrypt, kms:GenerateDataKey"
+    assert keypolicy.missing(receiving, *place, receives=True) == []
+
+
 @pytest.mark.parametrize("sid", ["Account", "Logs", "Events", "Alarms"])
 def test_each_statement_that_a_key_lacks_is_named(sid):
     document = key_policy(facts(), [])
