@@ -86,7 +86,7 @@ def test_a_record_of_another_schema_is_in_quarantine_with_its_place(
         ).splitlines()
     ]
     (row,) = rows
-    assert f"{TOPIC}-1" in row["reason"], row
+    assert row["reason"].startswith(f"partition 1 of the topic {TOPIC}, offset 0: "), row
 
 
 def test_the_place_in_the_topic_is_a_column(running: Running, reading: Object) -> None:

@@ -111,6 +111,8 @@ def disturbance(action: Action) -> Disturbance | None:
 
 
 STANDING: Mapping[str, str] = {
+    "kinesis.Consumer": "a consumer with fan-out, billed by shard and hour",
+    "kinesis.Stream": "a stream, billed by the hour",
     "kms.Key": "a key, billed by the month",
     "secretsmanager.Secret": "a secret, billed by the month",
     "cloudwatch.Alarm": "an alarm, billed by the month",
@@ -120,6 +122,8 @@ STANDING: Mapping[str, str] = {
 """Kinds that cost by being there; what else Weir makes costs by use."""
 
 PRICED: Mapping[str, frozenset[str]] = {
+    "kinesis.Stream": frozenset({"StreamModeDetails", "ShardCount", "RetentionPeriodHours"}),
+    "lambda.EventSourceMapping": frozenset({"ProvisionedPollerConfig"}),
     ENDPOINT: frozenset({"SubnetIds"}),
     "glue.Crawler": frozenset({"Targets", "Schedule", "RecrawlPolicy"}),
     "glue.Job": frozenset(
