@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambdas.streams.rig import MAPPING, Rig, kinesis
@@ -127,6 +127,7 @@ def test_the_payload_may_be_an_object(stream: Rig) -> None:
     assert ids(stream) == [1, 2]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sets(st.integers(0, 30)), st.lists(st.integers(0, 30), unique=True, min_size=2))
 def test_stretches_hold_what_is_in_no_range(places: set[int], borders: list[int]) -> None:
     ends = sorted(borders)

@@ -14,7 +14,7 @@ from uuid import UUID
 import fastavro
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weir_contract.rows import RowContract
@@ -81,6 +81,7 @@ def only(found: Any) -> Any:
     return json.loads(line)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(rows, min_size=1, max_size=4), st.sampled_from([None, 2]), st.data())
 def test_json_objects_come_alone_in_a_list_or_one_after_another(
     some: list[dict[str, Any]], indent: int | None, data: st.DataObject
@@ -101,6 +102,7 @@ def test_json_keeps_its_very_bytes_and_every_digit() -> None:
     assert json_objects(b'{"a":\r\n 1}') == [b'{"a":   1}']
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_no_bytes_break_the_reader_of_json(data: bytes) -> None:
     try:
@@ -132,11 +134,13 @@ def aggregated(records: list[bytes]) -> bytes:
     return MAGIC + message + md5(message, usedforsecurity=False).digest()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_records_of_the_kinesis_producer_library_are_taken_apart(records: list[bytes]) -> None:
     assert user_records(aggregated(records)) == records
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=80))
 def test_what_is_not_aggregated_is_one_record(data: bytes) -> None:
     assert user_records(data) == [data]
@@ -204,6 +208,7 @@ def from_file(row: dict[str, Any]) -> Any:
     return json_value(found)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(orders)
 def test_avro_gives_the_texts_that_avro_files_give_whatever_its_framing(
     row: dict[str, Any],
@@ -234,6 +239,7 @@ def only_line(found: Any) -> bytes:
     return line
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader_of_avro(data: bytes) -> None:
     read = reading(Known(_7=SCHEMA), format="avro", registry=CONFLUENT)
@@ -381,6 +387,7 @@ def test_registries_headers_name_the_message() -> None:
             confluent(head + broken)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader_of_protobuf(data: bytes) -> None:
     read = protobuf(CONFLUENT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -109,12 +109,17 @@ class Lane:
             "time": at,
             "key": None if key is None else _text(binascii.a2b_base64(key)),
             "headers": [
-                {"name": name, "value": None if value is None else _text(bytes(value))}
+                {"name": name, "value": None if value is None else _text(_bytes(value))}
                 for header in entry.raw.get("headers") or ()
                 for name, value in header.items()
             ],
         }
         return found | {"tombstone": True} if entry.data is None else found
+
+
+def _bytes(numbers: Sequence[int]) -> bytes:
+    """Lambda writes a header's bytes as Java does: from -128 to 127."""
+    return bytes(one & 0xFF for one in numbers)
 
 
 def _text(value: bytes) -> str:

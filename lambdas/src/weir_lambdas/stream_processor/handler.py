@@ -76,7 +76,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         given_up = GivenUp(config, table, storage, clock, intake, mappings)
         taken = look(config, given_up, positions, storage, clock, remaining)
     source = replay or SealSource(config, table, storage, positions, backlog, clock)
-    lander = Lander(config, source, table, storage, clock, remaining, lane=call.lane)
+    # What waits is sealed among the source's own landings, whoever asks: they clear the queue.
+    lane = call.lane if replay is not None else None
+    lander = Lander(config, source, table, storage, clock, remaining, lane=lane)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     if taken.error is not None and landing.complete:
         raise taken.error
