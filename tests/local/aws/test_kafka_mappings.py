@@ -13,7 +13,7 @@ from botocore.config import Config
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from stream_makers import Recorder, recorder, settled, still
 
-from weir_local.aws.server import EndpointSession
+from weir_local.aws.server import EndpointSession, LocalAws
 from weir_local.kafka import Broker
 
 NETWORK = [
@@ -118,9 +118,14 @@ def test_records_of_a_topic_come_in_the_form_of_aws(rig: Rig) -> None:
     rig.end(uuid)
 
 
-def test_a_cluster_of_msk_is_read_by_its_arn(rig: Rig) -> None:
+def test_a_cluster_of_msk_is_read_by_its_arn(rig: Rig, aws: LocalAws) -> None:
     name = unique("cluster")
     arn = rig.broker.declare_msk(rig.admin, name)
+    narrow = {"Statement": [allow("kafka:DescribeClusterV2", arn)]}
+    looker = aws.session(aws.principal(narrow)).client("kafka")
+    assert looker.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]["ClusterArn"] == arn
+    message = refused(looker.get_bootstrap_brokers, ClusterArn=arn)
+    assert f"kafka:GetBootstrapBrokers on resource: {arn}" in message
     kafka = rig.admin.client("kafka")
     told = kafka.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
     assert (told["ClusterName"], told["State"], told["ClusterType"]) == (
@@ -255,13 +260,18 @@ def test_a_batch_is_tried_until_it_succeeds_and_only_then_committed(rig: Rig) ->
     rig.end(uuid)
 
 
+def cluster_arn(rig: Rig) -> str:
+    """A cluster of MSK."""
+    return rig.broker.declare_msk(rig.admin, unique("cluster"))
+
+
 def test_what_lambda_refuses_of_kafka_mappings_is_refused(rig: Rig) -> None:
     topic = rig.topic()
     other = recorder(rig.admin)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"MaximumRetryAttempts": 3}, "provisioned mode"),
         ({"ParallelizationFactor": 2}, "ParallelizationFactor"),
-        ({"Topics": []}, "Topics"),
+        ({"Topics": [topic, topic]}, "Topics"),
         ({"SelfManagedKafkaEventSourceConfig": {"ConsumerGroupId": "a b"}}, "ConsumerGroupId"),
         (
             {"SourceAccessConfigurations": [{"Type": "VIRTUAL_HOST", "URI": "/"}]},
@@ -269,11 +279,14 @@ def test_what_lambda_refuses_of_kafka_mappings_is_refused(rig: Rig) -> None:
         ),
         ({"FunctionName": other.name}, "secretsmanager:GetSecretValue"),
     ]
+    no_cluster = {"SelfManagedEventSource": None, "EventSourceArn": cluster_arn(rig)}
+    cases.append(({"FunctionName": other.name, **no_cluster}, "kafka:DescribeCluster"))
     for change, words in cases:
         create = rig.admin.client(
             "lambda", config=Config(parameter_validation=False)
         ).create_event_source_mapping
-        message = refused(create, **rig.source(topic, **change))
+        given = rig.source(topic, **change)
+        message = refused(create, **{name: value for name, value in given.items() if value})
         assert "InvalidParameterValueException" in message
         assert words in message
 

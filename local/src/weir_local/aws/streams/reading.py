@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir_local.aws import kms
@@ -146,6 +147,15 @@ class Lane(Worker[dict[str, Any]]):
         self.number = number
         self.position = position
         self.ended = False
+
+    def rules(self) -> batching.Rules:
+        """How the mapping treats batches; records are given up when they expire, at the latest."""
+        from ministack.services import kinesis
+
+        found = super().rules()
+        stream = kinesis._resolve_stream_by_arn(stream_arn(str(self.mapping["EventSourceArn"])))
+        kept = 3600.0 * (stream or {}).get("RetentionPeriodHours", 24)
+        return replace(found, age=kept if found.age < 0 else min(found.age, kept))
 
     @property
     def lanes(self) -> int:
