@@ -279,7 +279,11 @@ def test_what_lambda_refuses_of_kafka_mappings_is_refused(rig: Rig) -> None:
         ),
         ({"FunctionName": other.name}, "secretsmanager:GetSecretValue"),
     ]
-    no_cluster = {"SelfManagedEventSource": None, "EventSourceArn": cluster_arn(rig)}
+    no_cluster = {
+        "SelfManagedEventSource": None,
+        "EventSourceArn": cluster_arn(rig),
+        "SourceAccessConfigurations": [{"Type": "SASL_SCRAM_512_AUTH", "URI": rig.login}],
+    }
     cases.append(({"FunctionName": other.name, **no_cluster}, "kafka:DescribeCluster"))
     for change, words in cases:
         create = rig.admin.client(
