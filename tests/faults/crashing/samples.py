@@ -148,6 +148,7 @@ def lay(aws: WorldAws) -> Ground:
             Code={"S3Bucket": "ground-bucket", "S3Key": "one.zip"},
         )
         ground[name] = made["FunctionArn"]
+    ground |= _network(admin, aws.region)
     ground |= _warehouse(admin)
     _mails(admin)
     # What AWS has from the start, and the local AWS makes at its first use.
@@ -177,6 +178,63 @@ def _mails(admin: EndpointSession) -> None:
     action = {"S3Action": {"BucketName": "ground-bucket", "ObjectKeyPrefix": "mails/"}}
     rule = {"Name": "ground-rule", "Recipients": ["a@ground.example"], "Actions": [action]}
     ses.create_receipt_rule(RuleSetName="ground-mails", Rule=rule)
+
+
+def _network(admin: EndpointSession, region: str) -> Ground:
+    ec2 = admin.client("ec2")
+    found: Ground = {"vpc": ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]}
+    for name, zone in (("subnet", "a"), ("subnet-two", "b")):
+        found[name] = ec2.create_subnet(
+            VpcId=found["vpc"],
+            CidrBlock=f"10.0.{ord(zone)}.0/24",
+            AvailabilityZone=f"{region}{zone}",
+        )["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(
+        GroupName="ground-group", Description="the ground's", VpcId=found["vpc"]
+    )
+    return {**found, "group": group["GroupId"]}
+
+
+def _rules(*ports: int) -> list[Properties]:
+    return [
+        {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "Source": "10.0.0.0/8"}
+        for port in ports
+    ]
+
+
+def _group(g: Ground, vpc: str, *ports: int) -> Properties:
+    return {
+        "VpcId": g[vpc],
+        "Description": "a sample",
+        "IpPermissions": _rules(*ports),
+        "IpPermissionsEgress": _rules(443),
+    }
+
+
+def _endpoint(g: Ground, *subnets: str, service: str = "kms") -> Properties:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
+    return {
+        "VpcId": g["vpc"],
+        "ServiceName": f"com.amazonaws.{g['region']}.{service}",
+        "VpcEndpointType": "Interface",
+        "SubnetIds": [g[name] for name in subnets],
+        "SecurityGroupIds": [g["group"]],
+        "PrivateDnsEnabled": False,
+        "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+    }
+
+
+def _connection(g: Ground, note: str) -> Properties:
+    return {
+        "ConnectionType": "NETWORK",
+        "Description": note,
+        "ConnectionProperties": {},
+        "PhysicalConnectionRequirements": {
+            "SubnetId": g["subnet"],
+            "SecurityGroupIdList": [g["group"]],
+            "AvailabilityZone": f"{g['region']}a",
+        },
+    }
 
 
 def _warehouse(admin: EndpointSession) -> Ground:
@@ -674,6 +732,28 @@ SAMPLES = (
         lambda g, s: _dashboard("hello"),
         lambda g, s: _dashboard("changed"),
         tagged=False,
+    ),
+    Sample("ec2.Vpc", "{vpc}", lambda g, s: {}, external=True),
+    Sample("ec2.Subnets", "{subnet},{subnet_two}", lambda g, s: {}, external=True),
+    Sample(
+        "ec2.SecurityGroup",
+        "weir-{s}",
+        lambda g, s: _group(g, "vpc", 443),
+        lambda g, s: _group(g, "vpc", 80, 8080),
+        lambda g, s: {**_group(g, "vpc", 443), "Description": "another"},
+    ),
+    Sample(
+        "ec2.VpcEndpoint",
+        "weir-{s}",
+        lambda g, s: _endpoint(g, "subnet"),
+        lambda g, s: _endpoint(g, "subnet", "subnet-two"),
+        lambda g, s: _endpoint(g, "subnet", service="logs"),
+    ),
+    Sample(
+        "glue.Connection",
+        "weir-{s}",
+        lambda g, s: _connection(g, "one"),
+        lambda g, s: _connection(g, "two"),
     ),
     Sample("redshift.Claim", "{warehouse}weir_owner_{s}.claim", lambda g, s: {}),
     Sample(

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from weir.aws.registry import adapters
 from weir.aws.session import AwsSession, Target
+from weir.resource import Adapter
 from weir_local.aws.server import LocalAws
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from adapters_world import World
 
 REGION = "eu-central-1"
 
@@ -39,3 +43,15 @@ def adapters_aws(tmp_path_factory: pytest.TempPathFactory, credentials: None) ->
 def session(adapters_aws: LocalAws) -> AwsSession:
     """A session into it."""
     return AwsSession(Target(region=REGION, endpoint_url=adapters_aws.endpoint))
+
+
+@pytest.fixture(scope="session")
+def world(session: AwsSession) -> World:
+    """What the cases lean on: a role, a bucket with code, a queue, a VPC."""
+    return World.build(session)
+
+
+@pytest.fixture(scope="session")
+def every(session: AwsSession) -> dict[str, Adapter]:
+    """All adapters."""
+    return adapters(session)

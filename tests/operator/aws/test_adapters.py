@@ -22,8 +22,6 @@ from adapters_world import (
 )
 from installation import as_listed
 
-from weir.aws.registry import adapters
-from weir.aws.session import AwsSession
 from weir.reconcile.diff import changes
 from weir.resource import Adapter, Change, Observed, Resource
 
@@ -559,18 +557,6 @@ CASES = (
         tagged=False,
     ),
 )
-
-
-@pytest.fixture(scope="session")
-def world(session: AwsSession) -> World:
-    """What the cases lean on: a role, a bucket with code, a queue."""
-    return World.build(session)
-
-
-@pytest.fixture(scope="session")
-def every(session: AwsSession) -> dict[str, Adapter]:
-    """All adapters."""
-    return adapters(session)
 
 
 def difference(adapter: Adapter, resource: Resource, seen: Observed) -> tuple[Change, ...]:
