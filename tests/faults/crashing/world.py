@@ -21,6 +21,7 @@ Records = dict[str, dict[str, Any]]
 RANDOM = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\bA(?:ROA|IDA|NPA|KIA|SIA|GPA)[A-Z0-9]{12,}"), "<id>"),
+    (re.compile(r"\b(sg|sgr|vpce|eni)-[0-9a-fA-F]{17}\b"), r"\1-<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<hex>"),
     (re.compile(r"\b49\d{54}\b"), "<sequence>"),
     (re.compile(r"(?<=:)\d{10}(?=['\"])"), "<second>"),

@@ -19,7 +19,7 @@ WORLD = "/_weir/world"
 SERVICES = (
     "iam", "lambda_svc", "s3", "sqs", "sns", "kms", "dynamodb", "glue", "cloudwatch",
     "cloudwatch_logs", "scheduler", "eventbridge", "stepfunctions", "secretsmanager", "ses",
-    "kinesis",
+    "kinesis", "ec2",
 )  # fmt: skip
 SHOWN_BYTES = 1 << 17
 """Documents up to this size are compared by their text."""
@@ -178,7 +178,11 @@ def wrap() -> None:
     from ministack import app
     from ministack.services import lambda_svc
 
+    from weir_local.aws import endpoints
+
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = FUNCTION_SECONDS
+    # An endpoint that is still going would be taken for one too many.
+    endpoints.MOMENT = 0.0
     inner = app.app
 
     async def outer(scope: Any, receive: Any, send: Any) -> None:

@@ -23,6 +23,8 @@ DEFAULT_POLICY = json.dumps(
     {"Statement": [{"Action": "*", "Effect": "Allow", "Principal": "*", "Resource": "*"}]}
 )
 PAGE = 1000
+CHANGED: dict[str, float] = {}
+"""Endpoint's id -> when its state changed, seconds of a clock that only grows."""
 TOKENS: dict[str, tuple[str, str]] = {}
 """Client token -> endpoint's id and what was asked for."""
 
@@ -56,7 +58,7 @@ class Given:
 
 def state_of(record: dict[str, Any]) -> str:
     """The state by now; empty once a deletion is over."""
-    old = time.monotonic() - record["Since"] >= MOMENT
+    old = time.monotonic() - CHANGED.get(record["VpcEndpointId"], 0.0) >= MOMENT
     if record["State"] == "deleting":
         return "" if old else "deleting"
     return "available" if old or record["State"] == "available" else str(record["State"])
@@ -71,6 +73,7 @@ def living() -> Iterator[dict[str, Any]]:
             yield record
         else:
             ec2._vpc_endpoints.pop(endpoint_id, None)
+            CHANGED.pop(endpoint_id, None)
             ec2._tags.pop(endpoint_id, None)
 
 
@@ -219,7 +222,6 @@ def create(params: Any) -> str:
         "VpcId": vpc,
         "ServiceName": service,
         "State": "available" if kind == "Gateway" else "pending",
-        "Since": time.monotonic(),
         "RouteTableIds": tables,
         "SubnetIds": subnets,
         "Groups": groups if kind != "Gateway" else [],
@@ -227,6 +229,7 @@ def create(params: Any) -> str:
         "PolicyDocument": given.one("PolicyDocument") or DEFAULT_POLICY,
         "OwnerId": get_account_id(),
     }
+    CHANGED[endpoint_id] = time.monotonic()
     ec2._parse_tag_specs(params, "vpc-endpoint", endpoint_id)
     if token:
         TOKENS[token] = (endpoint_id, asked)
@@ -289,12 +292,14 @@ def delete(params: Any) -> str:
     failed = ""
     for endpoint_id in Given(params).many("VpcEndpointId"):
         try:
-            find(endpoint_id).update(State="deleting", Since=time.monotonic())
+            find(endpoint_id).update(State="deleting")
+            CHANGED[endpoint_id] = time.monotonic()
         except Refused as refused:
             failed += (
                 f"<item><resourceId>{endpoint_id}</resourceId><error><code>{refused.code}</code>"
                 f"<message>{escape(str(refused))}</message></error></item>"
             )
+    list(living())
     return f"<unsuccessful>{failed}</unsuccessful>"
 
 
