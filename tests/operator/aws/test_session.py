@@ -212,6 +212,8 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "ses.Identity",
         "ses.ReceiptRule",
         "ses.RuleSet",
+        "kinesis.Consumer",
+        "kinesis.Stream",
     }
 
 
