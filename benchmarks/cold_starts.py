@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,18 @@ EVENT = {
 }
 """Something that makes each handler go to work."""
 
+MANIFEST = {
+    "source": "aws.s3",
+    "detail": {
+        "bucket": {"name": "weir"},
+        "object": {"key": "n/s/_manifests/_manifest-000000000001.json", "etag": "e", "size": 1},
+    },
+}
+EVENTS = {
+    "metadata_extractor": {"Records": [{"messageId": "1", "body": json.dumps(MANIFEST)}]},
+}
+"""Package -> what makes its handler go to work, where :data:`EVENT` does not."""
+
 
 def handlers() -> Iterator[tuple[str, str]]:
     """Name and module of each function."""
@@ -54,8 +67,15 @@ def handlers() -> Iterator[tuple[str, str]]:
         yield name, f"weir_lambdas.{package}.{module}"
 
 
+def variables() -> set[str]:
+    """Names of all that the functions ask their environment for."""
+    texts = (path.read_text() for path in PACKAGE.rglob("*.py"))
+    return {name for text in texts for name in re.findall(r'"(WEIR_[A-Z_]+)"', text)}
+
+
 def start(module: str, folder: Path) -> float:
     """Milliseconds of one cold start."""
+    event = EVENTS.get(module.split(".")[1], EVENT)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
         port = listening.getsockname()[1]
@@ -67,13 +87,11 @@ def start(module: str, folder: Path) -> float:
             "AWS_ACCESS_KEY_ID": "k",
             "AWS_SECRET_ACCESS_KEY": "s",
             "AWS_DEFAULT_REGION": "eu-west-1",
+            **dict.fromkeys(variables(), "weir"),
             "WEIR_CONFIG": "s3://b/config.json",
-            "WEIR_STATE_TABLE": "state",
-            "WEIR_RAW_BUCKET": "raw",
-            "WEIR_STATE_MACHINE_PREFIX": "arn:aws:states:eu-west-1:000000000000:stateMachine:weir-",
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", START, module, json.dumps(EVENT)],
+            [sys.executable, "-c", START, module, json.dumps(event)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,7 +106,8 @@ def start(module: str, folder: Path) -> float:
             called.close()
         except TimeoutError as error:
             process.kill()
-            raise SystemExit(f"{module} called nothing:\n{process.communicate()[1]}") from error
+            said = process.communicate()[1]
+            raise SystemExit(f"{module} called nothing:\n{said}") from error
         finally:
             process.kill()
             process.communicate()
