@@ -1,4 +1,4 @@
-"""How fast a large CSV lands, and in how much memory: ours, dlt's two readers', and Airbyte's.
+"""How fast a large CSV lands, and in how much memory: ours, dlt's and Airbyte's.
 
 ``python -m benchmarks.ingest_csv [rows [peers' python]]`` prints one JSON line. Each reader runs in a process of its
 own, on the same file; ours reads it from a local S3 and writes its parts there, as the function does.
@@ -102,26 +102,15 @@ class _Body:
 
 def dlt_rows(path: Path) -> int:
     """dlt's filesystem source with its CSV reader, extracted and normalized."""
-    return _dlt(path, "read_csv")
-
-
-def dlt_duckdb_rows(path: Path) -> int:
-    """dlt's filesystem source with its DuckDB reader."""
-    return _dlt(path, "read_csv_duckdb")
-
-
-def _dlt(path: Path, reader: str) -> int:
     import dlt
     from dlt.sources import filesystem as files
 
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline("csv", destination="filesystem", pipelines_dir=folder)
         found = files.filesystem(bucket_url=f"file://{path.parent}", file_glob=path.name)
-        rows = found | getattr(files, reader)()
+        rows = found | files.read_csv()
         pipeline.extract(rows.with_name("orders"))
-        pipeline.normalize(loader_file_format="parquet") if reader.endswith("duckdb") else (
-            pipeline.normalize()
-        )
+        pipeline.normalize()
         counts = pipeline.last_trace.last_normalize_info.row_counts
         return int(counts["orders"])
 
@@ -171,7 +160,6 @@ READERS: dict[str, tuple[Callable[[Path], int], tuple[str, ...]]] = {
         ),
     ),
     "_dlt": (dlt_rows, ("dlt", "dlt.sources.filesystem")),
-    "_dlt_duckdb": (dlt_duckdb_rows, ("dlt", "dlt.sources.filesystem", "duckdb")),
     "_airbyte": (airbyte_rows, ("airbyte_cdk.sources.file_based.file_types.csv_parser",)),
 }
 """Suffix of the figures' names -> who reads, and the modules that are imported before the clock."""
@@ -235,7 +223,7 @@ def run(rows: int, peers: Mapping[str, str], rounds: int = 1) -> dict[str, float
     return figures
 
 
-PEERS = ("_dlt", "_dlt_duckdb", "_airbyte")
+PEERS = ("_dlt", "_airbyte")
 
 
 def main(arguments: list[str]) -> None:
