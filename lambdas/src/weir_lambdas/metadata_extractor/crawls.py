@@ -119,8 +119,9 @@ def crawled_contract(
             if item.type is None
         }
         return stated.frozen(types)
-    spelled = {key.lower() for key in shown}
-    keys = [*shown, *(name for name in found if name not in spelled)]
+    spelled = {key.lower(): key for key in shown}
+    keys = [spelled.get(name, name) for name in found]
+    keys += [key for key in shown if key.lower() not in found]
     names: dict[str, str] = {}
     for key in keys:
         names[column_name(key, names)] = key
