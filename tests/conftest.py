@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from kubernetes import client, config
 
 from confluent_registry import Registry
@@ -15,6 +16,10 @@ from weir_local.cluster import ControlPlane, run
 from weir_local.kafka import Broker, warm
 
 ROOT = Path(__file__).parents[1]
+
+# A busy machine makes no property false: how long an example takes is for benchmarks to say.
+settings.register_profile("weir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("weir")
 
 
 @pytest.fixture(scope="session")
