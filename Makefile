@@ -14,6 +14,9 @@ N ?= 1000
 # Programs that start many Python processes: each would read every module's source again.
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
+# Rooms of tests that mostly wait for pipelines; beside them run those that compute.
+WAITING := tests/chart tests/e2e tests/examples tests/glue tests/local
+WORKING := $(filter-out $(WAITING) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 
 .PHONY: help
 help: ## Say what there is
@@ -77,9 +80,16 @@ down: setup ## End exactly what make up started
 # -- checking -----------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## Set up everything and run all tests
+test: artifacts ## Set up everything and run all tests
 	@$(PY) -m weir_local warm
-	@$(PY) -m pytest
+	@$(MAKE) --no-print-directory --keep-going -j2 test-waiting test-working
+
+# Line by line, so that what the two say stays readable.
+.PHONY: test-waiting test-working
+test-waiting:
+	@set -o pipefail; $(PY) -m pytest $(WAITING) 2>&1 | sed -u ''
+test-working:
+	@set -o pipefail; $(PY) -m pytest $(WORKING) 2>&1 | sed -u ''
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, generated files fresh
