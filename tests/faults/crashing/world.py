@@ -26,6 +26,8 @@ RANDOM = (
     (re.compile(r"\b49\d{54}\b"), "<sequence>"),
     (re.compile(r"(?<=:)\d{10}(?=['\"])"), "<second>"),
     (re.compile(r"\b[0-9a-f]{16}(?=\.json)"), "<content>"),
+    # A crawler's: one more for each try.
+    (re.compile(r'(?<="Version": )\d+\b'), "<count>"),
 )
 """What AWS makes up anew each time, and digests of what has such things in it."""
 

@@ -202,6 +202,14 @@ class SecurityGroup(Finder):
         born = self.must_see(name)
         if not born.properties:
             return born
+        if born.attributes["id"] != made["GroupId"]:
+            raise NotYet(
+                f"security group {name} was made, and EC2 still shows one that went before",
+                service=self.service,
+                operation="DescribeSecurityGroups",
+                resource=name,
+                retry_after=1.0,
+            )
         self._settle(made["GroupId"], born, wanted)
         return self.must_see(name)
 

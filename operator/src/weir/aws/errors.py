@@ -224,6 +224,15 @@ RULES = (
     ),
     # EC2 (API reference, *Error codes*): what has it is still going, or is still being changed.
     Rule(NotYet, r"DependencyViolation|InvalidGroup\.InUse|IncorrectState", "", 20.0, "ec2"),
+    # The answer to an earlier try was lost: the next look finds the rule.
+    Rule(NotYet, r"InvalidPermission\.Duplicate", "", 1.0, "ec2"),
+    Rule(
+        NotYet,
+        r"ResourceInUseException",
+        r"not ACTIVE|in state (CREATING|UPDATING|DELETING)",
+        5.0,
+        "kinesis",
+    ),
     # Names still taken.
     Rule(NotYet, r"(AWS\.SimpleQueueService\.)?QueueDeletedRecently", "", 60.0),
     Rule(NotYet, r"OperationAborted", "", 60.0, "s3"),
