@@ -14,9 +14,9 @@ N ?= 1000
 # Programs that start many Python processes: each would read every module's source again.
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
-# Rooms of tests that mostly wait for pipelines; beside them run those that compute.
-WAITING := tests/chart tests/e2e tests/examples tests/glue tests/local
-WORKING := $(filter-out $(WAITING) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+# Rooms of tests that mostly wait, for pipelines and leases; beside them run all others.
+WAITING := tests/chart tests/e2e tests/examples tests/glue tests/local \
+  tests/operator/ownership tests/operator/process
 
 .PHONY: help
 help: ## Say what there is
@@ -89,7 +89,7 @@ test: artifacts ## Set up everything and run all tests
 test-waiting:
 	@set -o pipefail; $(PY) -m pytest $(WAITING) 2>&1 | sed -u ''
 test-working:
-	@set -o pipefail; $(PY) -m pytest $(WORKING) 2>&1 | sed -u ''
+	@set -o pipefail; $(PY) -m pytest tests $(WAITING:%=--ignore=%) 2>&1 | sed -u ''
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, generated files fresh
