@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fake_cloud import confirm
+
 from weir.kube.keys import Key
 from weir.reconcile.inventory import Inventory
 from weir.resource import Adapter, Change, Observed, Resource, Traits
@@ -70,7 +72,7 @@ def round_under_way() -> Iterator[tuple[Inventory, SlowListing]]:
     inventory = Inventory({KIND: adapter}, 600.0, time.monotonic)
     inventory.own(Key("DataSource", "team", "x"), [(KIND, NAME)])
     assert inventory.get([(KIND, NAME)])
-    inventory.confirm((KIND, NAME), "wanted")
+    confirm(inventory, (KIND, NAME), "wanted")
     adapter.slow = True
     findings: list[Any] = []
     listing = threading.Thread(target=lambda: findings.extend(inventory.survey(KIND)), daemon=True)

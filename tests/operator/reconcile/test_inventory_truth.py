@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from fake_cloud import BLIND, Cloud, Thing, adapters, without
+from fake_cloud import BLIND, Cloud, Thing, adapters, confirm, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir.kube.keys import Key
 from weir.reconcile.diff import changes
-from weir.reconcile.inventory import CONSISTENCY_GRACE, THEIRS, Inventory
+from weir.reconcile.inventory import CONSISTENCY_GRACE, THEIRS, Finding, Inventory
 from weir.resource import EVERYTHING, Observed, Resource
 
 NAMES = ("a", "b", "c")
@@ -88,7 +88,7 @@ def test_what_we_wrote_is_what_is_known_however_late_a_listing_comes(
         elif what == "rotate":
             world.inventory.rotate(2)
         elif what == "confirm":
-            world.inventory.confirm((kind, name), "m")
+            confirm(world.inventory, (kind, name), "m")
         found = world.inventory.get([(kind, one) for one in NAMES])
         assert {one: seen.properties["V"] for (_, one), seen in found.items()} == world.written
 
@@ -96,7 +96,7 @@ def test_what_we_wrote_is_what_is_known_however_late_a_listing_comes(
 def test_a_listing_that_began_before_a_write_never_beats_it() -> None:
     world = Lagging("object")
     world.write("a", 1)
-    world.inventory.confirm(("object", "a"), "m")
+    confirm(world.inventory, ("object", "a"), "m")
     adapter = world.inventory._adapters["object"]
     honest = adapter.survey
 
@@ -141,7 +141,7 @@ def test_an_unseen_property_never_counts_as_absent(
     inventory = Inventory(adapters(cloud), 60, lambda: 0.0)
     inventory.own(OWNER, [wanted.key])
     assert inventory.get([wanted.key])[wanted.key].properties == properties
-    inventory.confirm(wanted.key, "m")
+    confirm(inventory, wanted.key, "m")
     assert inventory.survey("object") == []
     assert inventory.get([wanted.key])[wanted.key].properties == properties
 
@@ -160,7 +160,7 @@ def test_a_listing_finds_a_change_just_where_it_shows_one(
     inventory = Inventory(adapters(cloud), 60, lambda: 0.0)
     inventory.own(OWNER, [("object", "o")])
     inventory.get([("object", "o")])
-    inventory.confirm(("object", "o"), "m")
+    confirm(inventory, ("object", "o"), "m")
     cloud.things["object", "o"].properties = dict(after)
     shows = {k: v for k, v in before.items() if k not in blind} != {
         k: v for k, v in after.items() if k not in blind
@@ -180,7 +180,7 @@ def test_absence_counts_only_when_a_second_look_says_so(shows: list[bool]) -> No
     inventory = Inventory(kinds, 10, lambda: now[0])
     inventory.own(OWNER, [("object", "o")])
     inventory.wrote("object", "o", Observed("o", {"V": 1}))
-    inventory.confirm(("object", "o"), "m")
+    confirm(inventory, ("object", "o"), "m")
     answers = iter([*shows, True, True])
 
     def look(_names: Sequence[str]) -> dict[str, Observed]:
@@ -204,7 +204,7 @@ def test_a_confirmed_entry_keeps_no_properties_but_knows_when_they_change() -> N
     cloud.things["object", "o"] = Thing({"Body": "x" * 10_000}, {"t": "1"}, 1)
     inventory = Inventory(adapters(cloud), 60, lambda: 0.0)
     inventory.get([("object", "o")])
-    inventory.confirm(("object", "o"), "m")
+    confirm(inventory, ("object", "o"), "m")
     sight = inventory.see([("object", "o")])[0]["object", "o"]
     assert sight.mark == "m"
     assert sight.observed.unseen is EVERYTHING and not sight.observed.properties
@@ -219,7 +219,7 @@ def test_what_is_not_ours_keeps_its_properties_for_those_who_read_them() -> None
     cloud.things["object", "o"] = Thing({"Body": "theirs"}, {}, 1)
     inventory = Inventory(adapters(cloud), 60, lambda: 0.0)
     inventory.get([("object", "o")])
-    inventory.confirm(("object", "o"), THEIRS)
+    confirm(inventory, ("object", "o"), THEIRS)
     cloud.calls.clear()
     assert inventory.get([("object", "o")])["object", "o"].properties == {"Body": "theirs"}
     assert cloud.calls == []
@@ -242,7 +242,7 @@ def test_a_version_that_stays_the_same_spares_the_deep_look_and_a_new_one_asks_f
     assert inventory.hazy() == 1
     now[0] += 100
     inventory.deepen([("object", "o")])
-    inventory.confirm(("object", "o"), "m")
+    confirm(inventory, ("object", "o"), "m")
     now[0] += 100
     assert inventory.survey("object") == [] and inventory.hazy() == 0
     version[0] = "v2"
@@ -289,3 +289,38 @@ def test_an_object_that_gives_a_resource_up_is_woken_for_it_no_more() -> None:
     assert inventory.owners(("object", "shared")) == (other,)
     inventory.own(OWNER, ())
     assert inventory.owners(("object", "a")) == ()
+
+
+def test_what_has_changed_since_it_was_judged_is_not_taken_for_as_wanted() -> None:
+    cloud = Cloud()
+    key = ("object", "o")
+    cloud.things[key] = Thing({"A": 1}, {}, 1)
+    inventory = Inventory(adapters(cloud), 60, lambda: 0.0)
+    inventory.own(OWNER, [key])
+    judged = inventory.get([key])[key]
+    cloud.things[key].properties = {"A": 2}
+    assert [finding.what for finding in inventory.survey("object")] == ["changed"]
+    inventory.confirm({key: (judged, "m")})
+    sights, _ = inventory.see([key])
+    assert sights[key].mark == ""
+    assert [finding.what for finding in inventory.survey("object")] == ["unconfirmed"]
+
+
+def test_readers_of_several_kinds_look_at_them_side_by_side() -> None:
+    cloud = Cloud()
+    kinds = ("object", "role")
+    for kind in kinds:
+        cloud.things[kind, "x"] = Thing({"A": 1}, {}, 1)
+    both = threading.Barrier(2)
+
+    class Meeting(Inventory):
+        def _survey(self, kind: str, names: Sequence[str]) -> list[Finding]:
+            both.wait(10)
+            return super()._survey(kind, names)
+
+    inventory = Meeting(adapters(cloud), 60, lambda: 0.0)
+    with ThreadPoolExecutor(2) as pool:
+        looks = [pool.submit(inventory.see, [(kind, "x") for kind in kinds]) for _ in range(2)]
+        assert [sorted(look.result()[0]) for look in looks] == [
+            [("object", "x"), ("role", "x")]
+        ] * 2

@@ -222,6 +222,8 @@ class ConvergenceGuard:
 
     def settle(self, key: PhysicalKey) -> None:
         """The resource is as wanted."""
+        if key not in self._seen:
+            return
         with self._lock:
             self._seen.pop(key, None)
 
@@ -320,6 +322,7 @@ class Applier:
             )
         )
         states: dict[str, Entry] = {}
+        as_wanted: dict[PhysicalKey, tuple[Observed, str]] = {}
         for wave in ordered:
             runnable = [
                 one
@@ -341,6 +344,8 @@ class Applier:
                 call = calls.get(step.key)
                 done = call.result() if call is not None else self._leave(step)
                 states[resource.logical_id] = self._entry(resource, step, done)
+                if done.confirmed and done.seen is not None:
+                    as_wanted[step.key] = done.seen, step.mark
                 if done.error is not None:
                     result.problems.append(
                         Problem(resource.kind, resource.logical_id, resource.name, done.error)
@@ -356,6 +361,7 @@ class Applier:
                     if not seen.settled:
                         detail = f": {seen.detail}" if seen.detail else ""
                         result.waiting.append(f"{resource.kind} {resource.name} settles{detail}")
+        self._inventory.confirm(as_wanted)
         result.entries = [states[one.logical_id] for wave in ordered for one in wave]
         blocked = bool(result.problems)
         self._clear_orphans(owner, wanted, previous, blocked, result)
@@ -577,7 +583,6 @@ class Applier:
         action = step.action
         if step.error is None and action.verb is Verb.NONE:
             self._guard.settle(step.key)
-            self._inventory.confirm(step.key, step.mark)
             return _Done(action.observed, confirmed=True)
         error = step.error
         if action.verb is Verb.CONFLICT:
@@ -612,8 +617,6 @@ class Applier:
         traits = adapter.traits
         labels = action.tags if resource.tagged else {}
         confirmed = not changes(resource, seen, traits) and not tag_changes(labels, seen)
-        if confirmed:
-            self._inventory.confirm(step.key, step.mark)
         return _Done(seen, confirmed=confirmed)
 
     def _replace(self, adapter: Adapter, action: Action, resource: Resource) -> Observed:

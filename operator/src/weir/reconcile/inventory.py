@@ -155,6 +155,10 @@ class _Entry:
         versioned = bool(self.version) and self.versioned < self.deep
         return self.observed is not None and bool(self.blind) and not versioned
 
+    def stands_for(self, mark: str) -> bool:
+        """Whether it has shrunk to this very mark already."""
+        return self.mark == mark and not self.doubt and self.shrunk
+
     def shrink(self) -> None:
         """Keep what is needed of something that is as wanted; others read what is not ours."""
         if self.observed is not None and self.mark not in ("", THEIRS) and not self.shrunk:
@@ -224,10 +228,10 @@ class Inventory:
     def own(self, owner: Key, keys: Iterable[PhysicalKey]) -> None:
         """An object has these resources now: whoever finds one changed wakes it. None: it is gone."""
         mine = tuple(key for key in keys if key[0] in self._adapters)
+        if self._owned.get(owner, ()) == mine:
+            return
         with self._guard:
             before = self._owned.get(owner, ())
-            if before == mine:
-                return
             for key in set(before).difference(mine):
                 left = tuple(one for one in self._owners.get(key, ()) if one != owner)
                 if left:
@@ -253,12 +257,11 @@ class Inventory:
 
     def knows(self, keys: Iterable[PhysicalKey]) -> bool:
         """Whether each of these was looked at, or is known to be absent."""
-        with self._guard:
-            return all(
-                (entry := self._entries[kind].get(name)) is not None and entry.known
-                for kind, name in keys
-                if kind in self._adapters
-            )
+        return all(
+            (entry := self._there(kind, name)) is not None and entry.known
+            for kind, name in keys
+            if kind in self._adapters
+        )
 
     @property
     def kinds(self) -> list[str]:
@@ -297,21 +300,15 @@ class Inventory:
         tuple
             The sight of each that exists, and the kinds that could not be looked at.
         """
-        found: dict[PhysicalKey, Sight] = {}
-        faults: dict[str, AwsError] = {}
-        for kind, names in _by_kind(keys).items():
-            try:
-                self._refresh(kind, names)
-            except AwsError as error:
-                faults[kind] = error
-                continue
-            with self._guard:
-                entries = self._entries[kind]
-                for name in names:
-                    entry = entries[name]
-                    if entry.observed is not None:
-                        found[kind, name] = Sight(entry.observed, entry.mark, entry.doubt)
-        return found, faults
+        names = _by_kind(keys)
+        with self._guard:
+            self.expect((kind, name) for kind, some in names.items() for name in some)
+            stale = [kind for kind, some in names.items() if not self._serves(kind, some)]
+            if not stale:
+                return self._sights(names), {}
+        faults = self._refresh_all({kind: names[kind] for kind in stale})
+        with self._guard:
+            return self._sights({kind: names[kind] for kind in names if kind not in faults}), faults
 
     def look(
         self, keys: Iterable[PhysicalKey]
@@ -390,17 +387,34 @@ class Inventory:
             entry.written = now
             entry.quiet = 0
 
-    def confirm(self, key: PhysicalKey, mark: str) -> None:
-        """A resource was found to be as wanted: from here on the mark stands for what it has."""
-        kind, name = key
+    def confirm(self, found: Mapping[PhysicalKey, tuple[Observed, str]]) -> None:
+        """Resources were found to be as wanted: from here on the mark stands for what each has.
+
+        Parameters
+        ----------
+        found
+            What was judged, and the mark of the wanted state. Of what was looked at or written
+            anew since, the judgement says nothing.
+        """
+        news = {
+            key: (observed, mark)
+            for key, (observed, mark) in found.items()
+            if observed.settled
+            and (entry := self._there(*key)) is not None
+            and not entry.stands_for(mark)
+        }
+        if not news:
+            return
+        now = self._clock()
         with self._guard:
-            entry = self._entries[kind].get(name)
-            if entry is None or entry.observed is None or not entry.observed.settled:
-                return
-            entry.mark = mark
-            entry.doubt = False
-            if not self._covered(kind, entry, self._clock()):
-                entry.shrink()
+            for (kind, name), (observed, mark) in news.items():
+                entry = self._there(kind, name)
+                if entry is None or entry.observed is not observed:
+                    continue
+                entry.mark = mark
+                entry.doubt = False
+                if not self._covered(kind, entry, now):
+                    entry.shrink()
 
     def drop(self, kind: str, name: str) -> None:
         """Forget what is known, so that the next reader looks, and deeply."""
@@ -412,9 +426,8 @@ class Inventory:
 
     def written_since(self, key: PhysicalKey, seconds: float) -> bool:
         """Whether the operator itself wrote a resource within the last ``seconds``."""
-        with self._guard:
-            entry = self._entries[key[0]].get(key[1])
-            return entry is not None and self._clock() - entry.written < seconds
+        entry = self._there(*key)
+        return entry is not None and self._clock() - entry.written < seconds
 
     # -- drift -----------------------------------------------------------------------------------
 
@@ -477,6 +490,11 @@ class Inventory:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _there(self, kind: str, name: str) -> _Entry | None:
+        """Needs no guard: whoever asks one thing of one entry gets what it was a moment ago."""
+        entries = self._entries.get(kind)
+        return None if entries is None else entries.get(name)
+
     def _entry(self, kind: str, name: str, now: float) -> _Entry:
         entries = self._entries[kind]
         entry = entries.get(name)
@@ -491,25 +509,53 @@ class Inventory:
         if observed is None or not observed.unseen:
             entry.deep = started
 
+    def _sights(self, names: Mapping[str, Sequence[str]]) -> dict[PhysicalKey, Sight]:
+        """What exists of these. The guard is held."""
+        return {
+            (kind, name): Sight(entry.observed, entry.mark, entry.doubt)
+            for kind, some in names.items()
+            for name in some
+            if (entry := self._entries[kind][name]).observed is not None
+        }
+
+    def _refresh_all(self, names: Mapping[str, Sequence[str]]) -> dict[str, AwsError]:
+        """Look at kinds of which some are too old. Returns those that could not be looked at.
+
+        Of what is left it takes the first kind that nobody looks at just now, so that several
+        readers look at several kinds side by side instead of queueing for one after the other.
+        """
+        left, faults = list(names), dict[str, AwsError]()
+        while left:
+            free = (one for one in left if self._locks[one].acquire(blocking=False))
+            kind = next(free, None)
+            if kind is None:
+                kind = left[0]
+                self._locks[kind].acquire()
+            left.remove(kind)
+            try:
+                self._refresh(kind, names[kind])
+            except AwsError as error:
+                faults[kind] = error
+            finally:
+                self._locks[kind].release()
+        return faults
+
     def _refresh(self, kind: str, names: Sequence[str]) -> None:
-        """Look at the kind where one of these is too old, and take all others along that are."""
-        self.expect((kind, name) for name in names)
+        """Look at the kind where one of these is too old still, and take all others along that
+        are. The kind's lock is held."""
         if self._serves(kind, names):
             return
-        with self._locks[kind]:
-            if self._serves(kind, names):
-                return
-            now = self._clock()
-            self._prune(kind, now)
-            known = self._entries[kind]
-            with self._guard:
-                stale = [name for name, one in known.items() if self._old(kind, one, now)]
-                deep = {name for name in stale if known[name].doubt or known[name].unsettled}
-            listed = [name for name in stale if name not in deep]
-            if listed:
-                self._survey(kind, listed)
-            if deep:
-                self._observe(kind, sorted(deep))
+        now = self._clock()
+        self._prune(kind, now)
+        known = self._entries[kind]
+        with self._guard:
+            stale = [name for name, one in known.items() if self._old(kind, one, now)]
+            deep = {name for name in stale if known[name].doubt or known[name].unsettled}
+        listed = [name for name in stale if name not in deep]
+        if listed:
+            self._survey(kind, listed)
+        if deep:
+            self._observe(kind, sorted(deep))
 
     def _serves(self, kind: str, names: Sequence[str]) -> bool:
         """Whether all of these are known well enough."""
@@ -546,8 +592,9 @@ class Inventory:
         self._observer.looked(kind, len(names), False)
         seen = self._second_look(kind, names, adapter.survey(names))
         found: list[Finding] = []
-        with self._guard:
-            for name in names:
+        for name in names:
+            # One at a time: readers of other resources don't wait for a whole listing.
+            with self._guard:
                 entry = self._entry(kind, name, started)
                 if self._covered(kind, entry, started) or started < entry.looked:
                     continue
