@@ -36,6 +36,7 @@ PLATFORMS = ("host", "x86_64-manylinux2014", "aarch64-manylinux2014")
 
 FUNCTION_DEPENDENCIES = (
     "urllib3",
+    "isal",
     "msgspec",
     "defusedxml",
     "backports-zstd",

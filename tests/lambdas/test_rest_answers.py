@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from rest_rig import LOGICAL, SecretStore, read
 from weir_contract.jsonpath import JsonPathError, compile_path
 from weir_contract.rest import AsyncJob, Format, Incremental, Paginator, RequestLimits, RestApi
-from weir_contract.rows import RowContract
+from weir_contract.rows import Field, RowContract
 from weir_lambdas.api_ingestion.client import Answer
+from weir_lambdas.api_ingestion.columnar import Shape
 from weir_lambdas.api_ingestion.decode import decode
 from weir_lambdas.common.errors import ConfigInvalid, SourceBadAnswer, SourceTooLarge
 from weir_lambdas.landing.infer import Inference
@@ -137,21 +138,57 @@ def test_records_are_cut_out_as_they_stand_and_typed_alike_either_way(
     rows: list[dict[str, Any]], indent: int | None, wrapped: bool
 ) -> None:
     body = json.dumps({"data": rows, "next": "x"} if wrapped else rows, indent=indent).encode()
-    seen = []
-    for shallow in (False, True):
-        found = decode(Answer("u", {}, body), Format(), None, 10**9, shallow)
-        inference, text = Inference(RowContract()), b""
-        for chunk in found.chunks():
-            inference.see_all(getattr(chunk, "columns", None) or chunk.rows)
-            text += chunk.block
-        assert [parse(line) for line in text.splitlines()] == rows
-        assert found.count == len(rows)
-        assert found.lookup("next") == ("x" if wrapped else None)
-        seen.append((inference.types, inference.fingerprint))
     one_by_one = Inference(RowContract())
     for row in parse(json.dumps(rows).encode()):
         one_by_one.see(row)
-    assert seen == [(one_by_one.types, one_by_one.fingerprint)] * 2
+    shape = Shape(Inference(RowContract()).look)
+    # Nothing is known of the records at first, then their shape is.
+    for known in (None, shape, shape):
+        found = decode(Answer("u", {}, body), Format(), None, 10**9, known)
+        inference, text = Inference(RowContract()), b""
+        for chunk in found.chunks():
+            inference.see_all(chunk.seen)
+            text += chunk.block
+            assert chunk.values("c") == [row["c"] for row in chunk.rows]
+            assert [parse(line) for line in chunk.lines] == chunk.rows
+        assert [parse(line) for line in text.splitlines()] == rows
+        assert found.count == len(rows)
+        assert found.lookup("next") == ("x" if wrapped else None)
+        assert (inference.types, inference.fingerprint) == (
+            one_by_one.types, one_by_one.fingerprint,
+        )  # fmt: skip
+
+
+MIXED = st.one_of(
+    st.fixed_dictionaries({"a": st.integers(-9, 9), "t": st.text(max_size=4)}),
+    st.fixed_dictionaries({"a": VALUES, "x y": VALUES}, optional={"n": VALUES, "": VALUES}),
+    st.fixed_dictionaries(
+        {"t": st.dates().map(str), "o": st.fixed_dictionaries({"p": VALUES, "q": st.integers()})}
+    ),
+)
+CONTRACTS = [
+    RowContract(),
+    RowContract((Field("p", "o.p"), Field("t", "t"), Field("a", "a", "integer"))),
+    RowContract((Field("x", "['x y']"), Field("n", "n[0]"))),
+]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(MIXED, min_size=1, max_size=4), max_size=6), st.sampled_from(CONTRACTS))
+def test_pages_of_changing_records_are_typed_as_if_each_were_looked_at(
+    pages: list[list[dict[str, Any]]], contract: RowContract
+) -> None:
+    one_by_one, inference = Inference(contract), Inference(contract)
+    shape = Shape(inference.look)
+    for page in pages:
+        for row in parse(json.dumps(page).encode()):
+            one_by_one.see(row)
+        found = decode(Answer("u", {}, json.dumps(page).encode()), Format(), None, 10**9, shape)
+        for chunk in found.chunks():
+            inference.see_all(chunk.seen)
+            assert [parse(line) for line in chunk.lines] == page
+    assert inference.types == one_by_one.types
+    assert inference.fingerprint == one_by_one.fingerprint
 
 
 DOCUMENT = {"a": [{"id": 1, "t": "x"}, {"id": 2, "t": "y", "n": None}, {"id": 3}], "k.l": [7]}

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
 from weir_contract.jsonpath import JsonPath, compile_path
 from weir_contract.rest import Format
 from weir_lambdas.api_ingestion.client import Answer
+from weir_lambdas.api_ingestion.columnar import REFUSALS, Shape
 from weir_lambdas.api_ingestion.select import SelectorError, detected, selected, shape
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer, SourceTooLarge
-from weir_lambdas.landing.infer import Columns, columns_of
+from weir_lambdas.landing.infer import Columns
 from weir_lambdas.landing.paths import PathError, steps
 from weir_lambdas.landing.paths import lookup as lookup_in
 from weir_lambdas.landing.records import dump_line, parse
@@ -43,21 +45,56 @@ LONG_NUMBER = b"0" * 17
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
-_REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 Row = dict[str, Any]
 
 
-PLACEHOLDERS: Mapping[int, Any] = {ord("{"): {}, ord("["): [], ord("n"): None}
-"""First letter of a JSON value -> what stands for it in a column."""
+_LONG = re.compile(rb"(?:^|[:\[,\n])\s*-?(?:\d{19}|(?=[\d.]{17})\d+\.\d)")
+"""A number of so many digits, where JSON has a value; 18 digits without a point are an int64."""
 
 
-@dataclass(frozen=True)
 class Chunk:
-    """Some records: parsed, and the JSON text of each (bytes, or what msgspec cut out)."""
+    """Some records.
 
-    rows: list[Row]
-    raws: Sequence[Any]
+    Parameters
+    ----------
+    raws
+        The JSON text of each: bytes, or what msgspec cut out.
+    rows
+        Each parsed; None where a shape has decoded them: they are parsed where that is asked for.
+    shape, decoded
+        The shape, and the records as it decoded them.
+    """
+
+    def __init__(
+        self,
+        raws: Sequence[Any],
+        rows: list[Row] | None,
+        shape: Shape | None = None,
+        decoded: Sequence[Any] = (),
+    ) -> None:
+        self.raws, self._rows = raws, rows
+        self._shape, self._decoded = shape, decoded
+
+    @property
+    def rows(self) -> list[Row]:
+        """Each record parsed."""
+        if self._rows is None:
+            self._rows = parsed(self.raws, exact=False)
+        return self._rows
+
+    @property
+    def seen(self) -> list[Row] | Columns:
+        """What there is to be told of types."""
+        return self._shape.columns(self._decoded) if self._shape is not None else self.rows
+
+    def values(self, path: str) -> list[Any]:
+        """The value at a path in each record, or None."""
+        if self._shape is not None and len(keys := steps(path)) == 1:
+            found = self._shape.values(str(keys[0]), self._decoded)
+            if found is not None:
+                return found
+        return [lookup_in(row, path) for row in self.rows]
 
     @property
     def block(self) -> bytes:
@@ -65,9 +102,30 @@ class Chunk:
         return b"\n".join(self.raws) + b"\n"
 
     @property
-    def lines(self) -> list[bytes]:
+    def lines(self) -> Sequence[bytes]:
         """Each as a line that ends in a line feed."""
-        return [b"%b\n" % raw for raw in self.raws]
+        return Lines(self.raws)
+
+
+class Lines(Sequence[bytes]):
+    """JSON texts as lines that end in a line feed, made as they are asked for."""
+
+    def __init__(self, raws: Sequence[Any]) -> None:
+        self._raws = raws
+
+    def __len__(self) -> int:
+        return len(self._raws)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(at, slice):
+            return Lines(self._raws[at])
+        return b"%b\n" % self._raws[at]
 
 
 @dataclass(frozen=True)
@@ -85,12 +143,12 @@ class Records:
     """
 
     count: int
-    chunks: Callable[[], Iterator[Chunk | Shallow]]
+    chunks: Callable[[], Iterator[Chunk]]
     lookup: Callable[[str], Any]
 
 
 def decode(
-    answer: Answer, fmt: Format, selector: str | None, limit: int, shallow: bool = False
+    answer: Answer, fmt: Format, selector: str | None, limit: int, shape: Shape | None = None
 ) -> Records:
     """The records of an answer.
 
@@ -98,8 +156,8 @@ def decode(
     ----------
     limit
         Bytes of the answer at most, unpacked.
-    shallow
-        Whether the outer values of JSON records are all that is looked at.
+    shape
+        Decodes records of one source faster, once it knows them.
 
     Raises
     ------
@@ -121,10 +179,10 @@ def decode(
     if fmt.type in ("json", "jsonLines", "csv"):
         _no_page(body, answer, fmt.type, where)
     try:
-        return FORMATS[fmt.type](body, fmt, selector, shallow)
+        return FORMATS[fmt.type](body, fmt, selector, shape)
     except SelectorError as error:
         raise SourceBadAnswer(f"dataSelector: {error}", where) from error
-    except (*_REFUSALS, csv.Error, LookupError) as error:
+    except (*REFUSALS, csv.Error, LookupError) as error:
         reason = str(error) or type(error).__name__
         raise SourceBadAnswer(
             f"200, but the body is no valid {NAMES[fmt.type]}: {reason}", where
@@ -177,83 +235,52 @@ def _no_page(body: bytes, answer: Answer, kind: str, where: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Shallow:
-    """Some records of which only the outer values are looked at: half the work for nested ones."""
-
-    columns: Columns
-    raws: Sequence[Any]
-    exact: bool
-
-    @property
-    def rows(self) -> list[Row]:
-        """The records, parsed after all."""
-        return _chunk(self.raws, self.exact).rows
-
-    @property
-    def block(self) -> bytes:
-        """All as lines that end in a line feed."""
-        return b"\n".join(self.raws) + b"\n"
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Each as a line that ends in a line feed."""
-        return [b"%b\n" % raw for raw in self.raws]
-
-
-def _shallow(raws: Sequence[Any], exact: bool) -> Shallow | None:
-    """Records as columns of their outer values; None where they are not nested, or not alike."""
-    try:
-        first = _MEMBERS.decode(raws[0])
-        if not any(_first(raw) in (b"{", b"[") for raw in first.values()):
-            return None
-        members = columns_of(list(map(_MEMBERS.decode, raws)))
-        if members is None:
-            return None
-        columns = {key: _values(column, exact) for key, column in members.items()}
-    except _REFUSALS:
-        return None
-    return Shallow(Columns(columns), raws, exact)
-
-
-def _values(column: Sequence[Any], exact: bool) -> Sequence[Any]:
-    letters = [memoryview(raw)[0] for raw in column]
-    if PLACEHOLDERS.keys() >= set(letters):
-        return [PLACEHOLDERS[letter] for letter in letters]
-    text = b"[" + b",".join(column) + b"]"
-    values: Sequence[Any] = parse(text) if exact else _VALUE.decode(text)
-    return values
-
-
 def _records(
-    raws: Sequence[Any], lookup: Callable[[str], Any], exact: bool = False, shallow: bool = False
+    raws: Sequence[Any],
+    lookup: Callable[[str], Any],
+    exact: bool = False,
+    shape: Shape | None = None,
 ) -> Records:
     """Records from the JSON text of each; ``exact``: some number may be longer than a double."""
 
-    def chunks() -> Iterator[Chunk | Shallow]:
+    def chunks() -> Iterator[Chunk]:
         for start in range(0, len(raws), CHUNK_ROWS):
-            some = raws[start : start + CHUNK_ROWS]
-            yield (_shallow(some, exact) if shallow else None) or _chunk(some, exact)
+            yield chunk_of(raws[start : start + CHUNK_ROWS], exact, shape)
 
     return Records(len(raws), chunks, lookup)
 
 
-def _chunk(raws: Sequence[Any], exact: bool) -> Chunk:
-    rows: list[Any]
-    if exact:
-        rows = [parse(bytes(raw)) for raw in raws]
-    else:
-        try:
-            rows = list(map(_VALUE.decode, raws))
-        except _REFUSALS:  # what msgspec does not take: lone surrogates, numbers beyond a double
-            rows = [parse(bytes(raw)) for raw in raws]
-    if set(map(type, rows)) == {dict}:
-        return Chunk(rows, raws)
+def chunk_of(raws: Sequence[Any], exact: bool, shape: Shape | None) -> Chunk:
+    """Some records from the JSON text of each, by their shape where they have it."""
+    if shape is not None and not exact:
+        decoded = shape.decode(raws)
+        if decoded is not None:
+            return Chunk(raws, None, shape, decoded)
+    rows = parsed(raws, exact)
+    if set(map(type, rows)) <= {dict}:
+        if shape is not None and not exact:
+            shape.learn(rows)
+        return Chunk(raws, rows)
     raws = [
         raw if isinstance(row, dict) else b'{"value":%b}' % raw
         for raw, row in zip(raws, rows, strict=True)
     ]
-    return Chunk([row if isinstance(row, dict) else {"value": row} for row in rows], raws)
+    return Chunk(raws, [row if isinstance(row, dict) else {"value": row} for row in rows])
+
+
+def parsed(raws: Sequence[Any], exact: bool) -> list[Any]:
+    """JSON texts, each parsed."""
+    if not exact:
+        try:
+            return list(map(_VALUE.decode, raws))
+        except REFUSALS:
+            pass  # lone surrogates, numbers beyond a double: the exact parser takes them
+    return [parse(bytes(raw)) for raw in raws]
+
+
+def long_numbers(body: bytes) -> bool:
+    """Whether some number may be longer than a double, and an integer than 64 bits, keep."""
+    return body.translate(DIGITS).find(LONG_NUMBER) >= 0 and _LONG.search(body) is not None
 
 
 def _utf8(body: bytes) -> bytes:
@@ -280,7 +307,7 @@ def _checked(records: Records, body: bytes) -> Records:
     return records
 
 
-def _json(body: bytes, _fmt: Format, selector: str | None, shallow: bool) -> Records:
+def _json(body: bytes, _fmt: Format, selector: str | None, shape: Shape | None) -> Records:
     try:
         body = _utf8(body)
         path = compile_path(selector) if selector else None
@@ -288,12 +315,12 @@ def _json(body: bytes, _fmt: Format, selector: str | None, shallow: bool) -> Rec
         if keys is None or not all(isinstance(key, str) for key in keys):
             return _found_by_path(body, path)
         levels, raws = _descend(body, keys, path)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if isinstance(error, SelectorError):
             raise
         return _found_by_path(body, compile_path(selector) if selector else None)
-    exact = body.translate(DIGITS).find(LONG_NUMBER) >= 0
-    return _checked(_records(raws, _Levels(levels).lookup, exact, shallow), body)
+    exact = long_numbers(body)
+    return _checked(_records(raws, _Levels(levels).lookup, exact, shape), body)
 
 
 def _plain_keys(path: JsonPath | None) -> tuple[str | int, ...] | None:
@@ -387,10 +414,10 @@ def _found_by_path(body: bytes, path: JsonPath | None) -> Records:
 def _of_value(value: Any, path: JsonPath | None) -> Records:
     rows = selected(value, path)
 
-    def chunks() -> Iterator[Chunk | Shallow]:
+    def chunks() -> Iterator[Chunk]:
         for start in range(0, len(rows), CHUNK_ROWS):
             some = rows[start : start + CHUNK_ROWS]
-            yield Chunk(some, [dump_line(row)[:-1] for row in some])
+            yield Chunk([dump_line(row)[:-1] for row in some], some)
 
     return Records(len(rows), chunks, lambda place: _lookup(value, place))
 
@@ -406,15 +433,15 @@ def _no_member(_path: str) -> None:
     """What is no document has nothing beside its records."""
 
 
-def _json_lines(body: bytes, _fmt: Format, _selector: str | None, shallow: bool) -> Records:
+def _json_lines(body: bytes, _fmt: Format, _selector: str | None, shape: Shape | None) -> Records:
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     raws = [line for line in map(bytes.strip, body.split(b"\n")) if line]
-    exact = body.translate(DIGITS).find(LONG_NUMBER) >= 0
-    return _checked(_records(raws, _no_member, exact, shallow), body)
+    exact = long_numbers(body)
+    return _checked(_records(raws, _no_member, exact, shape), body)
 
 
-def _csv(body: bytes, fmt: Format, _selector: str | None, _shallow: bool) -> Records:
+def _csv(body: bytes, fmt: Format, _selector: str | None, _shape: Shape | None) -> Records:
     encoding = "utf-8-sig" if fmt.encoding.lower().replace("_", "-") == "utf-8" else fmt.encoding
     text = body.decode(encoding)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=fmt.delimiter, strict=True)
@@ -436,7 +463,7 @@ def _csv(body: bytes, fmt: Format, _selector: str | None, _shallow: bool) -> Rec
     return _checked(_records(raws, _no_member), body)
 
 
-def _xml(body: bytes, _fmt: Format, selector: str | None, _shallow: bool) -> Records:
+def _xml(body: bytes, _fmt: Format, selector: str | None, _shape: Shape | None) -> Records:
     from xml.etree.ElementTree import ParseError
 
     from defusedxml import DefusedXmlException
@@ -490,7 +517,7 @@ def _only_list(value: Any) -> Any:
 
 
 NAMES: Mapping[str, str] = {"json": "JSON", "jsonLines": "JSON lines", "csv": "CSV", "xml": "XML"}
-FORMATS: Mapping[str, Callable[[bytes, Format, str | None, bool], Records]] = {
+FORMATS: Mapping[str, Callable[[bytes, Format, str | None, Shape | None], Records]] = {
     "json": _json,
     "jsonLines": _json_lines,
     "csv": _csv,

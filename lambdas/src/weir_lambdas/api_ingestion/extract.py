@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from weir_contract.rest import Paginator, RestApi
+from weir_contract.rest import Incremental, Paginator, RestApi
 from weir_lambdas.api_ingestion.auth import Static
 from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import Answer
-from weir_lambdas.api_ingestion.decode import Records, Shallow, decode
+from weir_lambdas.api_ingestion.columnar import Shape, blank
+from weir_lambdas.api_ingestion.decode import Records, decode
 from weir_lambdas.api_ingestion.fetch import Calls, Chain, refuse_reference
 from weir_lambdas.api_ingestion.incremental import Boundary, Window, cut_to, windowed, windows
 from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
@@ -25,7 +26,7 @@ from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import SourceBadAnswer, WeirError
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.landing.batch import Batch, Position, Start
-from weir_lambdas.landing.infer import Columns
+from weir_lambdas.landing.infer import Columns, Look
 from weir_lambdas.landing.paths import lookup
 from weir_lambdas.landing.records import dump_line
 
@@ -75,8 +76,8 @@ class Extraction:
         How requests are sent.
     auth
         Whose tokens are kept out of positions.
-    shallow
-        Whether the outer values of records tell all types that are to be told.
+    look
+        How much of a key's values is to be told.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class Extraction:
         auth: Static,
         clock: Clock,
         start: Start,
-        shallow: bool = False,
+        look: Callable[[str], Look] = blank,
     ) -> None:
         check_references(api)
         self._logical, self._part = start.scheduled, start.window
         if start.window is not None:
             spec, self._logical = windowed(api.incremental, start.window)
             api = replace(api, incremental=spec)
-        self._shallow = shallow and api.incremental is None
+        self._shape = Shape(look)
         self._api, self._calls, self._budget = api, calls, budget
         self._egress, self._secrets, self._auth = egress, secrets, auth
         self._clock, self._start = clock, start
@@ -177,32 +178,47 @@ class Extraction:
 
     def _page(self, records: Records, context: Context, ahead: Position | None) -> Iterator[Batch]:
         """A page as batches: one at least, so that its place is known."""
-        empty = True
+        empty, spec = True, self._api.incremental
         try:
             for chunk in records.chunks():
                 empty = False
-                if not context.include and self._api.incremental is None:
-                    seen = chunk.columns if isinstance(chunk, Shallow) else chunk.rows
-                    count = len(chunk.raws)
-                    yield self._batch([chunk.block], seen, ahead, context.window, count)
-                    continue
-                lines, rows = chunk.lines, chunk.rows
+                lines: Sequence[bytes] | None = None
+                rows: Sequence[Mapping[str, Any]] = ()
                 if context.include:
-                    lines, rows = _with_fields(lines, rows, context.include)
-                if self._part is not None and self._api.incremental is not None:
-                    lines, rows = cut_to(self._part, self._api.incremental, lines, rows)
-                lines, rows = self._boundary.filter(lines, rows)
-                yield self._batch(lines, rows, ahead, context.window)
+                    lines, rows = _with_fields(chunk.lines, chunk.rows, context.include)
+                if spec is not None:
+                    path = spec.cursor_path
+                    values = [lookup(row, path) for row in rows] if lines else chunk.values(path)
+                    kept = self._kept(spec, values, lines or chunk.lines)
+                    if len(kept) < len(values):
+                        lines, rows = lines or chunk.lines, rows or chunk.rows
+                        lines = [lines[number] for number in kept]
+                        rows = [rows[number] for number in kept]
+                if lines is None:
+                    count = len(chunk.raws)
+                    yield self._batch([chunk.block], chunk.seen, ahead, context.window, count)
+                else:
+                    yield self._batch(lines, rows, ahead, context.window)
         except WeirError as error:
             error.spoils = True  # Half a page was given: there is no place in the middle of it.
             raise
         if empty:
             yield self._batch([], [], ahead, context.window)
 
+    def _kept(
+        self, spec: Incremental, values: Sequence[Any], lines: Sequence[bytes]
+    ) -> Sequence[int]:
+        """Which records are of the part that is asked for, and did not come before."""
+        kept: Sequence[int] = range(len(values))
+        if self._part is not None:
+            kept = cut_to(self._part, spec, values)
+        dropped = self._boundary.dropped([values[n] for n in kept], lambda n: lines[kept[n]])
+        return [kept[n] for n in range(len(kept)) if n not in dropped] if dropped else kept
+
     def _batch(
         self,
-        lines: list[bytes],
-        rows: list[dict[str, Any]] | Columns,
+        lines: Sequence[bytes],
+        rows: Sequence[Mapping[str, Any]] | Columns,
         ahead: Position | None,
         window: Window,
         count: int | None = None,
@@ -325,8 +341,8 @@ class Extraction:
 
         def read(answer: Answer) -> Records:
             fmt = api.format if kind == api.format.type else type(api.format)()
-            limit, outer = api.limits.max_response_bytes, self._shallow and own
-            return decode(answer, fmt, resource.data_selector, limit, outer)
+            limit, shape = api.limits.max_response_bytes, self._shape if own else None
+            return decode(answer, fmt, resource.data_selector, limit, shape)
 
         keep = own or self._api.async_job is not None
         return Chain(
@@ -383,7 +399,7 @@ class Extraction:
 
 
 def _with_fields(
-    lines: list[bytes], rows: list[dict[str, Any]], fields: Mapping[str, Any]
+    lines: Sequence[bytes], rows: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> tuple[list[bytes], list[dict[str, Any]]]:
     """Records with fields added; one of the same name is replaced."""
     try:

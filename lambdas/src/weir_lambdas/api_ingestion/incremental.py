@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from weir_contract.rest import Incremental
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.landing import batch
-from weir_lambdas.landing.paths import lookup
 from weir_lambdas.landing.records import as_text
 
 MAX_SEEN = 2_000
@@ -34,17 +33,27 @@ def higher(current: str | None, value: Any) -> str | None:
         return max(text, current)
 
 
-def highest(current: str | None, rows: Sequence[Mapping[str, Any]], path: str) -> str | None:
-    """The highest value of the cursor in the records and before them."""
-    values = [lookup(row, path) for row in rows]
+def highest(current: str | None, values: Sequence[Any]) -> str | None:
+    """The highest of the cursor's values in the records and before them."""
     kinds = set(map(type, values)) - {type(None)}
-    if (kinds == {str} and not any(map(_NUMBER.fullmatch, filter(None, values)))) or (
-        kinds and kinds <= {int, float}
-    ):
+    if _plain_texts(values, kinds) or (kinds and kinds <= {int, float}):
         values = [max(value for value in values if value is not None)]
     for value in values:
         current = higher(current, value)
     return current
+
+
+def _plain_texts(values: Sequence[Any], kinds: set[type]) -> bool:
+    """Whether the values are texts of which none is a number: they sort as they stand."""
+    return kinds == {str} and not any(map(_NUMBER.fullmatch, filter(None, values)))
+
+
+def _from(floor: str, values: Sequence[Any]) -> list[int]:
+    """Which values are not below a floor."""
+    if _plain_texts(values, set(map(type, values)) - {type(None)}):
+        return [n for n, value in enumerate(values) if value is not None and value >= floor]
+    texts = map(as_text, values)
+    return [n for n, text in enumerate(texts) if text is not None and higher(floor, text) == text]
 
 
 def zone(name: str) -> ZoneInfo:
@@ -180,27 +189,26 @@ def windowed(spec: Incremental | None, part: batch.Window) -> tuple[Incremental,
     return replace(spec, initial_value=start, lag=0, lag_seconds=0), end
 
 
-def cut_to(
-    part: batch.Window, spec: Incremental, lines: list[bytes], rows: list[dict[str, Any]]
-) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """The records of a part: from its start on and before its end, so that two parts share none.
+def cut_to(part: batch.Window, spec: Incremental, values: Sequence[Any]) -> list[int]:
+    """Which records are of a part: from its start on and before its end, so that two share none.
 
     A record without the cursor's value stays: the source gave it for this part.
+
+    Parameters
+    ----------
+    values
+        The cursor's, of each record.
 
     Raises
     ------
     ConfigInvalid
         A value is no moment.
     """
-    values = [as_text(lookup(row, spec.cursor_path)) for row in rows]
-    kept = [
+    return [
         number
-        for number, value in enumerate(values)
+        for number, value in enumerate(map(as_text, values))
         if value is None or part.start <= read_moment(value, spec) < part.end
     ]
-    if len(kept) == len(rows):
-        return lines, rows
-    return [lines[number] for number in kept], [rows[number] for number in kept]
 
 
 class Boundary:
@@ -231,7 +239,7 @@ class Boundary:
         self.high: str | None = before["high"]
         if spec is not None and self.high is None:
             self.high = spec.initial_value
-        self._known = {item[1] for item in state.get("seen", [])}
+        self._known: dict[str, str] = {digest: value for value, digest in state.get("seen", [])}
         self._seen: dict[str, str] = {digest: value for value, digest in before["seen"]}
 
     def save(self) -> dict[str, Any]:
@@ -245,34 +253,37 @@ class Boundary:
 
     def next_window(self) -> None:
         """A new window begins: what the one before had at its end may come again."""
-        self._known |= set(self._seen)
+        self._known |= self._seen
 
-    def filter(
-        self, lines: list[bytes], rows: list[dict[str, Any]]
-    ) -> tuple[list[bytes], list[dict[str, Any]]]:
-        """Records without those that came before, of which the cursor is moved by all."""
+    def dropped(self, values: Sequence[Any], line: Callable[[int], bytes]) -> set[int]:
+        """Which records came before; the cursor is moved by all.
+
+        Parameters
+        ----------
+        values
+            The cursor's, of each record.
+        line
+            Number of a record -> the line that it is.
+        """
         spec = self._spec
-        if spec is None or not rows:
-            return lines, rows
-        self.high = highest(self.high, rows, spec.cursor_path)
+        if spec is None or not values:
+            return set()
+        self.high = highest(self.high, values)
         if not spec.deduplicate or self.high is None:
-            return lines, rows
-        floor = lagged(self.high, spec)
-        digests: dict[int, str] = {}
-        for number, row in enumerate(rows):
-            value = as_text(lookup(row, spec.cursor_path))
-            if value is not None and (self._known or higher(floor, value) == value):
-                digest = blake2b(lines[number], digest_size=8).hexdigest()
-                digests[number] = digest
-                if higher(floor, value) == value:
-                    self._seen[digest] = value
+            return set()
+        remembered = set(_from(lagged(self.high, spec), values))
+        known = set(self._known.values())
+        again = {n for n, value in enumerate(values) if known and as_text(value) in known}
+        dropped = set()
+        for number in sorted(remembered | again):
+            digest = blake2b(line(number), digest_size=8).hexdigest()
+            if number in remembered:
+                self._seen[digest] = str(as_text(values[number]))
+            if digest in self._known:
+                dropped.add(number)
         if len(self._seen) > 2 * MAX_SEEN:
             self._seen = {digest: value for value, digest in self._pairs()}
-        dropped = {number for number, digest in digests.items() if digest in self._known}
-        if not dropped:
-            return lines, rows
-        kept = [number for number in range(len(rows)) if number not in dropped]
-        return [lines[number] for number in kept], [rows[number] for number in kept]
+        return dropped
 
     def _pairs(self) -> list[list[str]]:
         if self._spec is None or self.high is None:

@@ -79,11 +79,9 @@ class RestSource(Source):
         client = SourceClient(
             egress, api.limits, budget, clock, start.remaining, auth, api.response_actions
         )
-        shallow = Inference(self._config.contract).shallow
+        look = Inference(self._config.contract).look
         with Calls(client, budget.threads) as calls:
-            extraction = Extraction(
-                api, calls, budget, egress, secrets, auth, clock, start, shallow
-            )
+            extraction = Extraction(api, calls, budget, egress, secrets, auth, clock, start, look)
             given = False
             try:
                 for batch in extraction.batches():

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
 from hashlib import sha256
-from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
+import msgspec
+
 from weir_contract.rows import RowContract
-from weir_lambdas.landing.paths import PathError, lookup
+from weir_lambdas.landing.paths import PathError, lookup, steps
 from weir_lambdas.landing.records import RawNumber
 
 INT64 = range(-(2**63), 2**63)
@@ -44,6 +46,18 @@ def _all_valid(read: Callable[[str], Any], texts: Iterable[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def _look_alike(values: Sequence[str], form: re.Pattern[str]) -> bool:
+    """Whether all texts have a form that tells no digit from another: each shape is matched once."""
+    text = "\n".join(values)
+    if not text.isascii() or text.count("\n") != len(values) - 1:
+        return all(map(form.fullmatch, values))
+    shapes = set(text.encode().translate(_DIGITS).split(b"\n"))
+    return all(form.fullmatch(shape.decode()) for shape in shapes)
 
 
 def kind_of(value: Any) -> str | None:
@@ -109,8 +123,8 @@ class Column:
                 self.see(value)
             return
         kind = next(iter(kinds))
-        if kind is str and "string" in self.kinds:
-            return  # A text that is nothing else has settled the column: the rest need no look.
+        if kind is str and ("string" in self.kinds or len(self.kinds & TEXTS.keys()) > 1):
+            return  # Text that is nothing else has settled the column: the rest need no look.
         known = values if len(types) == 1 else [one for one in values if one is not None]
         if kind is str:
             self._see_texts(known)
@@ -127,7 +141,7 @@ class Column:
 
     def _see_texts(self, values: Sequence[str]) -> None:
         same = TEXTS.get(next(iter(self.kinds))) if len(self.kinds) == 1 else None
-        if same and all(map(same[0].fullmatch, values)) and _all_valid(same[1], values):
+        if same and _look_alike(values, same[0]) and _all_valid(same[1], values):
             return
         for value in values:
             self.see(value)
@@ -137,9 +151,15 @@ class Column:
     def _see_floats(self, values: Sequence[float]) -> None:
         self.see(min(values))
         self.see(max(values))
-        if list(map(round, values, repeat(self.scale))) != list(values):
+        text = msgspec.json.encode(values)[1:-1].translate(_DIGITS)
+        if b"e" in text or b"n" in text:  # powers of ten; what is no number is null
             for value in set(values):
                 self.measure(value)
+            return
+        for shape in set(text.replace(b"-", b"").split(b",")):
+            whole, _, fraction = shape.partition(b".")
+            self.integer_digits = max(self.integer_digits, len(whole))
+            self.scale = max(self.scale, len(fraction))
 
     def measure(self, value: Any) -> None:
         """Take one number's digits into account."""
@@ -197,11 +217,20 @@ MIN_ROWS = 8
 """Fewer rows are looked at one by one."""
 
 
+class Look(Enum):
+    """How much of a top-level key's values tells a type that is to be told."""
+
+    TYPE = "their JSON type"
+    OUTER = "the values, whatever is in objects and lists"
+    WHOLE = "the values with what is in them"
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Records as columns: top-level key -> a value for each record.
+    """Records as columns: top-level key -> the values that records have for it.
 
-    An object or list may be stood for by an empty one: their content tells no type.
+    An object or list may be stood for by an empty one, where :class:`Look` says that their content
+    tells no type; and a column by one of its values, where the others tell no more.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -243,6 +272,15 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
         return None
 
 
+def _head(path: str) -> tuple[Any, bool]:
+    """A path's first step, and whether others follow; ``(None, False)`` for a path that is none."""
+    try:
+        first, *more = steps(path)
+    except ValueError:  # malformed, or without a step
+        return None, False
+    return first, bool(more)
+
+
 def types_known(contract: RowContract, frozen: RowContract | None) -> bool:
     """Whether every column's type is stated, or was told from earlier rows."""
     if contract.resolved:
@@ -262,19 +300,28 @@ class Inference:
         self._names: dict[str, str] = {}
         self._shape: dict[str, set[str]] = {}
 
-    @property
-    def shallow(self) -> bool:
-        """Whether top-level values tell all that is to be told."""
-        return self._open or all(path.isidentifier() for path in self._paths.values())
+    def look(self, key: str) -> Look:
+        """How much of a top-level key's values is to be looked at."""
+        if self._open or key in self._paths.values():
+            return Look.OUTER
+        heads = [_head(path) for path in self._paths.values()]
+        if (key, True) in heads:
+            return Look.WHOLE
+        return Look.OUTER if (key, False) in heads else Look.TYPE
 
     def see_all(self, rows: Iterable[Mapping[str, Any]] | Columns) -> None:
         """Take rows into account: a column at a time where all rows have the same keys."""
         if isinstance(rows, Columns):
             self._see_columns(rows.values)
-            for name, path in self._paths.items():
-                if not self._open and path in rows.values:
+            for name, path in () if self._open else self._paths.items():
+                head, _ = _head(path)
+                if path in rows.values:
                     at = rows.values[path]
-                    self._columns[name].see_many(at, set(map(type, at)))
+                elif head in rows.values:
+                    at = [value_at({head: value}, path) for value in rows.values[head]]
+                else:
+                    continue
+                self._columns[name].see_many(at, set(map(type, at)))
             return
         some = list(rows)
         columns = columns_of(some)

