@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC
 
@@ -14,6 +15,7 @@ from botocore.utils import parse_timestamp
 from weir import __version__
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.calls import Calls
+from weir.aws.courtesy import be_courteous
 from weir.aws.errors import AccessDenied, Invalid, NotFound, Transient, WriteRefused
 from weir.aws.registry import adapter_classes
 from weir.aws.session import Assume, AwsSession, Call, Target, is_write, reading_sql, timestamp
@@ -43,6 +45,14 @@ def test_every_call_is_counted_with_its_outcome(target: Target) -> None:
         ("sqs", "GetQueueUrl", "NotFound"),
     ]
     assert all(call.seconds > 0 and call.retries == 0 for call in seen)
+
+
+def test_every_call_of_a_thread_that_is_to_gives_way_first(target: Target) -> None:
+    session, asked = AwsSession(target), list[str]()
+    with ThreadPoolExecutor(1, "", be_courteous, (lambda: asked.append("gave way"),)) as pool:
+        pool.submit(Calls(session, "sqs"), "ListQueues").result()
+    Calls(session, "sqs")("ListQueues")
+    assert asked == ["gave way"]
 
 
 def test_a_call_without_an_answer_is_counted_too(credentials: None) -> None:

@@ -20,6 +20,7 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.utils import parse_timestamp
 
 from weir import __version__
+from weir.aws.courtesy import give_way
 from weir.aws.errors import Invalid, Throttled, WriteRefused, outcome_of
 from weir.aws.limits import LIMITS
 from weir.aws.reach import SILENT, Reach
@@ -320,6 +321,7 @@ class AwsSession:
         events = client.meta.events
         if self.dry_run:
             events.register("before-parameter-build.*.*", partial(_refuse_writes, service))
+        events.register("before-call.*.*", lambda **_: give_way())
         events.register("before-call.*.*", partial(self._enter, service))
         events.register("after-call.*.*", lambda **_: self.reach.heard(service))
         events.register("after-call-error.*.*", partial(self._missed, service))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from weir.aws.courtesy import be_courteous
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
 from weir.reconcile.inventory import COSTLY, Finding
@@ -72,13 +73,20 @@ class Round:
     seconds: float = 0.0
 
 
-def drift_round(platform: str, world: World, wake: Callable[[Key, Lane], None]) -> Round:
+def drift_round(
+    platform: str,
+    world: World,
+    wake: Callable[[Key, Lane], None],
+    give_way: Callable[[], None] = lambda: None,
+) -> Round:
     """Look at all that a Platform's objects have, and wake those of whom something has changed.
 
     Parameters
     ----------
     wake
         Puts an object into the queue.
+    give_way
+        Called before each AWS call: waits for a moment where somebody's edit goes first.
     """
     inventory, done = world.inventory, Round(platform, resources=world.inventory.size())
     began = time.monotonic()
@@ -90,11 +98,13 @@ def drift_round(platform: str, world: World, wake: Callable[[Key, Lane], None]) 
         except AwsError as error:
             return [], {kind: error}
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="drift") as pool:
+    with ThreadPoolExecutor(
+        SIDE_BY_SIDE, "drift", initializer=be_courteous, initargs=(give_way,)
+    ) as pool:
         for found, faults in pool.map(survey, kinds):
             done.findings += found
             done.faults |= faults
-    found, faults = inventory.rotate(deep_budget(inventory.hazy()))
+        found, faults = pool.submit(inventory.rotate, deep_budget(inventory.hazy())).result()
     done.findings += found
     done.faults |= faults
     for finding in done.findings:
@@ -121,6 +131,8 @@ class DriftRounds:
         Seconds that only grow.
     ended
         Told of each round that has ended.
+    give_way
+        Called before each AWS call of a round, see :func:`drift_round`.
     """
 
     def __init__(
@@ -129,11 +141,13 @@ class DriftRounds:
         wake: Callable[[Key, Lane], None],
         clock: Callable[[], float] = time.monotonic,
         ended: Callable[[Round], None] = lambda _round: None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._worlds = worlds
         self._wake = wake
         self._clock = clock
         self._ended = ended
+        self._give_way = give_way
         self._stop = threading.Event()
         self._due: dict[str, tuple[World, float]] = {}
         self._running: set[str] = set()
@@ -192,7 +206,7 @@ class DriftRounds:
     def _round(self, platform: str, world: World) -> None:
         began = self._clock()
         try:
-            done = drift_round(platform, world, self._wake)
+            done = drift_round(platform, world, self._wake, self._give_way)
             for kind, error in done.faults.items():
                 log.warning("not looked at", platform=platform, kind=kind, error=str(error))
             log.info(

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from weir.aws.courtesy import waiting_for_others
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
 from weir.resource import EVERYTHING, TAGS, Adapter, Observed
@@ -530,7 +531,8 @@ class Inventory:
             kind = next(free, None)
             if kind is None:
                 kind = left[0]
-                self._locks[kind].acquire()
+                with waiting_for_others():
+                    self._locks[kind].acquire()
             left.remove(kind)
             try:
                 self._refresh(kind, names[kind])

@@ -132,7 +132,7 @@ class KeyedQueue(Generic[K]):
         self._entries: dict[K, _Entry] = {}
         self._delayed: list[tuple[float, int, K]] = []
         self._ready: dict[Lane, _Lane[K]] = {lane: _Lane(group) for lane in Lane}
-        self._active: set[K] = set()
+        self._active: dict[K, Lane] = {}
         self._held: dict[K, _Entry] = {}
         self._failures: dict[K, int] = {}
         self._count = 0
@@ -192,14 +192,19 @@ class KeyedQueue(Generic[K]):
             lane = min(lanes, key=lambda one: self._ready[one].oldest or 0.0)
             key = self._ready[lane].pop_oldest()
         else:
-            key = self._ready[lanes[0]].pop()
+            lane = lanes[0]
+            key = self._ready[lane].pop()
         del self._entries[key]
-        self._active.add(key)
+        self._active[key] = lane
         return key
+
+    def lane(self, key: K) -> Lane:
+        """The lane from which a key was taken that is worked on."""
+        return self._active[key]
 
     def done(self, key: K, now: float) -> None:
         """Give a key back. What arrived for it meanwhile is placed now."""
-        self._active.discard(key)
+        self._active.pop(key, None)
         held = self._held.pop(key, None)
         if held is not None:
             self._place(key, held, now)

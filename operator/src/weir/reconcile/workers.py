@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import structlog
 
+from weir.aws.courtesy import RightOfWay
 from weir.kube.keys import Key
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.queue import KeyedQueue, Lane
@@ -59,6 +61,7 @@ class Workers:
         self._changed = threading.Condition(lock)
         self._edited = threading.Condition(lock)
         """What the threads wait for that are kept for edits."""
+        self._right = RightOfWay()
         self._stopping = False
         self._busy: dict[Key, float] = {}
         self._first: set[Key] = set()
@@ -131,6 +134,10 @@ class Workers:
             self._queue.forget(key)
             self._first.discard(key)
 
+    def give_way(self) -> None:
+        """Wait for a moment while an edit is worked on."""
+        self._right.give_way()
+
     @property
     def busy(self) -> list[Key]:
         """Keys that are being worked on."""
@@ -158,12 +165,17 @@ class Workers:
     def _work(self, least: Lane) -> None:
         while (key := self._take(least)) is not None:
             try:
-                result = self._reconcile(key)
+                with self._right.taken() if self._is_edit(key) else nullcontext():
+                    result = self._reconcile(key)
             except Exception:
                 # A fault of this program must not end the thread: say it, try later.
                 log.exception("fault", kind=key.kind, object=key.id)
                 result = Result("fault", failed=True)
             self._give_back(key, result)
+
+    def _is_edit(self, key: Key) -> bool:
+        with self._changed:
+            return self._queue.lane(key) is Lane.EDIT
 
     def _take(self, least: Lane) -> Key | None:
         with self._changed:
