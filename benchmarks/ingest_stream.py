@@ -43,6 +43,7 @@ from weir_lambdas.landing.infer import Inference
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.decode import json_objects
 from weir_lambdas.stream_processor.intake import Intake
+from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
 from weir_lambdas.stream_processor.sealing import SealSource
@@ -180,7 +181,8 @@ def run(texts: list[str]) -> tuple[float, float, float]:
     clock, s3 = SystemClock(), Objects()
     table, storage = Table(Items(), "state"), Storage(s3)
     positions, backlog = Positions(table, config.id), Backlog(table, config.id, clock)
-    intake = Intake(config, positions, storage, clock, json_objects, lambda: 900.0)
+    loads = Loads(json_objects, metadata=False, remaining=lambda: 900.0)
+    intake = Intake(config, positions, storage, clock, loads)
     before, worked = time.perf_counter(), time.process_time()
     for text in texts:
         answer = receive(config, json.loads(text), intake, backlog, clock, lambda _machine: None)

@@ -198,6 +198,8 @@ class Stream:
         Who delivers them.
     name
         The stream's name, or the topics' with commas: for messages to people.
+    arn
+        Of a Kinesis stream; empty for Kafka.
     format
         How one record is written.
     registry
@@ -230,6 +232,7 @@ class Stream:
     seal_bytes: int = 134_217_728
     machine: str = ""
     partial: bool = True
+    arn: str = ""
 
 
 @dataclass(frozen=True)

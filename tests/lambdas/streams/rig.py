@@ -19,7 +19,8 @@ from weir_lambdas.landing.land import Lander, Landing
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.decode import decoder
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
-from weir_lambdas.stream_processor.intake import OBJECT_BYTES, Counts, Intake
+from weir_lambdas.stream_processor.intake import Counts, Intake
+from weir_lambdas.stream_processor.loads import OBJECT_BYTES, Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
 from weir_lambdas.stream_processor.registry import Schemas
@@ -102,16 +103,18 @@ class Rig:
         return Backlog(self.table, self.config.id, self.clock)
 
     def intake(self, s3: Any = None, table: Table | None = None) -> Intake:
-        storage = Storage(s3 or self.s3)
         return Intake(
             self.config,
             Positions(table or self.table, self.config.id),
-            storage,
+            Storage(s3 or self.s3),
             self.clock,
-            decoder(self.config, Storage(self.s3), self.schemas),
-            lambda: 600.0,
-            self.object_bytes,
+            self.loads(),
         )
+
+    def loads(self) -> Loads:
+        assert self.config.stream is not None
+        decode = decoder(self.config, Storage(self.s3), self.schemas)
+        return Loads(decode, self.config.stream.metadata, lambda: 600.0, self.object_bytes)
 
     def receive(self, event: Mapping[str, Any], s3: Any = None, table: Table | None = None) -> Any:
         backlog = Backlog(table or self.table, self.config.id, self.clock)
@@ -157,16 +160,16 @@ class Rig:
         self.s3.put_object(Bucket=self.config.quarantine_bucket, Key=key, Body=body)
         return key
 
-    def manifests(self) -> list[Manifest]:
+    def manifests(self, lane: str | None = None) -> list[Manifest]:
         storage = Storage(self.s3)
         bucket = self.config.raw_bucket
-        keys = storage.keys(bucket, manifest_prefix(self.config.id))
+        keys = storage.keys(bucket, manifest_prefix(self.config.id, lane))
         return [loads(Manifest, storage.get(bucket, key)) for key in keys]
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self, lane: str | None = None) -> list[dict[str, Any]]:
         """Every record of the committed manifests, in their order."""
         found: list[dict[str, Any]] = []
-        for manifest in self.manifests():
+        for manifest in self.manifests(lane):
             for part in manifest.parts:
                 lines = gzip.decompress(Storage(self.s3).get(manifest.bucket, part.key))
                 rows = [json.loads(line) for line in lines.splitlines()]

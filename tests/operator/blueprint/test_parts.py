@@ -24,6 +24,20 @@ INCREMENTAL = {
 FILES = {"files": {"bucket": "uploads", "prefix": "in/"}}
 
 
+KAFKA = {
+    "stream": {"kafka": {"bootstrapServers": ["broker.example.com:9092"], "topics": ["clicks"]}}
+}
+
+
+def kinesis(**more: Any) -> dict[str, Any]:
+    arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/s"
+    return {"stream": {"kinesis": {"streamArn": arn, **more}}}
+
+
+def at(moment: str) -> dict[str, Any]:
+    return {"startingPosition": "AT_TIMESTAMP", "startingTimestamp": moment}
+
+
 def api(**incremental: Any) -> dict[str, Any]:
     spec = {k: v for k, v in {**INCREMENTAL, **incremental}.items() if v is not None}
     return {
@@ -40,7 +54,11 @@ def source(spec: dict[str, Any]) -> DataSource:
         {
             "apiVersion": "weir.dev/v1alpha1",
             "kind": "DataSource",
-            "metadata": {"name": "orders", "namespace": "shop"},
+            "metadata": {
+                "name": "orders",
+                "namespace": "shop",
+                "creationTimestamp": "2026-02-01T00:00:00Z",
+            },
             "spec": {"source": spec, "schema": {"fields": [{"name": "id", "type": "integer"}]}},
         }
     )
@@ -79,6 +97,11 @@ def test_each_part_of_an_api_has_its_window_and_a_lane_that_the_request_names() 
     }
 
 
+def test_a_kinesis_stream_is_one_part_whatever_the_step() -> None:
+    (found,) = parts(kinesis(), pipeline("merge"), step="6h")
+    assert found.message["window"]["to"] == "2026-01-04T00:00:00.000Z"
+
+
 def test_files_are_one_part() -> None:
     (found,) = parts(FILES, pipeline("merge"), force=True)
     assert found.message["force"] is True
@@ -98,12 +121,11 @@ def test_files_are_one_part() -> None:
         (api(format="date"), "merge", {"step": "6h"}, "whole days"),
         (api(), "merge", {"force": True}, "files and mails"),
         (api(), "merge", {"to": "2026-03-02"}, "future"),
-        (
-            {"stream": {"kinesis": {"streamArn": "arn:aws:kinesis:eu-west-1:1:stream/s"}}},
-            "merge",
-            {},
-            "is a stream",
-        ),
+        (kinesis(), "append", {}, "from the oldest record on"),
+        (kinesis(**at("2026-01-03T23:00:00Z")), "append", {}, "from 2026-01-03T23:00:00Z on"),
+        (kinesis(), "merge", {"force": True}, "files and mails"),
+        (kinesis(), "replace", {}, "mode replace"),
+        (KAFKA, "merge", {}, "second DataSource read the topics"),
     ],
 )
 def test_what_would_spoil_a_table_or_can_not_be_asked_for_is_refused(
@@ -120,6 +142,9 @@ def test_what_would_spoil_a_table_or_can_not_be_asked_for_is_refused(
         (api(initialValue="2026-01-04T00:00:00Z"), "append", {}),
         (FILES, "append", {}),
         (api(), None, {}),
+        (kinesis(), "merge", {}),
+        (kinesis(**at("2026-01-04T00:00:00Z")), "append", {}),
+        (kinesis(startingPosition="LATEST"), "append", {}),
     ],
 )
 def test_what_brings_no_row_twice_is_done(

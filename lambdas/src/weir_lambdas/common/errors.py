@@ -20,6 +20,8 @@ ACTIONS = {
     "with the source's dataSelector and paginator.",
     "SourceTooLarge": "Ask for smaller pages (paginator.pageSize), or raise "
     "limits.maxResponseBytes if such an answer is expected.",
+    "NoLongerKept": "Ask for a window that begins later. To have more in future, raise the stream's "
+    "retention: it counts for records that are still there.",
     "SecretMissing": "Create the secret (with that key) in AWS Secrets Manager under the "
     "Platform's prefix for the namespace, then run again.",
     "EgressRefused": "Use a public endpoint, or ask the Platform's owner to allow this address or "
@@ -116,6 +118,10 @@ class SourceUnavailable(WeirError):
 
 class SourceBadAnswer(WeirError):
     """The source answered with what can't be read: HTML, nothing, broken JSON, another shape."""
+
+
+class NoLongerKept(WeirError):
+    """The source has dropped what is asked for."""
 
 
 class SourceTooLarge(WeirError):

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     place
         Its sequence number or offset.
     data
-        Its bytes in base64; None: a Kafka record without a value, which deletes its key.
+        Its bytes, as text in base64; None: a Kafka record without a value, which deletes its key.
     at
         When it arrived at the stream, seconds since 1970; for Kafka its timestamp, which its
         producer may have set.
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     """
 
     place: int
-    data: str | None
+    data: str | bytes | None
     at: float
     raw: Mapping[str, Any]
 
@@ -50,6 +50,8 @@ class Entry(NamedTuple):
         ValueError
             They are no base64.
         """
+        if isinstance(self.data, bytes):
+            return self.data
         try:
             return binascii.a2b_base64(self.data or "")
         except binascii.Error as error:
@@ -145,6 +147,12 @@ def lanes(event: Mapping[str, Any]) -> list[Lane]:
     raise ConfigInvalid("the event is none of Kinesis, Amazon MSK or Apache Kafka", "receive")
 
 
+def kinesis_lane(stream: str, shard: str) -> Lane:
+    """The lane of a shard, without records."""
+    about = {"stream": stream, "shard": shard}
+    return Lane("kinesis", f"{stream}/{shard}", f"shard {shard} of the stream {stream}", about)
+
+
 def _kinesis(records: list[Mapping[str, Any]]) -> list[Lane]:
     found: dict[tuple[str, str], Lane] = {}
     for record in records:
@@ -152,9 +160,7 @@ def _kinesis(records: list[Mapping[str, Any]]) -> list[Lane]:
         shard = str(record["eventID"]).partition(":")[0]
         lane = found.get((stream, shard))
         if lane is None:
-            about = {"stream": stream, "shard": shard}
-            title = f"shard {shard} of the stream {stream}"
-            lane = found[stream, shard] = Lane("kinesis", f"{stream}/{shard}", title, about)
+            lane = found[stream, shard] = kinesis_lane(stream, shard)
         told = record["kinesis"]
         at = float(told.get("approximateArrivalTimestamp") or 0)
         lane.entries.append(Entry(int(told["sequenceNumber"]), told["data"], at, record))

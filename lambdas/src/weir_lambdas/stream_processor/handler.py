@@ -15,14 +15,16 @@ from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.landing.calls import asked, fail
+from weir_lambdas.landing.calls import Asked, asked, fail
 from weir_lambdas.landing.land import Lander
 from weir_lambdas.landing.replay import quarantined
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
+from weir_lambdas.stream_processor.loads import Loads
+from weir_lambdas.stream_processor.past import PastSource
 from weir_lambdas.stream_processor.positions import Positions
-from weir_lambdas.stream_processor.receive import decoder_of
+from weir_lambdas.stream_processor.receive import loads_of
 from weir_lambdas.stream_processor.sealing import SealSource
 from weir_lambdas.stream_processor.sweeping import sweep
 
@@ -59,8 +61,6 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     call = asked(event, "stream_processor")
     if call.error is not None:
         return fail(config, table, call, clock)
-    if call.window is not None:
-        raise ConfigInvalid("a stream can't be asked for a window of the past", config.id)
     s3 = client("s3")
     storage = Storage(s3, config.kms_key_arn)
     positions, backlog = Positions(table, config.id), Backlog(table, config.id, clock)
@@ -68,21 +68,35 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     def remaining() -> float:
         return float(context.get_remaining_time_in_millis()) / 1000
 
-    taken, replay = Taken(), quarantined(config, call, s3, storage)
-    if not call.arrival and replay is None:
-        decode = decoder_of(config, storage, clock)
-        intake = Intake(config, positions, storage, clock, decode, remaining)
+    loads = loads_of(config, storage, clock, remaining)
+    taken, aside = (
+        Taken(),
+        quarantined(config, call, s3, storage) or past(config, call, storage, clock, loads),
+    )
+    if not call.arrival and aside is None:
+        intake = Intake(config, positions, storage, clock, loads)
         mappings = [one for one in os.environ.get(MAPPINGS, "").split(",") if one]
         given_up = GivenUp(config, table, storage, clock, intake, mappings)
         taken = look(config, given_up, positions, storage, clock, remaining)
-    source = replay or SealSource(config, table, storage, positions, backlog, clock)
+    source = aside or SealSource(config, table, storage, positions, backlog, clock)
     # What waits is sealed among the source's own landings, whoever asks: they clear the queue.
-    lane = call.lane if replay is not None else None
-    lander = Lander(config, source, table, storage, clock, remaining, lane=lane)
+    lane = call.lane if aside is not None else None
+    lander = Lander(config, source, table, storage, clock, remaining, lane=lane, window=call.window)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     if taken.error is not None and landing.complete:
         raise taken.error
     return landing.as_output()
+
+
+def past(
+    config: SourceConfig, call: Asked, storage: Storage, clock: Clock, loads: Loads
+) -> PastSource | None:
+    """What a call lands where it asks for a window of the past, else None."""
+    if call.window is None:
+        return None
+    if call.lane is None:
+        raise ConfigInvalid("a window must have a lane", config.id)
+    return PastSource(config, client("kinesis"), storage, clock, loads)
 
 
 def look(

@@ -6,7 +6,6 @@ Nothing is doubled: what comes again stands at or below the position, or in a co
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import zlib
@@ -18,28 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from weir_contract.sources import SourceConfig
 from weir_lambdas.common.clock import Clock
-from weir_lambdas.common.errors import ConfigInvalid, OutOfTime, SourceUnavailable, WeirError
+from weir_lambdas.common.errors import SourceUnavailable, WeirError
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.parts import CONTENT_TYPE, GZIP_FORMAT, LEVEL
-from weir_lambdas.landing.records import dump_line, parse
-from weir_lambdas.stream_processor.aggregated import user_records
-from weir_lambdas.stream_processor.decode import Decode
-from weir_lambdas.stream_processor.events import TEXT_ELSE, Entry, Lane
+from weir_lambdas.stream_processor.events import Entry, Lane
+from weir_lambdas.stream_processor.loads import Load, Loads, shown
 from weir_lambdas.stream_processor.positions import Position, Positions, Received, outside
-from weir_lambdas.stream_processor.rejected import Object, Rejected
-
-OBJECT_BYTES = 32 * 1024 * 1024
-"""Bytes of records at which an object is written before the lane's end: bounds memory, for packed
-records may be far larger than the event."""
-
-SHOWN_BYTES = 64 * 1024
-"""Bytes of a broken record that quarantine shows."""
-
-RESERVE_SECONDS = 10.0
-"""Kept back of a call's time to commit what was decoded."""
-
-LOOK_EVERY = 256
-"""Records between two looks at the time."""
 
 ATTEMPTS = 6
 """How often a lane is looked at anew because another call has moved its position."""
@@ -47,39 +30,12 @@ ATTEMPTS = 6
 FOLDER = "_received"
 """Below the source in the raw zone: parts of no manifest, which no pipeline reads."""
 
-METADATA = "_stream"
-
 RETRIED = (WeirError, BotoCoreError, ClientError)
 """What the next attempt may mend."""
 
 Stretches = Callable[[Position], Sequence[Sequence[Entry]]]
 """Position of a lane -> the records that are not committed, in order, in stretches of which each is
 all that its lane has between its ends."""
-
-
-@dataclass
-class Load:
-    """Records of a lane that are decoded and not yet committed.
-
-    Parameters
-    ----------
-    rejects
-        Why a record can't be read, and its bytes.
-    late
-        Records that arrived before the last sealing began.
-    newest
-        When the last one arrived, seconds since 1970.
-    """
-
-    first: int = -1
-    last: int = -1
-    lines: list[bytes] = field(default_factory=list)
-    rejects: list[tuple[str, bytes]] = field(default_factory=list)
-    size: int = 0
-    records: int = 0
-    tombstones: int = 0
-    late: int = 0
-    newest: float = 0.0
 
 
 @dataclass
@@ -132,12 +88,8 @@ class Intake:
 
     Parameters
     ----------
-    decode
-        What reads a record.
-    remaining
-        Seconds that the call may still take.
-    object_bytes
-        Bytes of records at which an object is written.
+    loads
+        What decodes records.
     """
 
     def __init__(
@@ -146,16 +98,10 @@ class Intake:
         positions: Positions,
         storage: Storage,
         clock: Clock,
-        decode: Decode,
-        remaining: Callable[[], float],
-        object_bytes: int = OBJECT_BYTES,
+        loads: Loads,
     ) -> None:
-        if config.stream is None:
-            raise ConfigInvalid("the source is no stream", config.id)
-        self._config, self._metadata = config, config.stream.metadata
+        self._config, self._loads = config, loads
         self._positions, self._storage, self._clock = positions, storage, clock
-        self._decode, self._remaining = decode, remaining
-        self._object_bytes = object_bytes
 
     def receive(self, lane: Lane, counts: Counts) -> tuple[int, Exception] | None:
         """Commit the records of a lane that are above its position.
@@ -211,7 +157,7 @@ class Intake:
         position = self._positions.read(lane.id)
         yield position.place
         for entries in stretches(position):
-            for load in self._loads(lane, entries, counts.since):
+            for load in self._loads.of(lane, entries, counts.since):
                 received = self._write(lane, load)
                 moved = self._positions.commit(position, received, self._clock.now())
                 if moved is None:
@@ -219,70 +165,6 @@ class Intake:
                 position = moved
                 counts.add(lane, load, received)
                 yield load.last
-
-    def _loads(self, lane: Lane, entries: Sequence[Entry], since: float) -> Iterator[Load]:
-        """Decoded records. What precedes one that can't be decoded now is given before it raises."""
-        load = Load()
-        for number, entry in enumerate(entries):
-            try:
-                if number % LOOK_EVERY == 0 and self._remaining() < RESERVE_SECONDS:
-                    raise OutOfTime(f"{self._remaining():.0f} s are left", lane.title)
-                self._add(load, lane, entry)
-            except WeirError:
-                if load.records:
-                    yield load
-                raise
-            load.late += entry.at < since
-            if load.size >= self._object_bytes:
-                yield load
-                load = Load()
-        if load.records:
-            yield load
-
-    def _add(self, load: Load, lane: Lane, entry: Entry) -> None:
-        lines: list[bytes] = []
-        rejects: list[tuple[str, bytes]] = []
-        tombstone = entry.data is None
-        if tombstone:
-            if self._metadata:
-                lines.append(dump_line({METADATA: lane.metadata(entry)})[:-1])
-        else:
-            self._read(lane, entry, lines, rejects)
-        # Nothing of a record counts before all of it is decoded: a registry may fail in between.
-        if load.records == 0:
-            load.first = entry.place
-        load.last, load.newest = entry.place, entry.at
-        load.records += 1
-        load.tombstones += tombstone
-        load.lines += lines
-        load.rejects += rejects
-        load.size += sum(map(len, lines)) + sum(len(data) for _, data in rejects)
-
-    def _read(
-        self, lane: Lane, entry: Entry, lines: list[bytes], rejects: list[tuple[str, bytes]]
-    ) -> None:
-        data = b""
-        try:
-            data = entry.content()
-            parts = user_records(data) if lane.kind == "kinesis" else [data]
-        except ValueError as error:
-            rejects.append((lane.reason(entry, error), data))
-            return
-        several = len(parts) > 1
-        for part in parts:
-            try:
-                objects: Sequence[Object] = self._decode(part)
-            except Rejected as error:
-                objects = [error]
-            several = several or len(objects) > 1
-            for one in objects:
-                if isinstance(one, Rejected):
-                    rejects.append((lane.reason(entry, one), part))
-                elif self._metadata:
-                    index = len(lines) + len(rejects) if several else None
-                    lines.append(with_metadata(one, lane, entry, index))
-                else:
-                    lines.append(one)
 
     def _write(self, lane: Lane, load: Load) -> Received:
         rows, body = len(load.lines), b""
@@ -309,26 +191,3 @@ class Intake:
         key = f"{self._config.id}/{FOLDER}/{lane.id}/{name}"
         self._storage.put(self._config.raw_bucket, key, body, CONTENT_TYPE)
         return key, body, digest
-
-
-def with_metadata(line: bytes, lane: Lane, entry: Entry, index: int | None) -> bytes:
-    """A JSON object with ``_stream``, which stands first; one that it had itself is replaced."""
-    told = lane.metadata(entry) | ({"index": index} if index is not None else {})
-    if b'"_stream' in line or b"\\u" in line:
-        row = parse(line)
-        if METADATA in row:
-            return dump_line({METADATA: told} | {k: v for k, v in row.items() if k != METADATA})[
-                :-1
-            ]
-    rest = line[1:].lstrip()
-    head = dump_line({METADATA: told})[:-2]
-    return head + (b"" if rest[:1] == b"}" else b",") + rest
-
-
-def shown(data: bytes) -> str:
-    """A broken record as quarantine has it: its text, or base64 where it is none."""
-    cut = data[:SHOWN_BYTES]
-    try:
-        return cut.decode()
-    except UnicodeDecodeError:
-        return TEXT_ELSE + base64.b64encode(cut).decode()

@@ -19,6 +19,7 @@ from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.decode import Decode, decoder
 from weir_lambdas.stream_processor.events import lanes
 from weir_lambdas.stream_processor.intake import RETRIED, Counts, Intake
+from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.registry import schemas_of
 from weir_lambdas.trigger.executions import StepFunctions, new_name
@@ -59,8 +60,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         Positions(table, config.id),
         storage,
         clock,
-        decoder_of(config, storage, clock),
-        lambda: context.get_remaining_time_in_millis() / 1000,
+        loads_of(config, storage, clock, lambda: context.get_remaining_time_in_millis() / 1000),
     )
     return receive(config, event, intake, Backlog(table, config.id, clock), clock, start)
 
@@ -68,7 +68,27 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 _decoders: list[tuple[SourceConfig, Decode]] = []
 
 
-def decoder_of(config: SourceConfig, storage: Storage, clock: Clock) -> Decode:
+def loads_of(
+    config: SourceConfig, storage: Storage, clock: Clock, remaining: Callable[[], float]
+) -> Loads:
+    """What decodes the records of a source.
+
+    Parameters
+    ----------
+    remaining
+        Seconds that the call may still take.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is no stream, or its schema is none.
+    """
+    if config.stream is None:
+        raise ConfigInvalid("the source is no stream", config.id)
+    return Loads(_decoder_of(config, storage, clock), config.stream.metadata, remaining)
+
+
+def _decoder_of(config: SourceConfig, storage: Storage, clock: Clock) -> Decode:
     """The decoder of a source, made once a process: it keeps the schemas that it has found."""
     if not _decoders or _decoders[0][0] != config:
         secrets = Secrets(client("secretsmanager"), config.secrets, clock)

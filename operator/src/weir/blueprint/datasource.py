@@ -124,6 +124,7 @@ def datasource_resources(
             objects=received.objects if received else (),
             given_up=received.given_up if received else (),
             registry=streams.glue_registry(stream) if stream else None,
+            stream=message.stream.arn or None if message.stream else None,
         ),
         description=f"Weir: lands {source.id}",
     )

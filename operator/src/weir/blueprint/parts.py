@@ -13,8 +13,7 @@ from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import Backfill
 from weir.api.v1alpha1.schema import DataSchema
-from weir.blueprint import config, rest
-from weir.blueprint.datasource import ingestion_of
+from weir.blueprint import config, rest, streams
 from weir.blueprint.durations import seconds
 from weir.blueprint.windows import DAY, WindowRefused, moment, split
 from weir_contract.moments import iso
@@ -106,12 +105,14 @@ def backfill_parts(
 def _source_faults(source: DataSource, asked: Backfill) -> Iterator[str]:
     """Why a source can't be asked for a window."""
     name, found = source.name, source.spec.source
-    if ingestion_of(source) is None or found.stream:
+    if asked.force and not (found.files or found.email):
+        yield f"backfill.force is for files and mails, and DataSource {name} is neither"
+    if found.stream and found.stream.kafka:
         yield (
-            f"DataSource {name} is a stream: its past can't be asked for by a window. What the stream "
-            "has kept comes by a new DataSource with an earlier startingPosition"
+            f"DataSource {name} reads Kafka, which can't be asked for a window: have a second "
+            "DataSource read the topics with startingPosition AT_TIMESTAMP, as docs/streams.md "
+            "says (Backfill)"
         )
-        return
     api = found.rest_api
     if api is None:
         return
@@ -139,8 +140,6 @@ def _source_faults(source: DataSource, asked: Backfill) -> Iterator[str]:
         )
     if spec.format == "date" and seconds(asked.step) < DAY:
         yield f"{where}.incremental.format is date: backfill.step must be whole days"
-    if asked.force:
-        yield f"backfill.force is for files and mails, and DataSource {name} is a REST API"
 
 
 def _load_faults(
@@ -150,17 +149,24 @@ def _load_faults(
     schemas: Mapping[str, DataSchema],
 ) -> Iterator[str]:
     """Why a load must not get a window's rows."""
-    api = source.spec.source.rest_api
+    api, stream = source.spec.source.rest_api, source.spec.source.stream
     for name, mode in load_modes(pipeline, source, schemas):
         if mode == "replace":
             yield (
                 f"stage {name} has mode replace: a window's rows would take the place of the whole "
                 "table. Run the pipeline now, or use merge with keys"
             )
-        if mode == "append" and api is None and asked.force:
+        if mode == "append" and asked.force:
             yield (
                 f"stage {name} has mode append: what was landed before would be in the table twice. "
                 "Leave force out, or use merge with keys"
+            )
+        begins = streams.begins(source) if stream else None
+        if mode == "append" and stream and not (begins and _before(asked, begins, "UTC")):
+            yield (
+                f"stage {name} has mode append, and the window reaches into what the source's own "
+                f"landings bring, from {begins or 'the oldest record'} on: rows would be in the table "
+                "twice. End the window there, or use merge with keys"
             )
         if mode == "append" and api is not None and api.incremental:
             initial = api.incremental.initial_value

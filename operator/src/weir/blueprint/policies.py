@@ -171,6 +171,7 @@ def ingestion(
     objects: Sequence[str] = (),
     given_up: Sequence[Arn | Text] = (),
     registry: str | None = None,
+    stream: str | None = None,
 ) -> Document:
     """The role of a source's ingestion function.
 
@@ -194,6 +195,8 @@ def ingestion(
         Where Lambda puts what it gave up on, of a source that is a stream.
     registry
         The registry of Glue that has its schemas.
+    stream
+        ARN of the Kinesis stream that it is: a backfill reads it.
     """
     return document(
         writes_logs(facts, function),
@@ -205,6 +208,7 @@ def ingestion(
         *(reads_files(facts, source, watched) if watched else ()),
         *(takes_given_up(facts, source, given_up) if given_up else ()),
         reads_registry(facts, registry) if registry else None,
+        *(reads_kinesis(stream, None) if stream else ()),
         allow(
             "LandRecords",
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
@@ -229,7 +233,9 @@ def ingestion(
         )
         if rotated
         else None,
-        uses_key(facts, "s3", "dynamodb", "secretsmanager", "lambda"),
+        uses_key(
+            facts, "s3", "dynamodb", "secretsmanager", "lambda", *(("kinesis",) if stream else ())
+        ),
     )
 
 

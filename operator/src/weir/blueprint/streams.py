@@ -97,10 +97,11 @@ def contract(stream: Stream, facts: PlatformFacts, namespace: str, name: str) ->
     names = names_of(facts, namespace, name)
     kinesis, kafka = stream.kinesis, stream.kafka
     if kinesis:
-        origin = stream_arn(kinesis, facts, names).rpartition("/")[2]
+        arn = stream_arn(kinesis, facts, names)
+        origin = arn.rpartition("/")[2]
     else:
         assert kafka is not None
-        origin = ",".join(sorted(kafka.topics))
+        arn, origin = "", ",".join(sorted(kafka.topics))
     schema = schema_object(stream, facts, namespace, name)
     uri = schema.name if schema else None
     return sources.Stream(
@@ -115,6 +116,7 @@ def contract(stream: Stream, facts: PlatformFacts, namespace: str, name: str) ->
         seal_bytes=stream.seal_bytes,
         machine=facts.machine_arn(names("machine", "ingest")),
         partial=kinesis is not None or (kafka is not None and kafka.pollers is not None),
+        arn=arn,
     )
 
 
@@ -310,7 +312,7 @@ def _mappings(
             {
                 **common,
                 **control,
-                **_start(source, kinesis),
+                **_start(source),
                 "EventSourceArn": Ref(CONSUMER) if consumer else arn,
                 "ParallelizationFactor": PER_SHARD,
             },
@@ -338,7 +340,7 @@ def _mappings(
                 **common,
                 **cluster,
                 **(_pollers(kafka, control) if kafka.pollers else {}),
-                **_start(source, kafka),
+                **_start(source),
                 "Topics": [topic],
                 f"{member}KafkaEventSourceConfig": group,
                 "SourceAccessConfigurations": _access(kafka, _vpc(source, facts)),
@@ -355,17 +357,28 @@ def _pollers(kafka: Kafka, control: dict[str, Any]) -> dict[str, Any]:
     return {**control, "ProvisionedPollerConfig": limits}
 
 
-def _start(source: DataSource, origin: Kinesis | Kafka) -> dict[str, Any]:
+def _start(source: DataSource) -> dict[str, Any]:
     """Where a new mapping begins.
 
     ``LATEST`` is the time at which the object was created: a mapping that is made anew would leave
     out what came in between, and AWS may leave out minutes while it makes one (Lambda Developer
     Guide, *Polling and stream starting positions*). What was received already is dropped.
     """
-    if origin.starting_position == "TRIM_HORIZON":
+    moment = begins(source)
+    if moment is None:
         return {"StartingPosition": "TRIM_HORIZON"}
-    moment = origin.starting_timestamp or source.metadata.get("creationTimestamp")
     return {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": moment}
+
+
+def begins(source: DataSource) -> str | None:
+    """From when on a stream's own landings bring its records, ISO 8601; None: from the oldest."""
+    stream = source.spec.source.stream
+    assert stream is not None
+    origin = stream.kinesis or stream.kafka
+    assert origin is not None
+    if origin.starting_position == "TRIM_HORIZON":
+        return None
+    return origin.starting_timestamp or source.metadata.get("creationTimestamp")
 
 
 def _vpc(source: DataSource, facts: PlatformFacts) -> NetworkFacts | None:
