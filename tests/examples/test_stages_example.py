@@ -18,6 +18,7 @@ from weir_glue.cleaning.clean import clean
 from weir_glue.common.session import configure
 from weir_glue.transformation.steps import Context, transform
 from weir_glue.validation.evaluate import evaluate
+from weir_local.aws.sparkjobs import JVM_OPTIONS
 
 pytestmark = pytest.mark.spark
 
@@ -38,6 +39,7 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", JVM_OPTIONS)
         .getOrCreate()
     )
     configure(session)

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from weir_glue.common.columns import CARRIED
 from weir_glue.common.session import configure
+from weir_local.aws.sparkjobs import JVM_OPTIONS
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,7 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", JVM_OPTIONS)
         .config("spark.sql.adaptive.enabled", "false")
         .getOrCreate()
     )

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -29,6 +28,8 @@ from weir_contract.runs import RunPlan, RunResult, imbalances
 from weir_glue.common.plan import read_work, resolve_contract
 from weir_glue.jobs import process
 from weir_glue.jobs.run import Run
+from weir_local.aws import sparkjars
+from weir_local.aws.sparkjobs import JVM_OPTIONS
 
 pytestmark = [pytest.mark.spark, pytest.mark.aws]
 
@@ -227,9 +228,9 @@ def read(clients: Any, uri: str) -> bytes:
 @pytest.fixture(scope="module")
 def run_job(aws: dict[str, str]) -> Any:
     """Run the job's script as Glue does: a process with a plan, and settings from outside."""
-    cache = Path(os.environ.get("WEIR_CACHE", Path.home() / ".cache" / "weir")) / "ivy"
+    list(sparkjars.warm())
+    jars = ":".join(str(jar) for jar in sparkjars.jars())
     conf = {
-        "spark.jars.ivy": str(cache),
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.driver.host": "127.0.0.1",
@@ -243,7 +244,7 @@ def run_job(aws: dict[str, str]) -> Any:
             "com.amazonaws.auth.EnvironmentVariableCredentialsProvider"
         ),
     }
-    submit = "--packages org.apache.hadoop:hadoop-aws:3.3.4 "
+    submit = f'--driver-class-path {jars} --driver-java-options "{JVM_OPTIONS}" '
     submit += " ".join(f"--conf {key}={value}" for key, value in conf.items()) + " pyspark-shell"
 
     def run(plan_uri: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,8 @@ from weir_local.aws.server import ACCOUNT, LocalAws
 from weir_local.cluster import ControlPlane
 from weir_local.stack import BOUNDARY, BOUNDARY_FILE, CLUSTER_ID, REGION, published_policies
 
-PASSES = 40
+SETTLE_SECONDS = 90.0
+"""How long AWS and the engine may take: counted in time, since a fast machine makes many passes."""
 PLATFORM = "rigged"
 KINDS = ("PipelineRun", "Pipeline", "DataSource", "Platform")
 
@@ -119,7 +120,8 @@ class Rig:
     def settle(self, key: Key, *around: Key, until: Callable[[], bool] | None = None) -> Object:
         """Reconcile an object and those around it until it is Ready, or what is asked for."""
         platform = Key("Platform", "", self.platform_name)
-        for _ in range(PASSES):
+        end = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < end:
             for one in (platform, key, *around):
                 self.look(one)
             if until() if until else self.condition(key)["status"] == "True":

@@ -16,8 +16,8 @@ from weir.aws.session import is_write
 from weir_local.proxy import Rule
 
 DELETE = "delete"
-REST_SECONDS = 0.5
-"""How long AWS itself may still be at work (a function that is updated)."""
+REST_SECONDS = 10.0
+"""How long AWS itself may still be at work (a function that is updated), on a busy machine too."""
 
 
 @dataclass(frozen=True)

@@ -790,7 +790,10 @@ def before(sample: Sample, aws: LocalAws, suffix: str) -> None:
     if sample.kind == "lambda.EventSourceMapping":
         kinesis = aws.admin_session().client("kinesis")
         kinesis.create_stream(StreamName=f"ground-mapped-{suffix}", ShardCount=1)
-        kinesis.get_waiter("stream_exists").wait(StreamName=f"ground-mapped-{suffix}")
+        # The waiter's own delay is ten seconds.
+        kinesis.get_waiter("stream_exists").wait(
+            StreamName=f"ground-mapped-{suffix}", WaiterConfig={"Delay": 0.02, "MaxAttempts": 1500}
+        )
     if sample.kind == "ses.RuleSet":
         aws.admin_session().client("ses").set_active_receipt_rule_set()
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ SERVICES = (
 SHOWN_BYTES = 1 << 17
 """Documents up to this size are compared by their text."""
 DIGESTS = frozenset({"checksums", "etag", "metadata", "size"})
-FUNCTION_SECONDS = 0.02
-"""How long a function is Pending: long enough to be seen so."""
+CHANGE_SECONDS = 0.02
+"""How long a function, a mapping or a stream is in a state of change: long enough to be seen so."""
 HISTORY = frozenset(
     {
         "cloudwatch._metrics",
@@ -169,7 +170,7 @@ def told() -> bytes:
         try:
             return json.dumps({**services(), **warehouse()}, sort_keys=True).encode()
         except RuntimeError:
-            continue  # A thread changed a store while it was read.
+            time.sleep(0.01)  # A thread changed a store while it was read.
     raise RuntimeError("the stores do not rest")
 
 
@@ -179,8 +180,11 @@ def wrap() -> None:
     from ministack.services import lambda_svc
 
     from weir_local.aws import endpoints
+    from weir_local.aws.streams import mappings, shards
 
-    lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = FUNCTION_SECONDS
+    lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = CHANGE_SECONDS
+    mappings.CHANGE_SECONDS = mappings.TICK_SECONDS = CHANGE_SECONDS
+    shards.CHANGE_SECONDS = CHANGE_SECONDS
     # An endpoint that is still going would be taken for one too many.
     endpoints.MOMENT = 0.0
     inner = app.app

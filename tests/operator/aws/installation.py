@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from weir_local.aws import bootstrap
 from weir_local.aws.server import LocalAws
 
 NAMESPACE = "team"
+REST_SECONDS = 60.0
+"""How long AWS may take until an object rests."""
 OPERATOR_ROLE = "operator-under-test"
 TRUST = {
     "Version": "2012-10-17",
@@ -327,12 +330,14 @@ class Installation:
 
     def apply(self, part: Part) -> Applied:
         """Apply one object until it rests."""
-        for _ in range(10):
+        end = time.monotonic() + REST_SECONDS
+        while time.monotonic() < end:
             result = self.applier().apply(part.owner, part.resources, part.owner.tags, part.entries)
             part.entries = result.entries
             assert result.problems == [], [str(problem.error) for problem in result.problems]
             if result.converged:
                 return result
+            time.sleep(0.05)
         raise AssertionError(f"{part.owner} does not come to rest: {result.waiting}")
 
     def plan(self, part: Part, observed: Mapping[PhysicalKey, Observed]) -> Plan:

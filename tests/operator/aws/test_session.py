@@ -277,23 +277,22 @@ def test_the_fence_is_asked_after_the_rate_limiter_has_held_a_try_back(
 def test_sessions_that_lead_to_one_place_are_slowed_together_and_others_are_not(
     adapters_aws: LocalAws, target: Target
 ) -> None:
-    held: dict[str, float] = {}
     with Proxy(adapters_aws.endpoint, throttled(1)) as proxy:
         here = replace(target, endpoint_url=proxy.endpoint, account_id=ACCOUNT)
-        places = {
-            "throttled": here,
-            "same place": replace(here, roles=()),
-            "other account": replace(here, account_id="111122223333"),
-        }
-        for name, place in places.items():
+
+        def held(place: Target, throttles: int = 0) -> float:
             seen: list[Call] = []
             calls = Calls(AwsSession(place, observer=seen.append), "sqs")
             for _ in range(2):
                 calls("ListQueues")
-            held[name] = sum(call.held for call in seen)
-            assert sum(call.throttles for call in seen) == (1 if name == "throttled" else 0)
-    assert held["same place"] > 0.2
-    assert held["other account"] < 0.1
+            assert sum(call.throttles for call in seen) == throttles
+            return sum(call.held for call in seen)
+
+        held(here, throttles=1)
+        assert held(replace(here, roles=())) > 0.2
+        other = replace(here, account_id="111122223333")
+        # A busy machine holds one call or another up; a limiter would hold up every one.
+        assert min(held(other) for _ in range(5)) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def executed(aws: LocalAws, states: dict[str, object], start: str) -> str:
         roleArn=role["Arn"],
     )["stateMachineArn"]
     arn = str(machines.start_execution(stateMachineArn=machine)["executionArn"])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while machines.describe_execution(executionArn=arn)["status"] == "RUNNING":
         assert time.monotonic() < deadline
         time.sleep(0.1)

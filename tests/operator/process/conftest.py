@@ -16,7 +16,7 @@ from weir_local.cluster import ControlPlane
 from weir_local.stack import BOUNDARY, BOUNDARY_FILE, REGION, published_policies
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def process_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalAws, dict]]:
     folder = tmp_path_factory.mktemp("process-aws")
     with LocalAws(folder, region=REGION) as aws:

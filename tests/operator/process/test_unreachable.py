@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
 SOURCES = 12
 """More than there are workers."""
-READY_SECONDS = 25.0
+READY_SECONDS = 60.0
 """Much less than one call to a silent endpoint takes: 4 tries of 30 s."""
 
 

@@ -202,6 +202,8 @@ class LocalAws:
     """A local AWS of one's own, in a child process on loopback.
 
     ``with LocalAws(tmp_path) as aws: aws.admin_session().client("s3").list_buckets()``
+
+    It keeps no spare Spark driver: a job's first run waits for its own.
     """
 
     def __init__(
@@ -257,6 +259,7 @@ class LocalAws:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, "WEIR_LOCAL_SPARE_DRIVER": "0"},
             )
         wait_healthy(self._process, self.endpoint, self.log)
         return self

@@ -67,7 +67,8 @@ def main() -> int:
     SparkContext._gateway = gateway
     SparkContext._jvm = gateway.jvm
     settings = json.loads(sys.argv[1])
-    warm_up(gateway.jvm, settings["conf"], settings["directory"])
+    if settings["warm"]:
+        warm_up(gateway.jvm, settings["conf"], settings["directory"])
     line = sys.stdin.readline()
     if not line:
         return 0

@@ -86,10 +86,17 @@ JVM_OPTIONS = (
 )
 
 
-class Driver:
-    """A started driver process that waits for its run."""
+SPARE = "WEIR_LOCAL_SPARE_DRIVER"
+"""The environment variable by which no spare driver is kept: ``0``, where no job will run."""
 
-    def __init__(self) -> None:
+
+class Driver:
+    """A started driver process that waits for its run.
+
+    :param warm: whether it loads beforehand what every job uses
+    """
+
+    def __init__(self, *, warm: bool) -> None:
         state = runtimes.state()
         packages = runtimes.site(state / "glue-packages", runtimes.GLUE)
         python = runtimes.interpreter(state / "glue-python", packages)
@@ -115,7 +122,7 @@ class Driver:
             [
                 str(python),
                 str(Path(__file__).with_name("sparkdriver.py")),
-                json.dumps({"conf": conf, "directory": str(directory)}),
+                json.dumps({"conf": conf, "directory": str(directory), "warm": warm}),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,10 +155,12 @@ class Drivers:
         self.ended = False
 
     def prepare(self) -> None:
-        """Start the spare driver, if there is none."""
+        """Start the spare driver, if there is none and one is to be kept."""
+        if os.environ.get(SPARE) == "0":
+            return
         with self.lock:
             if self.spare is None and not self.ended and sparkjars.resolved():
-                self.spare = Driver()
+                self.spare = Driver(warm=True)
 
     def take(self, run_id: str) -> Driver:
         """A driver for a run.
@@ -161,7 +170,7 @@ class Drivers:
         with self.lock:
             driver, self.spare = self.spare, None
             if driver is None or driver.process.poll() is not None:
-                driver = Driver()
+                driver = Driver(warm=False)
             self.running[run_id] = driver
             return driver
 
