@@ -14,9 +14,9 @@ N ?= 1000
 # Programs that start many Python processes: each would read every module's source again.
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
-# Rooms of tests that mostly wait, for pipelines and leases; beside them run all others.
-WAITING := tests/chart tests/e2e tests/examples tests/glue tests/local \
-  tests/operator/ownership tests/operator/process
+# Rooms of tests that mostly wait, for pipelines and leases; beside them run all others, which
+# take about as long.
+WAITING := tests/e2e tests/local tests/operator/ownership tests/operator/process
 
 .PHONY: help
 help: ## Say what there is
