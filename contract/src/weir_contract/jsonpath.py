@@ -58,6 +58,14 @@ class JsonPath:
     head: tuple[str | int, ...] = ()
     """Its names and indices up to the first step that searches."""
 
+    piecewise: bool = False
+    """Whether what follows ``head`` takes a list's items one by one: ``[*]``, or a filter that looks
+    at nothing but the item. The items may be given a few at a time then."""
+
+    def behind(self) -> JsonPath:
+        """What follows ``head``, as a path of its own."""
+        return JsonPath(self.text, self.segments[len(self.head) :], None)
+
     def find(self, value: Any, root: Any = None) -> list[Any]:
         """Every value at the path, in order."""
         found = [value]
@@ -80,7 +88,9 @@ def compile_path(text: str) -> JsonPath:
     segments, keys = parser.path()
     if parser.kind:
         parser.fail("a '.', a '[' or the end")
-    return JsonPath(text, segments, keys, keys if keys is not None else tuple(parser.head))
+    if keys is not None:
+        return JsonPath(text, segments, keys, keys)
+    return JsonPath(text, segments, keys, tuple(parser.head), parser.each and not parser.rooted)
 
 
 def _name(key: str) -> Segment:
@@ -214,6 +224,8 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text, self._at, self._depth = text.strip(" "), 0, 0
         self.head: list[str | int] = []
+        self.each = self.rooted = False
+        self._searched = self._each = False
         self.kind = self.token = ""
         self._next()
 
@@ -270,6 +282,7 @@ class _Parser:
         keys: list[str | int] | None = []
         while True:
             if self._take(".."):
+                self._searched = self._searched or top
                 part, _ = self._bracket() if self._is("[") else self._member()
                 segments.append(_descend(part))
                 keys = None
@@ -281,6 +294,8 @@ class _Parser:
             else:
                 return tuple(segments), None if keys is None else tuple(keys)
             segments.append(part)
+            if top and key is None and not self._searched:
+                self._searched, self.each = True, self._each
             if key is None or keys is None:
                 keys = None
             else:
@@ -289,6 +304,7 @@ class _Parser:
                     self.head.append(key)
 
     def _member(self) -> tuple[Segment, str | int | None]:
+        self._each = self._is("*")
         if self._take("*"):
             return _wild, None
         if self.kind not in ("name", "number"):
@@ -299,6 +315,7 @@ class _Parser:
 
     def _bracket(self) -> tuple[Segment, str | int | None]:
         self._need("[")
+        each = self._is("*") or self._is("?")
         parts, keys = [], []
         while True:
             part, key = self._selector()
@@ -307,6 +324,7 @@ class _Parser:
             if not self._take(","):
                 break
         self._need("]")
+        self._each = each and len(parts) == 1
         return _union(tuple(parts)), keys[0] if len(keys) == 1 else None
 
     def _selector(self) -> tuple[Segment, str | int | None]:
@@ -380,6 +398,7 @@ class _Parser:
         """Nodes of a query or a literal; whether they are a truth value."""
         if self._is("@") or self._is("$"):
             relative = self.token == "@"
+            self.rooted = self.rooted or not relative
             self._next()
             segments, _ = self._segments()
             path = JsonPath("", segments, None)

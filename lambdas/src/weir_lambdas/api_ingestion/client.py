@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import urllib3
@@ -14,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from weir_contract.rest import RequestLimits, ResponseAction
 from weir_lambdas.api_ingestion.budget import MAX_PAUSE_SECONDS, Budget, retry_after
+from weir_lambdas.api_ingestion.spool import MEMORY_BYTES, Spool, Spooled
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import (
@@ -52,14 +54,15 @@ MAX_ERROR_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, not yet read: where it came from, its status, headers and bytes.
+    """An answer, not yet read: where it came from, its status, headers and bytes, which are in a
+    file where they are many.
 
     ``ignored``: a response action says that it has no rows and that none follow.
     """
 
     url: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | Spooled
     status: int = 200
     ignored: bool = False
 
@@ -79,12 +82,15 @@ def backoff(attempt: int, jitter: Callable[[], float]) -> float:
     return float(min(MAX_SECONDS, BASE_SECONDS * 2**attempt) * jitter())
 
 
-def fits(action: ResponseAction, status: int, body: bytes) -> bool:
+def fits(action: ResponseAction, status: int, body: bytes | Spooled) -> bool:
     """Whether a response action is for an answer."""
     wanted = action.status
     if wanted is not None and not re.fullmatch(wanted.lower().replace("x", "[0-9]"), str(status)):
         return False
-    return action.content is None or action.content.encode() in body
+    if action.content is None:
+        return True
+    text = action.content.encode()
+    return body.contains(text) if isinstance(body, Spooled) else text in body
 
 
 class SourceClient:
@@ -106,6 +112,8 @@ class SourceClient:
         What the configuration says of certain answers, in its order.
     jitter
         A random number in [0, 1).
+    spool
+        Where large answers are kept.
     """
 
     def __init__(
@@ -118,12 +126,13 @@ class SourceClient:
         auth: Authenticator | None = None,
         actions: Sequence[ResponseAction] = (),
         jitter: Callable[[], float] = random.random,
+        spool: Spool | None = None,
     ) -> None:
         self._egress, self._limits, self._budget = egress, limits, budget
         self._clock, self._remaining, self._auth = clock, remaining, auth
         self._actions, self._jitter = tuple(actions), jitter
         self._reads_errors = any(action.content is not None for action in self._actions)
-        self._closed = threading.Event()
+        self._closed, self._spool = threading.Event(), spool or Spool()
 
     def close(self) -> None:
         """No call begins another attempt from here on."""
@@ -208,7 +217,7 @@ class SourceClient:
         """The answer with its body, or the error that it is."""
         status, where = answer.status, without_query(url)
         good = status in GOOD
-        body = b""
+        body: bytes | Spooled = b""
         try:
             if good:
                 body = self._body(answer, where)
@@ -233,7 +242,7 @@ class SourceClient:
         known = FINAL.get(answer.status, (SourceBadAnswer, ""))[0]
         return known(f"{answer.status}: {said}", where)
 
-    def _body(self, answer: urllib3.BaseHTTPResponse, where: str) -> bytes:
+    def _body(self, answer: urllib3.BaseHTTPResponse, where: str) -> bytes | Spooled:
         limit = self._limits.max_response_bytes
         declared = answer.headers.get("Content-Length", "")
         if declared.isdigit() and int(declared) > limit:
@@ -241,20 +250,29 @@ class SourceClient:
         until = self._clock.monotonic() + min(
             self._limits.timeout_seconds * BODY_TIMEOUTS, max(self._remaining(), 1.0)
         )
-        chunks, size = [], 0
-        while chunk := answer.read(CHUNK_BYTES, decode_content=True):
+        size = 0
+
+        def received() -> Iterator[bytes]:
+            nonlocal size
+            while chunk := answer.read(CHUNK_BYTES, decode_content=True):
+                yield chunk
+                size += len(chunk)
+                if size > limit:
+                    raise SourceTooLarge(
+                        f"sent more than {limit} bytes in one answer and was cut off", where
+                    )
+                if self._clock.monotonic() > until:
+                    raise urllib3.exceptions.ReadTimeoutError(
+                        None,  # type: ignore[arg-type]
+                        where,
+                        f"still sending after {size} bytes",
+                    )
+
+        chunks, body = list[bytes](), received()
+        for chunk in body:
             chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise SourceTooLarge(
-                    f"sent more than {limit} bytes in one answer and was cut off", where
-                )
-            if self._clock.monotonic() > until:
-                raise urllib3.exceptions.ReadTimeoutError(
-                    None,  # type: ignore[arg-type]
-                    where,
-                    f"still sending after {size} bytes",
-                )
+            if size + len(chunk) > MEMORY_BYTES:
+                return self._spool.write(chain(chunks, body), where)
         return b"".join(chunks)
 
 

@@ -15,11 +15,12 @@ from weir_lambdas.api_ingestion.auth import Static
 from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.columnar import Shape, blank
-from weir_lambdas.api_ingestion.decode import Records, decode
+from weir_lambdas.api_ingestion.decode import decode
 from weir_lambdas.api_ingestion.fetch import Calls, Chain, refuse_reference
 from weir_lambdas.api_ingestion.incremental import Boundary, Window, cut_to, windowed, windows
 from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
 from weir_lambdas.api_ingestion.placeholders import Values
+from weir_lambdas.api_ingestion.records import Records
 from weir_lambdas.api_ingestion.requests import Resource, build, check_references, resource_of
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query

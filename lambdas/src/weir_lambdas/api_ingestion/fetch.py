@@ -17,8 +17,8 @@ from typing import Any
 from weir_contract.rest import Paginator
 from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import Answer, SourceClient
-from weir_lambdas.api_ingestion.decode import Records
 from weir_lambdas.api_ingestion.paginate import STYLES, LoopGuard, Page, detect, has_more
+from weir_lambdas.api_ingestion.records import Records
 from weir_lambdas.common.egress import Request, without_query
 from weir_lambdas.common.errors import SourceBadAnswer, WeirError
 from weir_lambdas.landing.batch import Position

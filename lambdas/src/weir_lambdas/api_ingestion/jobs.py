@@ -9,6 +9,7 @@ from typing import Any
 from weir_contract.rest import AsyncJob, RestApi
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.requests import Resource
+from weir_lambdas.api_ingestion.spool import Spooled
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer
@@ -40,10 +41,11 @@ def described(answer: Answer) -> dict[str, Any]:
         It is no JSON object, or larger than :data:`MAX_ANSWER_BYTES`.
     """
     where = without_query(answer.url)
-    if len(answer.body) > MAX_ANSWER_BYTES:
-        raise SourceBadAnswer(f"a job's description has {len(answer.body)} bytes", where)
+    body = answer.body
+    if isinstance(body, Spooled) or len(body) > MAX_ANSWER_BYTES:
+        raise SourceBadAnswer(f"a job's description has {len(body)} bytes", where)
     try:
-        value = parse(answer.body) if answer.body.strip() else {}
+        value = parse(body) if body.strip() else {}
     except ValueError as error:
         raise SourceBadAnswer(f"a job's description is no valid JSON: {error}", where) from error
     if not isinstance(value, dict):
