@@ -4,163 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import uuid
-from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
-import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
+from rest_examples import SECRETS, WANTED, Rows, Server, answering, at, documents
 from weir.api.v1alpha1.datasource import DataSource
 from weir.blueprint import rest
 from weir.blueprint.config import source_secrets, stated_contract
 from weir_contract.manifest import manifest_key
 from weir_contract.sources import SourceConfig
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "rest"
-HOST = re.compile(r"https://[a-z]+\.example\.com")
-
-Rows = list[dict[str, Any]]
-
-
-def documents() -> dict[str, Any]:
-    """The DataSources of the folder by name."""
-    files = sorted(EXAMPLES.glob("*.yaml"))
-    found = [one for file in files for one in yaml.safe_load_all(file.read_text())]
-    return {one["metadata"]["name"]: one for one in found}
-
-
-def ok(body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    return 200, {"Content-Type": "application/json", **headers}, json.dumps(body).encode()
-
-
-@dataclass
-class Server:
-    """Answers as the APIs of the examples are said to; what is wrong with a request is a 400."""
-
-    url: str
-    asked: int = 0
-
-    def contacts(self, call: Any) -> Any:
-        if call.path == "/oauth/token":
-            form = parse_qs(call.body.decode())
-            basic = call.headers.get("Authorization", "").removeprefix("Basic ")
-            given = b64decode(basic).decode() if basic else ""
-            sent = given or f"{form['client_id'][0]}:{form['client_secret'][0]}"
-            assert (sent, form["scope"]) == ("weir:pass-word", ["contacts.read"])
-            return ok({"access_token": "token-1", "expires_in": 3600})
-        assert call.headers["Authorization"] == "Bearer token-1"
-        if call.query.get("page") == "2":
-            return ok({"data": [{"id": 3}], "links": {"next": None}})
-        following = f"{self.url}/v1/contacts?page=2"
-        return ok({"data": [{"id": 1}, {"id": 2}], "links": {"next": following}})
-
-    def invoices(self, call: Any) -> Any:
-        if call.path == "/oauth/token":
-            form = parse_qs(call.body.decode())
-            assert form["grant_type"] == ["refresh_token"]
-            assert form["refresh_token"] == ["refresh-0"]
-            return ok({"access_token": "token-2", "refresh_token": "refresh-1"})
-        assert call.headers["Authorization"] == "Bearer token-2"
-        return ok([{"id": 7}])
-
-    def order_lines(self, call: Any) -> Any:
-        assert call.headers["Authorization"] == "Bearer shop-token"
-        if call.path == "/v1/orders":
-            assert call.query["state"] == "open"
-            first = [
-                {"id": 1, "lineCount": 2, "customer": {"id": 90}},
-                {"id": 2, "lineCount": 0, "customer": {"id": 91}},
-            ]
-            if "after" not in call.query:
-                return ok({"data": first, "next": "more"})
-            last = [{"id": 3, "lineCount": 1, "customer": {"id": 92}}]
-            return ok({"data": last, "next": None})
-        if call.path == "/v1/orders/1/lines":
-            return ok([{"sku": "a"}, {"sku": "b"}])
-        assert call.path == "/v1/orders/3/lines", "an order without lines was asked for"
-        return 404, {}, b"{}"
-
-    def report(self, call: Any) -> Any:
-        if call.path == "/token":
-            assert parse_qs(call.body.decode())["assertion"][0].count(".") == 2
-            return ok({"access_token": "token-3", "expires_in": 600})
-        assert call.headers["Authorization"] == "Bearer token-3"
-        if call.method == "POST":
-            assert json.loads(call.body) == {"report": "daily", "format": "csv.gz"}
-            return ok({"id": "e1"})
-        if call.path == "/v3/exports/e1":
-            self.asked += 1
-            if self.asked == 1:
-                return ok({"state": "RUNNING"})
-            return ok({"state": "DONE", "result": {"url": f"{self.url}/v3/files/e1"}})
-        body = gzip.compress(b"ad;clicks\nspring;12\nautumn;7\n")
-        return 200, {"Content-Type": "application/gzip"}, body
-
-    def tickets(self, call: Any) -> Any:
-        if call.path == "/api/login":
-            assert json.loads(call.body) == {"user": "ann", "password": "pass-word"}
-            return ok({"session": {"token": "session-1"}})
-        assert "session-1" in "".join(call.headers.values())
-        body = json.loads(call.body)
-        assert body["filter"] == {"updatedSince": "2025-01-01T00:00:00Z"}
-        page = body["page"].get("after", "")
-        hits = [{"document": {"id": f"{page or 'first'}", "updatedAt": "2025-03-01T00:00:00Z"}}]
-        return ok({"hits": hits, "next": {"": "second", "second": None}[page]})
-
-    def agents(self, call: Any) -> Any:
-        assert call.headers["Authorization"] == "Bearer desk-token"
-        if call.query.get("page") == "2":
-            return ok([{"id": "b"}])
-        return ok([{"id": "a"}], Link=f'<{self.url}/api/agents?page=2>; rel="next"')
-
-    def events(self, call: Any) -> Any:
-        assert call.headers["X-Api-Key"] == "events-key"
-        start, end = call.query["from"], call.query["to"]
-        assert start < end and call.query["per_page"] == "500"
-        page = int(call.query["page"])
-        return ok({"data": [{"at": page, "occurredAt": start}], "meta": {"pages": 2}})
-
-
-def pem() -> str:
-    """A private key of the test's own."""
-    key = rsa.generate_private_key(65537, 2048)
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, pkcs8, plain).decode()
-
-
-SECRETS: dict[str, Callable[[], str]] = {
-    "crm": lambda: json.dumps({"clientId": "weir", "clientSecret": "pass-word"}),
-    "books": lambda: json.dumps(
-        {"clientId": "weir", "clientSecret": "pass-word", "refresh_token": "refresh-0"}
-    ),
-    "shop": lambda: "shop-token",
-    "ads": lambda: json.dumps({"privateKey": pem()}),
-    "desk": lambda: json.dumps({"user": "ann", "password": "pass-word", "token": "desk-token"}),
-    "events": lambda: "events-key",
-}
-
-WANTED: dict[str, Rows] = {
-    "contacts": [{"id": 1}, {"id": 2}, {"id": 3}],
-    "invoices": [{"id": 7}],
-    "order-lines": [
-        {"sku": "a", "orderId": 1, "customerId": 90},
-        {"sku": "b", "orderId": 1, "customerId": 90},
-    ],
-    "report": [{"ad": "spring", "clicks": "12"}, {"ad": "autumn", "clicks": "7"}],
-    "tickets": [
-        {"id": "first", "updatedAt": "2025-03-01T00:00:00Z"},
-        {"id": "second", "updatedAt": "2025-03-01T00:00:00Z"},
-    ],
-    "agents": [{"id": "a"}, {"id": "b"}],
-}
 
 
 @dataclass
@@ -177,8 +33,7 @@ def land(api: Any, aws: Any, source: Any, lander: Any) -> Iterator[Callable[[str
     secrets, made = aws("secretsmanager"), list[str]()
 
     def run(name: str) -> Landed:
-        text = HOST.sub(api.url, yaml.safe_dump(documents()[name]))
-        document = yaml.safe_load(text)
+        document = at(api.url, name)
         document["metadata"]["namespace"] = "shop"
         written = DataSource.model_validate(document)
         spec = written.spec.source.rest_api
@@ -206,18 +61,6 @@ def land(api: Any, aws: Any, source: Any, lander: Any) -> Iterator[Callable[[str
     yield run
     for name in made:
         secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-
-
-def answering(server: Server, name: str) -> Callable[[Any, Any], Any]:
-    """The server's answers; a request that it can't take is told to the client, and so to us."""
-
-    def answer(call: Any, _http: Any) -> Any:
-        try:
-            return getattr(server, name)(call)
-        except (AssertionError, KeyError) as wrong:
-            return 400, {}, json.dumps({"error": repr(wrong)}).encode()
-
-    return answer
 
 
 def rows_of(s3: Any, config: SourceConfig, last: int) -> Rows:
