@@ -169,10 +169,12 @@ class Lives:
             step = outcome.step
             if step.operation not in meant:
                 continue
-            tally.points += 1
-            if not outcome.killed:
-                outcome.verdict.differences.append("nobody was killed")
             call = step.calls[number - 1]
+            if outcome.killed:
+                tally.points += 1
+            elif any(map(_writes, step.calls[number - 1 :])):
+                outcome.verdict.differences.append("nobody was killed")
+            # Else AWS was ready sooner than in the undisturbed life: it was asked less often.
             tally.add(
                 f"{kind} {step.operation}: killed {moment} call {number} ({call})", outcome.verdict
             )
