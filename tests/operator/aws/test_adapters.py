@@ -620,3 +620,26 @@ def test_a_resource_lives_from_create_to_delete(
     adapter.delete(more)
     assert adapter.observe([resource.name]) == {}
     adapter.delete(more)
+
+
+def test_a_mapping_that_goes_before_its_tags_are_read_is_gone_and_not_somebody_elses(
+    world: World, every: dict[str, Adapter]
+) -> None:
+    case = next(one for one in CASES if one.kind == "lambda.EventSourceMapping")
+    adapter, resource = every[case.kind], case.resource(world)
+    adapter.create(resource, OWNER.tags)
+    there = settled(adapter, resource.name)
+    events = world.session.client("lambda").meta.events
+    went: list[str] = []
+
+    def goes(**_: Any) -> None:
+        if not went:
+            went.append(there.name)
+            adapter.delete(there)
+
+    events.register("before-call.*.ListTags", goes)
+    try:
+        assert adapter.observe([resource.name]) == {}
+    finally:
+        events.unregister("before-call.*.ListTags", goes)
+    assert went == [resource.name]

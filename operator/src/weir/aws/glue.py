@@ -50,7 +50,7 @@ class Database(ServiceAdapter):
         if found is None:
             return None
         seen = self._observed(found["Database"])
-        return with_tags(seen, _tags(self, seen))
+        return tagged(self, seen)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name = resource.name
@@ -347,7 +347,7 @@ class Job(ServiceAdapter):
         if found is None:
             return None
         seen = self._observed(found["Job"])
-        return with_tags(seen, _tags(self, seen))
+        return tagged(self, seen)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         given = picked(resource.properties, JOB_FIELDS)
@@ -397,9 +397,10 @@ def _input(name: str, properties: Mapping[str, Any], fields: Sequence[str]) -> d
     return {"Name": name, **picked(properties, fields)}
 
 
-def _tags(adapter: ServiceAdapter, seen: Observed) -> dict[str, str]:
-    arn = seen.attributes["arn"]
-    return dict((adapter.calls.find("GetTags", seen.name, ResourceArn=arn) or {}).get("Tags", {}))
+def tagged(adapter: ServiceAdapter, seen: Observed) -> Observed | None:
+    """With its tags; None where it went meanwhile: nobody's it is not."""
+    told = adapter.calls.find("GetTags", seen.name, ResourceArn=seen.attributes["arn"])
+    return None if told is None else with_tags(seen, told.get("Tags", {}))
 
 
 def _tag(adapter: ServiceAdapter, observed: Observed, tags: Mapping[str, str]) -> None:
@@ -479,7 +480,7 @@ class Crawler(ServiceAdapter):
         if found is None:
             return None
         seen = self._observed(found["Crawler"])
-        return with_tags(seen, _tags(self, seen))
+        return tagged(self, seen)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         name, given = resource.name, self._call(resource.properties)

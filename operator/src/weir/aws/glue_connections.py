@@ -8,6 +8,7 @@ from typing import Any
 from weir.aws import tags as tagging
 from weir.aws.base import ServiceAdapter, changed, with_tags
 from weir.aws.errors import Conflict
+from weir.aws.glue import tagged
 from weir.resource import Change, Observed, Resource, Traits
 
 PAGE = 1000
@@ -43,9 +44,7 @@ class Connection(ServiceAdapter):
         if found is None:
             return None
         seen = self._observed(found["Connection"])
-        arn = seen.attributes["arn"]
-        told = self.calls.find("GetTags", name, ResourceArn=arn) or {}
-        return with_tags(seen, dict(told.get("Tags", {})))
+        return tagged(self, seen)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         given = self._input(resource.name, resource.properties)

@@ -85,7 +85,8 @@ class EventSourceMapping(ServiceAdapter):
             for seen in self._listed(FunctionName=function):
                 if seen.name in wanted:
                     listed = self.calls.find("ListTags", seen.name, Resource=seen.attributes["arn"])
-                    found[seen.name] = with_tags(seen, (listed or {}).get("Tags", {}))
+                    if listed is not None:  # Else it went between the two calls.
+                        found[seen.name] = with_tags(seen, listed.get("Tags", {}))
         return found
 
     def listing(self, names: Sequence[str]) -> dict[str, Observed]:

@@ -121,7 +121,9 @@ class StateMachine(ServiceAdapter):
             return None
         own = tags.get(arn)
         if own is None:
-            listed = self.calls.find("ListTagsForResource", name, resourceArn=arn) or {}
+            listed = self.calls.find("ListTagsForResource", name, resourceArn=arn)
+            if listed is None:
+                return None
             own = tagging.mapping(listed.get("tags"), "key", "value")
         status = machine.get("status", "ACTIVE")
         return Observed(
