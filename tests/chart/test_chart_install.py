@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from patience import until
 from weir_local.cluster import ControlPlane, run
 from weir_local.cluster.api import Api
 
@@ -61,16 +61,6 @@ def release(helm: Callable[..., Any], restricted_namespace: str, tmp_path: Path)
          "--take-ownership", "-f", values(tmp_path))  # fmt: skip
     yield space
     helm("uninstall", "weir", "--namespace", space, "--ignore-not-found", "--no-hooks", "--wait")
-
-
-def until(what: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.2)
 
 
 def test_install_waits_for_a_running_pod_with_logs(release: str, kubectl: Kubectl) -> None:
@@ -258,7 +248,7 @@ def test_people_have_it_from_the_built_in_roles(
         ]
 
     # A controller aggregates roles some moments after they are there.
-    until(lambda: not wrong(), seconds=10)
+    until(lambda: not wrong())
 
 
 def test_restricted_pod_security_would_refuse_a_lesser_pod(
@@ -278,7 +268,7 @@ def test_restricted_pod_security_would_refuse_a_lesser_pod(
         return run(chart_cluster, "kubectl", "-n", restricted_namespace, "create",
                    "--dry-run=server", "-f", "-", text=json.dumps(pod), check=False)  # fmt: skip
 
-    until(lambda: dry_run().returncode == 0, seconds=10)
+    until(lambda: dry_run().returncode == 0)
     spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
     refused = dry_run()
     assert refused.returncode != 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from patience import until
 from weir_local.cluster import ControlPlane, run
 
 pytestmark = pytest.mark.cluster
@@ -44,16 +44,6 @@ def operator(
         "--timeout=90s", "--take-ownership", "-f", str(file))  # fmt: skip
     yield space
     run(chart_cluster, "helm", "uninstall", "weir", "--namespace", space, "--no-hooks", "--wait")
-
-
-def until(what: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.2)
 
 
 def container(kubectl: Kubectl, space: str) -> dict[str, Any]:

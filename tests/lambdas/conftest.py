@@ -18,6 +18,7 @@ import pytest
 from botocore.config import Config
 
 from http_api import Api, serving
+from keyed_tables import KEYED
 from weir_contract.rows import RowContract
 from weir_contract.sources import Egress, RestApi, SourceConfig
 from weir_lambdas.api_ingestion.source import RestSource
@@ -128,15 +129,7 @@ def table(aws: Callable[[str], Any]) -> Table:
     db = aws("dynamodb")
     db.create_table(
         TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
+        **KEYED,
     )
     return Table(db, name)
 

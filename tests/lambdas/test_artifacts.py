@@ -37,6 +37,29 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def run_alone(archive: Path, folder: Path, checks: str) -> None:
+    """Run checks in an interpreter that has the archive and the runtime's SDK and nothing else.
+
+    :param folder: where the archive is unpacked
+    :param checks: code that finds the folder in ``here``
+    """
+    zipfile.ZipFile(archive).extractall(folder)
+    spec = importlib.util.find_spec("boto3")
+    assert spec is not None and spec.origin is not None
+    runtime = str(Path(spec.origin).parents[1])
+    begin = (
+        f"import importlib, sys; here = {str(folder)!r}\n"
+        f"sys.path[:0] = [here]; sys.path.append({runtime!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", begin + checks],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_index_names_files_and_their_hashes(built: Path) -> None:
     index = json.loads((built / "artifacts.json").read_text())
     assert set(index) == {"functions", "files", "streams", "glue", "glueScript"}
@@ -83,28 +106,19 @@ def test_the_functions_are_small_and_import_from_the_archive_alone(
 ) -> None:
     archive = built / "functions.zip"
     assert archive.stat().st_size < 15_000_000
-    zipfile.ZipFile(archive).extractall(tmp_path)
     names = zipfile.ZipFile(archive).namelist()
     assert not any("__pycache__" in name or "boto" in name for name in names)
-    spec = importlib.util.find_spec("boto3")
-    assert spec is not None and spec.origin is not None
-    runtime = Path(spec.origin).parents[1]
     script = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; sys.path.append({str(runtime)!r})\n"
-        f"import importlib\n"
         f"for name in {HANDLERS!r}:\n"
         f"    module = importlib.import_module(name)\n"
-        f"    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__\n"
+        f"    assert module.__file__.startswith(here), module.__file__\n"
         f"    assert callable(module.handler)\n"
         f"import urllib3, weir_contract\n"
-        f"assert urllib3.__file__.startswith({str(tmp_path)!r})\n"
+        f"assert urllib3.__file__.startswith(here)\n"
         f"assert 'cryptography' not in sys.modules, 'a cold start pays for what it may not need'\n"
         f"assert 'sqlglot' not in sys.modules and 'pyspark' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_alone(archive, tmp_path, script)
 
 
 def test_the_glue_archive_has_the_job_its_contract_and_its_parser(built: Path) -> None:
@@ -119,10 +133,6 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
 ) -> None:
     archive = built / "files.zip"
     assert archive.stat().st_size < 60_000_000
-    zipfile.ZipFile(archive).extractall(tmp_path)
-    spec = importlib.util.find_spec("boto3")
-    assert spec is not None and spec.origin is not None
-    runtime = Path(spec.origin).parents[1]
     modules = (
         "weir_lambdas.file_processor.handler",
         "weir_lambdas.email_processor.handler",
@@ -140,19 +150,13 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
         "backports.zstd",
     )
     script = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}]\n"
-        f"import importlib\n"
-        f"sys.path.append({str(runtime)!r})\n"
         f"for name in {modules!r}:\n"
         f"    module = importlib.import_module(name)\n"
-        f"    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__\n"
+        f"    assert module.__file__.startswith(here), module.__file__\n"
         f"from weir_lambdas.file_processor.formats.table import READERS, reader\n"
         f"assert [reader(name) for name in READERS]\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_alone(archive, tmp_path, script)
 
 
 def test_the_archive_that_reads_streams_reads_each_format_from_itself_alone(
@@ -160,25 +164,16 @@ def test_the_archive_that_reads_streams_reads_each_format_from_itself_alone(
 ) -> None:
     archive = built / "streams.zip"
     assert archive.stat().st_size < 15_000_000
-    zipfile.ZipFile(archive).extractall(tmp_path)
-    spec = importlib.util.find_spec("boto3")
-    assert spec is not None and spec.origin is not None
-    runtime = Path(spec.origin).parents[1]
     script = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; sys.path.append({str(runtime)!r})\n"
-        f"import importlib\n"
-        f"for name in ('receive', 'handler'):\n"
-        f"    module = importlib.import_module(f'weir_lambdas.stream_processor.{{name}}')\n"
-        f"    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__\n"
-        f"    assert callable(module.handler)\n"
-        f"late = {{'fastavro', 'google.protobuf', 'cryptography', 'pyarrow'}} & set(sys.modules)\n"
-        f"assert not late, f'a cold start pays for {{late}}, which it may not need'\n"
-        f"for name in ('avro', 'protobuf'):\n"
-        f"    importlib.import_module(f'weir_lambdas.stream_processor.{{name}}')\n"
-        f"for name in ('fastavro', 'google.protobuf'):\n"
-        f"    assert sys.modules[name].__file__.startswith({str(tmp_path)!r}), name\n"
+        "for name in ('receive', 'handler'):\n"
+        "    module = importlib.import_module(f'weir_lambdas.stream_processor.{name}')\n"
+        "    assert module.__file__.startswith(here), module.__file__\n"
+        "    assert callable(module.handler)\n"
+        "late = {'fastavro', 'google.protobuf', 'cryptography', 'pyarrow'} & set(sys.modules)\n"
+        "assert not late, f'a cold start pays for {late}, which it may not need'\n"
+        "for name in ('avro', 'protobuf'):\n"
+        "    importlib.import_module(f'weir_lambdas.stream_processor.{name}')\n"
+        "for name in ('fastavro', 'google.protobuf'):\n"
+        "    assert sys.modules[name].__file__.startswith(here), name\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_alone(archive, tmp_path, script)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bucket_store import Objects
 from weir_contract.codec import ContractError
 from weir_contract.compile import table_ddl
 from weir_contract.ledger import ledger_ddl, ledger_name
@@ -49,29 +50,6 @@ SCHEMA = pa.schema(
     ]
 )
 Row = tuple[Any, ...]
-
-
-class Objects:
-    """S3 as a role sees it."""
-
-    def __init__(self) -> None:
-        self.content: dict[tuple[str, str], bytes] = {}
-
-    def read(self, bucket: str, key: str) -> bytes | None:
-        return self.content.get((bucket, key))
-
-    def size(self, bucket: str, key: str) -> int | None:
-        body = self.content.get((bucket, key))
-        return None if body is None else len(body)
-
-    def keys(self, bucket: str, prefix: str) -> list[str]:
-        return sorted(k for b, k in self.content if b == bucket and k.startswith(prefix))
-
-    def write(self, bucket: str, key: str, body: bytes, kms_key_id: str) -> None:
-        self.content[(bucket, key)] = body
-
-    def delete(self, bucket: str, key: str) -> None:
-        self.content.pop((bucket, key), None)
 
 
 @dataclass

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.test_windows_killed import Killed, Mortal, committed
+from lambdas.test_windows_killed import committed
+from mortal import Killed, Mortal
 from weir_contract.rest import RestApi
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.errors import ConfigInvalid

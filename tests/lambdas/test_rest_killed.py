@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mortal import Killed, Mortal
 from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_prefix
 from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
@@ -23,31 +24,6 @@ from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.land import Lander
-
-
-class Killed(BaseException):
-    """The process is no more."""
-
-
-class Mortal:
-    """An AWS client that dies before or after its n-th call, and is dead from there on."""
-
-    def __init__(self, client: Any, life: dict[str, int], after: bool) -> None:
-        self._client, self._life, self._after = client, life, after
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-
-        def tried(**options: Any) -> Any:
-            self._life["left"] -= 1
-            if self._life["left"] < 0 or (self._life["left"] == 0 and not self._after):
-                raise Killed
-            answer = call(**options)
-            if self._life["left"] == 0:
-                raise Killed
-            return answer
-
-        return tried
 
 
 def committed(aws: Any, config: Any) -> list[int]:

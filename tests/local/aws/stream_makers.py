@@ -10,6 +10,7 @@ from typing import Any
 
 from aws_makers import allow, eventually, give, make_function, make_role, unique
 
+from keyed_tables import KEYED
 from weir_local.aws.server import EndpointSession
 
 POLL = [
@@ -129,15 +130,7 @@ def recorder(admin: EndpointSession, *statements: dict[str, Any]) -> Recorder:
     table = unique("calls")
     admin.client("dynamodb").create_table(
         TableName=table,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
+        **KEYED,
     )
     role = make_role(admin, "lambda")
     give(admin, role, allow("dynamodb:PutItem", f"arn:aws:dynamodb:*:*:table/{table}"), *statements)

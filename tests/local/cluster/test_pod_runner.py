@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from patience import until
 from weir_local.cluster import ControlPlane, run
 from weir_local.cluster.api import Api
 from weir_local.cluster.images import read
@@ -54,16 +55,6 @@ def apply(kubectl: Kubectl, namespace: str, *objects: dict[str, Any]) -> None:
 
 def get(kubectl: Kubectl, namespace: str, name: str) -> dict[str, Any]:
     return dict(json.loads(kubectl("-n", namespace, "get", "pod", name, "-o", "json")))
-
-
-def until(what: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.1)
 
 
 def phase(kubectl: Kubectl, namespace: str, name: str, wanted: str) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from typing import Any
 
+from keyed_tables import KEYED
 from weir.aws.calls import Calls, wait_for
 from weir.aws.session import AwsSession
 from weir.resource import Adapter, Observed, Owner
@@ -114,15 +115,7 @@ class World:
         Calls(session, "dynamodb")(
             "CreateTable",
             TableName="world-table",
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
+            **KEYED,
         )
         Calls(session, "lambda")(
             "CreateFunction",

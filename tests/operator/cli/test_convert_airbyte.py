@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conversions import api_of, assert_valid, converted
 
-from weir.cli.convert import CannotConvert, convert_file, to_yaml
-from weir.cli.documents import read_text
-from weir.cli.validate import problems
+from weir.cli.convert import CannotConvert
 
 TICKETS = """
 version: 6.1.0
@@ -203,22 +202,6 @@ AUTHS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
 ]
-
-
-def converted(tmp_path: Path, name: str, text: str) -> dict[str, Any]:
-    file = tmp_path / name
-    file.write_text(text)
-    return {item.resource["metadata"]["name"]: item for item in convert_file(file)}
-
-
-def api_of(item: Any) -> dict[str, Any]:
-    found: dict[str, Any] = item.resource["spec"]["source"]["restApi"]
-    return found
-
-
-def assert_valid(item: Any) -> None:
-    (document,) = read_text(to_yaml(item.resource))
-    assert [problem.message for problem in problems(document)] == []
 
 
 def test_references_and_parameters_are_resolved(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from conversions import api_of, assert_valid, converted
 from typer.testing import CliRunner
 
 from weir.cli import app
-from weir.cli.convert import CannotConvert, convert_file, to_yaml
-from weir.cli.documents import read_text
-from weir.cli.validate import problems
+from weir.cli.convert import CannotConvert, to_yaml
 
 TRACKER = '''
 import dlt
@@ -116,22 +115,6 @@ SHOP: dict[str, Any] = {
         {"name": "stats", "endpoint": {"path": "stats", "paginator": {"type": "my_own"}}},
     ],
 }  # fmt: skip
-
-
-def converted(tmp_path: Path, name: str, text: str) -> dict[str, Any]:
-    file = tmp_path / name
-    file.write_text(text)
-    return {item.resource["metadata"]["name"]: item for item in convert_file(file)}
-
-
-def api_of(item: Any) -> dict[str, Any]:
-    found: dict[str, Any] = item.resource["spec"]["source"]["restApi"]
-    return found
-
-
-def assert_valid(item: Any) -> None:
-    (document,) = read_text(to_yaml(item.resource))
-    assert [problem.message for problem in problems(document)] == []
 
 
 def test_a_python_file_is_read_and_never_run(tmp_path: Path) -> None:
