@@ -24,8 +24,8 @@ from weir_local.stack import NAMESPACE, Stack
 Object = dict[str, Any]
 
 POLL_SECONDS = 0.4
-RUN_SECONDS = 180
-CHANGE_SECONDS = 60
+RUN_SECONDS = 600
+CHANGE_SECONDS = 180
 
 
 def condition(obj: Object | None, kind: str) -> Object:

@@ -72,7 +72,7 @@ def history(running: Running, server: SourceServer) -> Iterator[list[Mapping[str
     running.apply(body)
     running.wait_run("pipe", "history")
     yield asked
-    running.kubectl("delete", "dsrc", "history", "--timeout=60s")
+    running.kubectl("delete", "dsrc", "history", "--timeout=180s")
 
 
 def test_a_backfill_brings_a_window_by_days_of_its_zone_and_moves_nothing_of_the_sources_own(
@@ -142,4 +142,4 @@ def test_a_replay_takes_quarantined_rows_through_the_present_contract_each_once(
     running.apply(request("mend-rest", "mended", replay={"runs": [last_run(done)["run"]]}))
     assert is_true(ended(running, "mend-rest"), "Ready")
     assert running.query("select count(*) as n from public_data.mended") == [{"n": 3}]
-    running.kubectl("delete", "dsrc", "mended", "--timeout=60s")
+    running.kubectl("delete", "dsrc", "mended", "--timeout=180s")

@@ -95,7 +95,7 @@ def bad(running: Running, server: SourceServer) -> Iterator[None]:
     running.apply(*objects)
     yield
     names = [body["metadata"]["name"] for body in objects]
-    running.kubectl("delete", "dsrc", *names, "--timeout=60s")
+    running.kubectl("delete", "dsrc", *names, "--timeout=180s")
 
 
 def created(obj: Object) -> list[str]:
@@ -160,7 +160,7 @@ def test_a_missing_secret_is_named_and_the_source_is_not_asked_without_it(
     running.secret("made_late", "a value")
     running.wait_run("dsrc", "needs-secret")
     assert server.asked["/needs-secret"] == 1
-    running.kubectl("delete", "dsrc", "needs-secret", "--timeout=60s")
+    running.kubectl("delete", "dsrc", "needs-secret", "--timeout=180s")
 
 
 def message_of(obj: Object | None) -> str:

@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from e2e.running import Object, Running, condition, is_ready, last_run, until
+from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, last_run, until
 from weir_local.stack import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -63,8 +63,9 @@ def test_a_broken_line_is_in_quarantine_with_its_file_and_line(
 
 def test_a_new_file_is_loaded_by_its_event_and_merged(running: Running, landed: Object) -> None:
     put(running, "orders/2026/02/second.csv.gz", gzip.compress(SECOND.encode()))
+    running.wait_run("pipe", NAME, after=last_run(landed)["run"])
     expected = [(1, "Jürgen", "10.50"), (2, "Ann", "8.00"), (3, "Cleo", "1.25")]
-    until(lambda: table(running) == expected, "the second file is not in the table", 180)
+    until(lambda: table(running) == expected, "the second file is not in the table", RUN_SECONDS)
 
 
 def test_the_same_content_again_changes_nothing(running: Running, landed: Object) -> None:

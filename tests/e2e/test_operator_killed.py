@@ -81,7 +81,7 @@ def test_there_is_exactly_what_is_wanted_and_nothing_twice(running: Running, kil
 
 
 def test_nothing_is_left_after_deletion(running: Running, killed: int) -> None:
-    running.kubectl("delete", "dsrc", *NAMES, "--timeout=90s")
+    running.kubectl("delete", "dsrc", *NAMES, "--timeout=180s")
     for name in NAMES:
         running.wait_gone("pipe", name)
     assert listing.found(running, NAMES) == Counter()

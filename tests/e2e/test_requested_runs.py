@@ -25,7 +25,7 @@ def quiet(running: Running, server: SourceServer) -> Iterator[Object]:
     endpoint = server.rows("/quiet", [{"id": 1, "name": "a"}])
     running.apply(declared.source("quiet", endpoint, suspend=True))
     yield running.wait("dsrc", "quiet", is_ready)
-    running.kubectl("delete", "dsrc", "quiet", "--timeout=60s")
+    running.kubectl("delete", "dsrc", "quiet", "--timeout=180s")
 
 
 def test_a_request_that_comes_back_does_not_run_again(

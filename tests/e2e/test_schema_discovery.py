@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from e2e import declared
-from e2e.running import Object, Running, condition, is_ready, last_run, until
+from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, last_run, until
 from e2e.source_server import Answer, SourceServer
 from weir_contract.metadata import metadata_key
 from weir_local.stack import ROOT
@@ -57,13 +57,13 @@ def changing(running: Running, server: SourceServer) -> Object:
         },
     )
     running.apply(source)
-    first = running.wait("dsrc", CHANGING, lambda obj: bool(shape(obj).get("columns")), 180)
+    first = running.wait("dsrc", CHANGING, lambda obj: bool(shape(obj).get("columns")), RUN_SECONDS)
     assert shape(first)["untaken"] == 0
     server.routes["/changing"] = lambda *_: Answer.rows(
         [{"id": "one", "name": "Ada Nobody-Must-See", "country": "pt"}]
     )
     land_again(running, first)
-    running.wait("dsrc", CHANGING, lambda obj: shape(obj).get("sequence") == 2, 120)
+    running.wait("dsrc", CHANGING, lambda obj: shape(obj).get("sequence") == 2, RUN_SECONDS)
     found: Object = running.get("dsrc", CHANGING) or {}
     return found
 
@@ -107,7 +107,7 @@ def test_the_catalog_keeps_a_version_of_the_raw_table_for_each_change(
             for one in found["TableVersions"]
         ]
 
-    until(lambda: len(versions()) >= 2, "the raw table has no second version", 60)
+    until(lambda: len(versions()) >= 2, "the raw table has no second version")
     assert versions()[-1] == ["email", "id", "name"]
     assert versions()[0] == ["country", "email", "id", "name"]
 

@@ -23,7 +23,7 @@ def everything(running: Running) -> Object:
         "plat", "default", lambda obj: bool(named(running.events("Platform", "default"), "InUse"))
     )
     for kind in ("prun", "dsrc"):
-        running.kubectl("delete", kind, "--all", "--timeout=120s")
+        running.kubectl("delete", kind, "--all", "--timeout=180s")
     running.wait_gone("plat", "default")
     return platform
 
