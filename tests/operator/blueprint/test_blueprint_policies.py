@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from weir.blueprint import config, policies
+from weir.blueprint import config, operator_policy, policies
 from weir.resource import Ref, Resource, resolve
 
 INLINE_LIMIT = 10_240
@@ -156,3 +157,20 @@ def test_scripts_run_where_they_are_granted_and_read_their_own_file_alone(
     role = next(r for r in roles(world.pipeline_resources()) if r.logical_id == "process-role")
     read = [s["Resource"] for s in statements(role) if s["Sid"] == "ReadScripts"]
     assert read == ([["arn:aws:s3:::team-code/a/own.py"]] if granted else [])
+
+
+def test_a_refresh_token_can_be_written_back_within_the_boundary(world: Any) -> None:
+    books = "weir/default/books"
+    found = policies.ingestion(
+        world.facts,
+        source="default/a",
+        function="f",
+        config_key="k",
+        secrets=[books],
+        rotated=books,
+    )
+    (bounds,) = operator_policy.boundary()["Statement"]
+    actions = {action for statement in found["Statement"] for action in statement["Action"]}
+    assert {"secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"} <= actions
+    for action in actions:
+        assert any(fnmatchcase(action, one) for one in bounds["Action"]), action

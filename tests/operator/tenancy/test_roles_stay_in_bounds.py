@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,15 @@ def test_it_is_below_the_clusters_path_with_the_boundary(role: dict[str, Any]) -
     wanted = role["properties"]
     assert wanted["Path"] == naming.iam_path(CLUSTER)
     assert wanted["PermissionsBoundary"] == f"arn:aws:iam::{ACCOUNT}:policy/weir-boundary"
+
+
+@pytest.mark.parametrize("role", roles())
+def test_the_boundary_lets_it_do_what_it_is_for(role: dict[str, Any]) -> None:
+    (bounds,) = operator_policy.boundary()["Statement"]
+    for policy in role["properties"].get("Policies", {}).values():
+        for statement in policy["Statement"]:
+            for action in listed(statement["Action"]):
+                assert any(fnmatchcase(action, one) for one in bounds["Action"]), action
 
 
 @pytest.mark.parametrize("role", roles())

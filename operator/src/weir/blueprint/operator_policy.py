@@ -672,9 +672,11 @@ def boundary() -> Document:
         "logs:CreateLogStream", "logs:PutLogEvents", "redshift-data:*",
         "redshift-serverless:GetCredentials", "redshift:GetClusterCredentials", "s3:*Object*",
         "s3:AbortMultipartUpload", "s3:GetBucketLocation", "s3:ListBucket",
-        "secretsmanager:GetSecretValue", "sns:Publish", "sqs:*Message*", "sqs:GetQueueAttributes",
-        "states:DescribeExecution", "states:StartExecution", "states:StopExecution",
-        "events:DescribeRule", "events:PutRule", "events:PutTargets", "xray:Put*",
+        "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue",
+        "secretsmanager:UpdateSecretVersionStage", "sns:Publish", "sqs:*Message*",
+        "sqs:GetQueueAttributes", "states:DescribeExecution", "states:StartExecution",
+        "states:StopExecution", "events:DescribeRule", "events:PutRule", "events:PutTargets",
+        "xray:Put*",
     )  # fmt: skip
     return {
         "Version": "2012-10-17",
