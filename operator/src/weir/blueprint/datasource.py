@@ -123,7 +123,7 @@ def datasource_resources(
             rotated=message.secrets.get(rotated) if rotated else None,
             objects=received.objects if received else (),
             given_up=received.given_up if received else (),
-            registry=streams.glue_registry(stream) if stream else None,
+            registry=stream is not None and streams.uses_glue_registry(stream),
             stream=message.stream.arn or None if message.stream else None,
         ),
         description=f"Weir: lands {source.id}",

@@ -133,9 +133,9 @@ def _registry(stream: Stream) -> sources.Registry | None:
     )
 
 
-def glue_registry(stream: Stream) -> str | None:
-    """The name of the registry of Glue that has a stream's schemas, if one has."""
-    return stream.registry.glue.name if stream.registry and stream.registry.glue else None
+def uses_glue_registry(stream: Stream) -> bool:
+    """Whether a registry of Glue has a stream's schemas."""
+    return stream.registry is not None and stream.registry.glue is not None
 
 
 def descriptors(stream: Stream) -> bytes:
@@ -431,9 +431,8 @@ def _policy(
         reads = policies.reads_msk(kafka.cluster_arn, topics if iam else {})
     if kafka and (kafka.cluster_arn or _vpc(source, facts)):
         reads = (*reads, policies.allow("ReachBrokers", NETWORK_READS, ["*"]))
-    registry = glue_registry(stream)
-    if registry:
-        reads = (*reads, policies.reads_registry(facts, registry))
+    if uses_glue_registry(stream):
+        reads = (*reads, policies.reads_registry())
     return policies.receiving(
         facts,
         source=source.id,
