@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zlib
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import fastavro
 import pytest
+import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +28,7 @@ from weir_lambdas.landing.values import json_value
 from weir_lambdas.stream_processor.aggregated import MAGIC, user_records
 from weir_lambdas.stream_processor.decode import Decode, decoder, json_objects
 from weir_lambdas.stream_processor.framing import MAX_UNPACKED_BYTES
+from weir_lambdas.stream_processor.protobuf import Protobuf
 from weir_lambdas.stream_processor.registry import Definition, UnknownSchema
 from weir_lambdas.stream_processor.rejected import Rejected
 
@@ -415,3 +419,12 @@ def test_what_is_given_wrongly_is_named(settings: dict[str, Any], why: str) -> N
 
 def test_stretches_of_time_are_seconds() -> None:
     assert json_value(timedelta(minutes=1, milliseconds=500)) == 60.5
+
+
+def test_the_examples_descriptors_read_its_message() -> None:
+    folder = Path(__file__).parents[3] / "examples/stream"
+    spec = yaml.safe_load((folder / "msk.yaml").read_text())["spec"]["source"]["stream"]
+    descriptors = base64.b64decode("".join(spec["protobuf"]["descriptors"].split()))
+    messages = Protobuf(descriptors, spec["protobuf"]["message"], None)
+    read = messages.read(b"\x08\x01\x10\x64\x1a\x03EUR")
+    assert read == {"id": 1, "amount_cents": 100, "currency": "EUR"}

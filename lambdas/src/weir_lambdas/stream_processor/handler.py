@@ -15,13 +15,13 @@ from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing.batch import Source
 from weir_lambdas.landing.calls import Asked, asked, fail
 from weir_lambdas.landing.land import Lander
 from weir_lambdas.landing.replay import quarantined
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
-from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.past import PastSource
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import loads_of
@@ -68,12 +68,12 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     def remaining() -> float:
         return float(context.get_remaining_time_in_millis()) / 1000
 
-    loads = loads_of(config, storage, clock, remaining)
-    taken, aside = (
-        Taken(),
-        quarantined(config, call, s3, storage) or past(config, call, storage, clock, loads),
-    )
+    taken = Taken()
+    aside: Source | None = quarantined(config, call, s3, storage)
+    if aside is None and call.window is not None:
+        aside = past(config, call, storage, clock, remaining)
     if not call.arrival and aside is None:
+        loads = loads_of(config, storage, clock, remaining)
         intake = Intake(config, positions, storage, clock, loads)
         mappings = [one for one in os.environ.get(MAPPINGS, "").split(",") if one]
         given_up = GivenUp(config, table, storage, clock, intake, mappings)
@@ -89,13 +89,22 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def past(
-    config: SourceConfig, call: Asked, storage: Storage, clock: Clock, loads: Loads
-) -> PastSource | None:
-    """What a call lands where it asks for a window of the past, else None."""
-    if call.window is None:
-        return None
+    config: SourceConfig,
+    call: Asked,
+    storage: Storage,
+    clock: Clock,
+    remaining: Callable[[], float],
+) -> PastSource:
+    """The window of the past that a call asks for.
+
+    Raises
+    ------
+    ConfigInvalid
+        It has no lane of its own, or the source can't be asked.
+    """
     if call.lane is None:
         raise ConfigInvalid("a window must have a lane", config.id)
+    loads = loads_of(config, storage, clock, remaining)
     return PastSource(config, client("kinesis"), storage, clock, loads)
 
 
