@@ -21,9 +21,10 @@ FIRST_ORDERS: list[Object] = [
 LATE_ORDERS: list[Object] = [
     {"id": 1, "state": "open", "amount": "9.00", "changed": OLD},
     {"id": 5, "state": "paid", "amount": "50.00", "changed": NEW},
-    {"id": 6, "state": "open", "amount": "60.00", "changed": OLD},
+    {"id": 6, "state": "open", "amount": "60.125", "changed": OLD, "channel": "web"},
 ]
-"""An older state of order 1, a newer one of order 5, and one that is new."""
+"""An older state of order 1, a newer one of order 5, and one that is new: with a field that was not
+there before, and an amount of one digit more than its column has."""
 
 
 def source(name: str, endpoint: str, /, **spec: Any) -> Object:
@@ -76,6 +77,7 @@ def orders(endpoint: str) -> Object:
                 {"name": "changed", "type": "timestamptz"},
             ],
             "keys": ["id"],
+            "evolution": {"onNewField": "add", "onTypeChange": "widen"},
         },
         destination={"prefix": "orders/", "partitionBy": ["year", "month", "day"]},
         redshift={

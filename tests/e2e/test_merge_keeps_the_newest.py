@@ -7,7 +7,7 @@ import json
 import pytest
 
 from e2e import declared
-from e2e.running import Object, Running, last_run, until
+from e2e.running import Object, Running, is_ready, last_run, until
 from e2e.source_server import Paged, SourceServer
 
 pytestmark = pytest.mark.e2e
@@ -24,7 +24,28 @@ def merged(running: Running, server: SourceServer, orders: Object) -> Object:
 
 def test_an_older_row_that_comes_later_is_stale(running: Running, merged: Object) -> None:
     rows = {row["id"]: (row["state"], float(row["amount"])) for row in running.query(SELECT)}
-    assert rows == {1: ("paid", 10.5), 2: ("sent", 20.0), 5: ("paid", 50.0), 6: ("open", 60.0)}
+    assert rows == {1: ("paid", 10.5), 2: ("sent", 20.0), 5: ("paid", 50.0), 6: ("open", 60.125)}
+
+
+def test_the_table_follows_a_shape_that_has_grown(running: Running, merged: Object) -> None:
+    rows = running.query("select id, amount, channel from sales.orders order by id")
+    assert [(row["id"], str(row["amount"]), row["channel"]) for row in rows] == [
+        (1, "10.500", None),
+        (2, "20.000", None),
+        (5, "50.000", None),
+        (6, "60.125", "web"),
+    ]
+    source = running.wait("dsrc", "orders", lambda obj: len(frozen(obj)) == 5, 60)
+    assert frozen(source)["amount"]["widenedFrom"] == "decimal(10,2)"
+    assert frozen(source)["channel"]["added"] == 2
+    stated = {item["name"] for item in source["spec"]["schema"]["fields"]}
+    assert "channel" not in stated, "the spec is the user's"
+    running.wait("pipe", "orders", is_ready, 60)
+
+
+def frozen(source: Object) -> dict[str, Object]:
+    fields = (source["status"].get("schema") or {}).get("fields") or []
+    return {item["name"]: item for item in fields}
 
 
 def test_the_account_tells_inserted_updated_and_stale(merged: Object) -> None:

@@ -53,6 +53,10 @@ def free_port() -> int:
         return port
 
 
+CONTRACTS = "weir-glue-contracts"
+MANIFEST = Manifest("ns/kept", 9, 1, "r", "2024-03-05T00:00:00Z", "2024-03-05T00:00:00Z", "raw")
+
+
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A local AWS of this module's own; gives the environment that reaches it."""
@@ -102,6 +106,17 @@ def zones(clients: Any) -> dict[str, str]:
     names = {zone: f"weir-glue-{zone}" for zone in ("raw", "processed", "quarantine", "artifacts")}
     for name in names.values():
         s3.create_bucket(Bucket=name)
+    clients("dynamodb").create_table(
+        TableName=CONTRACTS,
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")
+        ],
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
     glue = clients("glue")
     glue.create_database(DatabaseInput={"Name": "ns"})
     glue.create_table(
@@ -200,7 +215,7 @@ def plan(
         "raw_bucket": zones["raw"],
         "quarantine_bucket": zones["quarantine"],
         "artifacts_bucket": zones["artifacts"],
-        "state_table": "none",
+        "state_table": CONTRACTS,
         "glue_database": "ns",
         "region": "us-east-1",
         "pii_key_secret": "pii",
@@ -379,38 +394,41 @@ def test_a_column_that_is_stated_later_is_read_beside_the_frozen_ones(
 ) -> None:
     for name, value in aws.items():
         monkeypatch.setenv(name, value)
-    key = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-    clients("dynamodb").create_table(
-        TableName="contracts",
-        AttributeDefinitions=key,
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
+    frozen = RowContract(
+        fields=(
+            Field("id", "old", "integer"),
+            Field("gone", "gone", "date"),
+            Field("price", "price", "decimal(38,2)", widened_from="integer"),
+            Field("extra", "extra key", "json", added=7),
+        )
     )
-    frozen = RowContract(fields=(Field("id", "old", "integer"), Field("gone", "gone", "date")))
     clients("dynamodb").put_item(
-        TableName="contracts",
-        Item={"pk": {"S": "SOURCE#ns/src"}, "sk": {"S": "CONTRACT"}, "body": {"S": dumps(frozen)}},
+        TableName=CONTRACTS,
+        Item={"pk": {"S": "SOURCE#ns/kept"}, "sk": {"S": "CONTRACT"}, "body": {"S": dumps(frozen)}},
     )
-    stated = (Field("id", "id"), Field("age", "age"), Field("at", "at", "timestamp"))
-    item = Input("src", "ns/src", RowContract(fields=stated, keys=("id",)))
+    stated = (
+        Field("id", "id"),
+        Field("age", "age"),
+        Field("at", "at", "timestamp"),
+        Field("price", "price", "integer"),
+    )
+    item = Input("src", "ns/kept", RowContract(fields=stated, keys=("id",)))
     plan_uri, _ = plan(
         clients,
         zones,
         "run-later",
         [land(clients, zones, 9, RECORDS[:1])],
-        inputs=(item,),
-        state_table="contracts",
+        inputs=(Input("src", "ns/src", CONTRACT), item),
     )
     work = read_work(plan_uri)
-    manifest = replace(work.manifests[0], inferred={"id": "string", "age": "number"})
+    manifest = replace(MANIFEST, inferred={"id": "string", "age": "number"})
     found = resolve_contract(work.config, item, [manifest])
     assert [(f.name, f.path, f.type) for f in found.fields] == [
         ("id", "id", "integer"),
         ("age", "age", "number"),
         ("at", "at", "timestamp"),
+        ("price", "price", "decimal(38,2)"),
+        ("extra", "extra key", "json"),
     ]
     assert found.keys == ("id",)
     open_input = replace(item, contract=RowContract())

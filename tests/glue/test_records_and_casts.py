@@ -166,6 +166,33 @@ def test_a_misfit_can_become_null_and_a_missing_value_can_break_a_row(landed: An
     assert cast(landed, ["null"], "integer", nullable=False) == [(None, "v: is missing")]
 
 
+def test_a_changed_type_stops_the_run_where_the_contract_says_so_and_a_missing_value_does_not(
+    landed: Any,
+) -> None:
+    fields = (Field("v", "v", "integer", on_misfit="null"), Field("w", "w", nullable=False))
+    contract = RowContract(fields=fields, on_type_change="fail")
+    texts = ['{"v":1,"w":"a"}', '{"v":"x","w":"a"}', '{"v":2}']
+    rows = map_records(landed(texts), contract).collect()
+    assert {(row["_weir_stage"], row["_weir_reason"]) for row in rows} == {
+        (None, None),
+        ("fail", "v: does not fit integer"),
+        ("cast", "w: is missing"),
+    }
+
+
+def test_rows_of_older_landings_have_null_where_a_column_was_added_later(landed: Any) -> None:
+    added = Field("c", "a b", "json", added=2)
+    wide = Field("v", "v", "decimal(38,2)", widened_from="integer")
+    rows = map_records(
+        landed(['{"v":1}', '{"v":12345678901234567.25,"a b":{"x":1}}']),
+        RowContract(fields=(wide, added), on_new_field="add"),
+    ).collect()
+    assert sorted((str(row["v"]), row["c"]) for row in rows) == [
+        ("1.00", None),
+        ("12345678901234567.25", '{"x":1}'),
+    ]
+
+
 def test_new_fields_are_quarantined_where_the_contract_says_so(landed: Any) -> None:
     contract = RowContract("json", (Field("v", "v.w", "integer"),), on_new_field="quarantine")
     rows = map_records(landed(['{"v":{"w":1}}', '{"v":{"w":1},"z":2}']), contract).collect()

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from weir_contract.rows import Field
 from weir_contract.runs import StageAccount
 from weir_lambdas.common.errors import LoadLost, LoadRefused
 from weir_lambdas.redshift_loader.handler import counts_of
+from weir_lambdas.redshift_loader.shape import Target, next_step, target_of
 from weir_lambdas.redshift_loader.sql import LoadPlan, fields_of, load_statements
 from weir_lambdas.redshift_loader.unload import UnloadPlan, unload_statements
 from weir_local.redshift.errors import SqlError
@@ -135,8 +137,45 @@ class Shop:
         assert account.imbalance() is None
         return counts
 
+    def table_of(self, rows: list[Row], schema: pa.Schema) -> str:
+        columns = zip(zip(*rows, strict=True), schema, strict=True)
+        return self.copy(
+            pa.table([pa.array(c, f.type) for c, f in columns], schema=schema), "other"
+        )
+
+    def alter(self, load: Load, fields: tuple[Field, ...]) -> int:
+        """As the state machine: steps, until nothing is left to do. Returns how many there were."""
+        for count in range(20):
+            columns = self.sql(
+                "SELECT column_name, data_type FROM svv_redshift_columns "
+                f"WHERE schema_name = '{load.schema}' AND table_name = '{load.table}'"
+            )
+            step = next_step(load, fields, {name: seen_type(kind) for name, kind in columns})
+            if step is None:
+                return count
+            if step.alone:
+                self.sql(*step.sqls)
+            else:
+                self.batch(list(step.sqls))
+        raise AssertionError("the steps have no end")
+
     def rows(self) -> list[Row]:
         return sorted(self.sql("SELECT id, name, at FROM shop.orders"))
+
+
+def seen_type(text: str) -> Target:
+    """A type of the catalog, as DescribeTable tells it."""
+    name, _, digits = text.partition("(")
+    first, _, second = digits.rstrip(")").partition(",")
+    names = {"character varying": "varchar", "bigint": "int8"}
+    return target_of(
+        {
+            "typeName": names.get(name, name),
+            "length": int(first or 0),
+            "precision": int(first or 0),
+            "scale": int(second or 0),
+        }
+    )
 
 
 @pytest.fixture
@@ -293,6 +332,7 @@ def test_every_type_arrives_as_itself_and_new_columns_are_added(shop: Shop) -> N
     fields = fields_of(names, [k for k, _, _ in types.values()] + ["string", "integer"], ())
     load = Load("shop", "all_types", "merge", keys=("id",))
     shop.sql(table_ddl(load, fields[:2]))
+    assert shop.alter(load, fields) == 1
     plan = LoadPlan(
         "r1",
         "shop/orders",
@@ -300,7 +340,6 @@ def test_every_type_arrives_as_itself_and_new_columns_are_added(shop: Shop) -> N
         fields,
         tuple(names),
         shop.copy(table, "types"),
-        new_columns=tuple(f.name for f in fields[2:]),
         copy_role_arn=ROLE,
     )
     assert shop.run(plan)["inserted"] == 1
@@ -342,9 +381,54 @@ def test_statements_stay_within_the_data_apis_limits() -> None:
     columns = (*(f.name for f in wide), "_weir_run", "_weir_sequence")
     statements = load_statements(LoadPlan("r", "p", load, wide, columns, "s3://b/m"))
     assert len(statements) <= 40
-    too_wide = LoadPlan("r", "p", load, wide, columns, "s3://b/m", new_columns=columns[1:60])
-    with pytest.raises(ContractError, match="smaller steps"):
-        load_statements(too_wide)
+    step = next_step(load, wide, {wide[0].name: Target()})
+    assert step is not None and len(step.sqls) == 40
+
+
+def test_a_target_follows_wider_types_without_losing_a_row(shop: Shop) -> None:
+    load = Load("shop", "orders", "merge", keys=("Id",))
+    shop.load(load, [(1, "a", 2**63 - 1), (2, "b", None)], "r1", 1)
+    shop.sql('ALTER TABLE shop.orders DROP COLUMN "name"')
+    shop.sql('ALTER TABLE shop.orders ADD COLUMN "name" VARCHAR(4)')
+    wide = (
+        FIELDS[0],
+        Field("name", "name", "string", max_length=8, widened_from="string(4)"),
+        Field("at", "at", "decimal(21,2)", widened_from="integer"),
+    )
+    assert shop.alter(load, wide) == 2
+    assert shop.alter(load, wide) == 0
+    rows = [(3, "12345678", Decimal("1.25"), "r2", 2)]
+    schema = SCHEMA.set(2, pa.field("at", pa.decimal128(21, 2)))
+    shop.load(load, [], "r2", 2, fields=wide, manifest_uri=shop.table_of(rows, schema))
+    assert shop.rows() == [
+        (1, None, Decimal("9223372036854775807.00")),
+        (2, None, None),
+        (3, "12345678", Decimal("1.25")),
+    ]
+    wider = (*wide[:2], Field("at", "at", "decimal(23,4)", widened_from="integer"))
+    assert shop.alter(load, wider) == 1
+    assert shop.alter(load, wide) == 0, "an older contract makes nothing narrower"
+    assert [row[2] for row in shop.rows()][2] == Decimal("1.2500")
+
+
+@pytest.mark.parametrize(
+    ("change", "nullable", "words"),
+    [
+        ({"keys": ("At",)}, True, "a key of"),
+        ({"distkey": "at"}, True, "the distkey of"),
+        ({"sortkey": ("id", "at")}, True, "a sortkey of"),
+        ({}, False, "not nullable"),
+    ],
+)
+def test_a_column_that_redshift_cannot_write_anew_is_refused_by_name(
+    change: dict[str, Any], nullable: bool, words: str
+) -> None:
+    load = Load("shop", "orders", "append", **change)
+    wide = Field("at", "at", "decimal(38,2)", nullable=nullable, widened_from="integer")
+    there = {"at": target_of({"typeName": "int8"})}
+    with pytest.raises(ContractError, match=rf"column at .* {words}"):
+        next_step(load, (wide,), there)
+    assert next_step(load, (changed(wide, widened_from=None),), there) is None
 
 
 def test_a_missing_ledger_row_is_an_error() -> None:

@@ -68,6 +68,32 @@ def redshift_type(item: Field) -> str:
     return REDSHIFT_TYPES[kind.name]
 
 
+REWRITTEN = "_weir_rewritten"
+"""Name of a column while it is written anew; no reader ever sees it."""
+
+
+def rewrite_column(table: str, column: str, kind: str) -> list[str]:
+    """Statements that give a column another type, for one transaction: add, copy, drop, rename.
+
+    Redshift alters no other type in place than a VARCHAR's length. Done a second time, they change
+    nothing. The table is locked, and each of its rows written.
+
+    Parameters
+    ----------
+    table
+        Its name in SQL.
+    column, kind
+        Its name, and the type that it gets, in SQL.
+    """
+    name = quoted(column)
+    return [
+        f"ALTER TABLE {table} ADD COLUMN {quoted(REWRITTEN)} {kind}",
+        f"UPDATE {table} SET {quoted(REWRITTEN)} = {name}",
+        f"ALTER TABLE {table} DROP COLUMN {name}",
+        f"ALTER TABLE {table} RENAME COLUMN {quoted(REWRITTEN)} TO {name}",
+    ]
+
+
 def glue_type(item: Field) -> str:
     """The Glue catalog's type of a column."""
     kind = ColumnType.parse(item.type or "string")
@@ -77,8 +103,15 @@ def glue_type(item: Field) -> str:
 
 
 def glue_columns(fields: Sequence[Field]) -> list[dict[str, str]]:
-    """``Columns`` of a Glue ``StorageDescriptor``, names folded to lower case."""
-    return [{"Name": item.name.lower(), "Type": glue_type(item)} for item in fields]
+    """``Columns`` of a Glue ``StorageDescriptor``: names in lower case, descriptions as comments.
+
+    A comment is one line of 255 characters at most (AWS Glue API, *Column*).
+    """
+    return [
+        {"Name": item.name.lower(), "Type": glue_type(item)}
+        | ({"Comment": " ".join(item.description.split())[:255]} if item.description else {})
+        for item in fields
+    ]
 
 
 SYSTEM_COLUMNS = (

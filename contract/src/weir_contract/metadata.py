@@ -122,8 +122,9 @@ class SchemaChange:
     """One change of a source's shape: names and types, never values.
 
     ``before`` and ``after`` are type expressions. ``contract`` is what the contract says of the
-    column: its type, or None where it has no such column. ``at`` is when the landing was committed,
-    UTC, ISO 8601.
+    column: its type, or None where it has no such column. ``evolved``: it has gained the column, or a
+    wider type, by landings (``schema.evolution``). ``at`` is when the landing was committed, UTC,
+    ISO 8601.
     """
 
     revision: int
@@ -134,6 +135,7 @@ class SchemaChange:
     before: str | None = None
     after: str | None = None
     contract: str | None = None
+    evolved: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,12 @@ class Field:
     on_misfit
         What happens to a row whose value does not fit: quarantine the row, store null, or fail
         the run.
+    added
+        The landing (its sequence number) that brought the column, which the schema lacked; None
+        for a column that was stated, or inferred at first.
+    widened_from
+        What was stated of the column when its type was made wider (:attr:`statement`); None where
+        that was not done.
     """
 
     name: str
@@ -106,6 +112,14 @@ class Field:
     on_misfit: OnMisfit = "quarantine"
     classification: Classification | None = None
     description: str | None = None
+    added: int | None = None
+    widened_from: str | None = None
+
+    @property
+    def statement(self) -> str:
+        """What is stated of the type: ``integer``, ``string(100)``; ``inferred`` for nothing."""
+        length = f"({self.max_length})" if self.max_length else ""
+        return (self.type or "inferred") + length
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,8 @@ class RowContract:
     ``fields`` empty means: take every top-level key of the record as a column of the same name,
     inferred on the first run. ``keys`` are column names that identify a row, ``rules`` are DQDL.
     ``discovery`` says who tells the types that are not stated: a Glue crawler, or (None) the landing.
+    ``pinned`` are columns whose type can't be changed in the tables that they are loaded into;
+    ``reserved`` are names that no new column may have, those of partitions.
     """
 
     record_format: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = "json"
@@ -124,6 +140,13 @@ class RowContract:
     on_new_field: Literal["add", "ignore", "quarantine"] = "ignore"
     on_type_change: Literal["quarantine", "widen", "fail"] = "quarantine"
     discovery: Literal["crawler"] | None = None
+    pinned: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
+
+    @property
+    def evolves(self) -> bool:
+        """Whether landings may add columns, or make types wider."""
+        return self.on_new_field == "add" or self.on_type_change == "widen"
 
     @property
     def resolved(self) -> bool:
@@ -173,10 +196,41 @@ class RowContract:
             typed, fields=tuple(replace(item, type=item.type or "string") for item in typed.fields)
         )
 
+    def in_force(self, frozen: RowContract) -> RowContract:
+        """This contract, as it was stated, with what landings have frozen since.
+
+        What is stated goes first. From ``frozen`` come the types that are not stated, the columns
+        that were added, and the wider types of columns of which the same is stated as when they
+        were widened: who states something else means it. Where no columns are stated, ``frozen``
+        has them all.
+        """
+        if not self.fields:
+            return replace(self, fields=frozen.fields)
+        known = {item.name.lower(): item for item in frozen.fields}
+        stated = {item.name.lower() for item in self.fields}
+        added = (
+            item for name, item in known.items() if item.added is not None and name not in stated
+        )
+        settled = (_settled(item, known.get(item.name.lower())) for item in self.fields)
+        return replace(self, fields=(*settled, *added))
+
     @property
     def types(self) -> dict[str, str]:
         """Column -> type, of the columns whose type is known."""
         return {item.name: item.type for item in self.fields if item.type}
+
+
+def _settled(stated: Field, frozen: Field | None) -> Field:
+    if frozen is None:
+        return stated
+    if frozen.widened_from is not None and frozen.widened_from == stated.statement:
+        return replace(
+            stated,
+            type=frozen.type,
+            max_length=frozen.max_length,
+            widened_from=frozen.widened_from,
+        )
+    return stated if stated.type else replace(stated, type=frozen.type)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from weir.aws.redshift import (
     column_type,
     grant_statements,
     schema_name,
+    table_changes,
     table_name,
+    table_rewrites,
 )
 from weir.aws.redshift_data import Connection, Statements, failure
 from weir.aws.session import AwsSession, Target
@@ -283,6 +285,33 @@ def test_a_new_column_is_added_and_a_varchar_widened() -> None:
         ],
         [],
     )
+
+
+def test_a_wider_number_is_written_anew_where_landings_brought_it_and_nowhere_else() -> None:
+    name = "serverless:wg|dev|arn:secret|s.t"
+    before = [column("a"), column("b", "DECIMAL(10,2)"), column("c"), column("d", nullable=False)]
+    after = [
+        column("a", "DECIMAL(21,2)"),
+        column("b", "DECIMAL(23,4)"),
+        column("c", "DECIMAL(20,1)"),
+        column("d", "DECIMAL(20,1)", nullable=False),
+    ]
+    seen = Observed(name, {"Columns": before, "DistKey": None, "SortKey": ["c"]})
+    wanted = Resource(
+        "redshift.Table", "t", name, {"Columns": after, "Widened": ["a", "b", "c", "d"]}
+    )
+    changes = [Change("Columns", before, after)]
+    statements, refused = table_changes(wanted, seen, changes)
+    assert statements == []
+    assert [text.partition(" is ")[0] for text in refused] == ["column c", "column d"]
+    rewrites = table_rewrites(wanted, seen, changes)
+    assert [one[1] for one in rewrites] == [
+        'UPDATE "s"."t" SET "_weir_rewritten" = "a"',
+        'UPDATE "s"."t" SET "_weir_rewritten" = "b"',
+    ]
+    plain = Resource("redshift.Table", "t", name, {"Columns": after})
+    assert len(table_changes(plain, seen, changes)[1]) == 4
+    assert table_rewrites(plain, seen, changes) == []
 
 
 @pytest.mark.parametrize(

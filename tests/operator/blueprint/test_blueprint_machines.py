@@ -248,6 +248,49 @@ def test_a_failed_load_is_recorded_told_and_released(
     assert play.of("control release")[0]["failed"] is True
 
 
+ALONE = "aws-sdk:redshiftdata:executeStatement"
+ALTER = {**PREPARED, "alters": True, "alone": False, "sqls": ["alter table t add column c int"]}
+
+
+def test_a_target_is_altered_step_by_step_before_it_is_loaded(world: Any, run: Any) -> None:
+    answers = {
+        **GOOD,
+        "loader prepare": [ALTER, {**ALTER, "alone": True, "sqls": ["longer"]}, PREPARED],
+        ALONE: [{"Id": "q-2"}],
+        DESCRIBE: [{"Id": "q", "Status": "FINISHED"}],
+    }
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert found["status"] == "SUCCEEDED", found
+    assert [call["Sqls"] for call in play.of(SUBMIT)] == [ALTER["sqls"], PREPARED["sqls"]]
+    assert [call["Sql"] for call in play.of(ALONE)] == ["longer"]
+    assert len(play.of("loader prepare")) == 3
+    assert len(play.of(FETCH)) == 1
+
+
+def test_a_target_that_the_operator_has_to_alter_is_waited_for(world: Any, run: Any) -> None:
+    refused = {"Id": "q", "Status": "FAILED", "Error": "must be owner of relation t"}
+    answers = {
+        **GOOD,
+        "loader prepare": [ALTER, ALTER, PREPARED],
+        DESCRIBE: [refused, refused, {"Id": "q", "Status": "FINISHED"}],
+    }
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert found["status"] == "SUCCEEDED", found
+    assert len({call["ClientToken"] for call in play.of(SUBMIT)}) == 3
+
+
+def test_a_target_that_cannot_be_altered_fails_the_run_with_redshifts_words(
+    world: Any, run: Any
+) -> None:
+    why = "cannot drop column because other objects depend on it"
+    described = {"Id": "q", "Status": "FAILED", "Error": why}
+    answers = {**GOOD, "loader prepare": [ALTER], DESCRIBE: [described]}
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert (found["status"], found["error"]) == ("FAILED", "LoadFailed")
+    assert found["cause"].endswith(f"could not be changed: {why}")
+    assert len(play.of("loader prepare")) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "stage"),
     [

@@ -151,6 +151,13 @@ def test_gauges_say_what_the_schema_lacks_and_go_with_the_object(told: Told) -> 
     assert gauge("weir_source_schema_revision") is None
 
 
+def test_a_change_that_the_contract_went_along_with_says_so() -> None:
+    added = change(7, column="city", contract="string", evolved=True)
+    assert "it is added as string, from this landing on" in described(added)
+    wide = change(7, kind="typeChanged", before="integer", contract="decimal(38,2)", evolved=True)
+    assert "the schema takes decimal(38,2) from now on" in described(wide)
+
+
 @pytest.mark.parametrize("kind", get_args(ChangeKind))
 @pytest.mark.parametrize("contract", [None, "integer"])
 def test_every_kind_of_change_has_an_event_and_words(kind: Any, contract: str | None) -> None:

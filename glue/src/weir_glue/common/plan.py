@@ -74,7 +74,7 @@ def read_work(plan_uri: str) -> Work:
 def resolve_contract(
     config: PipelineConfig, item: Input, manifests: Sequence[Manifest]
 ) -> RowContract:
-    """An input's contract with every column typed.
+    """An input's contract with every column typed, and those that landings have added.
 
     What is stated goes before the frozen contract of the state table, and that before what the
     manifests inferred.
@@ -84,8 +84,6 @@ def resolve_contract(
     ContractMissing
         Rows are there, but no column is known.
     """
-    if item.contract.resolved:
-        return item.contract
     answer = boto3.client("dynamodb").get_item(
         TableName=config.state_table,
         Key={state.PK: {"S": state.source_pk(item.source)}, state.SK: {"S": state.CONTRACT}},
@@ -94,11 +92,9 @@ def resolve_contract(
     body = answer.get("Item", {}).get(state.BODY, {}).get("S")
     frozen = loads(RowContract, body) if body else RowContract()
     inferred: dict[str, str] = {}
-    if item.contract.fields or not frozen.fields:
-        for manifest in reversed(manifests):
-            inferred.update(manifest.inferred)
-    paths = {field.name: field.path for field in frozen.fields}
-    contract = item.contract.frozen(inferred | frozen.types, paths)
+    for manifest in reversed(manifests):
+        inferred.update(manifest.inferred)
+    contract = item.contract.in_force(frozen).frozen(inferred)
     if not contract.fields and any(manifest.rows for manifest in manifests):
         raise ContractMissing(
             f"source {item.source}: no columns are stated, and none were inferred; "

@@ -141,7 +141,7 @@ def map_records(records: DataFrame, contract: RowContract) -> DataFrame:
         text = F.element_at(F.col(_VALUES), index + 3)
         cast = cast_text(text, item)
         values.append(cast.value.alias(item.name))
-        fault, stops = _fault(item, cast)
+        fault, stops = _fault(item, cast, contract.on_type_change == "fail")
         faults.append(fault)
         fatal = fatal | stops
     problem = F.element_at(F.col(_VALUES), 1)
@@ -158,17 +158,22 @@ def map_records(records: DataFrame, contract: RowContract) -> DataFrame:
     )
 
 
-def _fault(item: Field, cast: Cast) -> tuple[Column, Column]:
-    """Why a field takes its row out (null: it does not), and whether that stops the run."""
+def _fault(item: Field, cast: Cast, unchanging: bool) -> tuple[Column, Column]:
+    """Why a field takes its row out (null: it does not), and whether that stops the run.
+
+    ``unchanging``: a value that does not fit its column's type stops it, whatever the field says.
+    """
     kind = item.type or "string"
     length = f" of {item.max_length} bytes" if item.max_length else ""
-    misfit = cast.misfit if item.on_misfit != "null" else F.lit(False)
+    misfit = cast.misfit if unchanging or item.on_misfit != "null" else F.lit(False)
     fault = F.when(misfit, F.lit(f"{item.name}: does not fit {kind}{length}"))
     broken = misfit
     if not item.nullable:
         fault = fault.when(cast.value.isNull(), F.lit(f"{item.name}: is missing"))
         broken = broken | cast.value.isNull()
-    return fault, broken if item.on_misfit == "fail" else F.lit(False)
+    if item.on_misfit == "fail":
+        return fault, broken
+    return fault, misfit if unchanging else F.lit(False)
 
 
 def union_all(frames: Sequence[DataFrame]) -> DataFrame:

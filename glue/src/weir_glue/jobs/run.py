@@ -143,8 +143,9 @@ class Run:
         reasons = mapped.where(F.col(STAGE) == FAIL).select(REASON).distinct().limit(5).collect()
         what = "; ".join(sorted(row[REASON] for row in reasons))
         return (
-            f"{count} rows hold a value that its column can't take, and the contract says "
-            f"onMisfit: fail: {what}. Mend the source or the type, or use onMisfit: quarantine"
+            f"{count} rows hold a value that its column can't take, and the contract says onMisfit: "
+            f"fail, or onTypeChange: fail: {what}. Nothing was loaded. Mend the source or the type, or "
+            "use quarantine, and run the pipeline again"
         )
 
     def check_contract(self, flow: Flow) -> None:

@@ -132,7 +132,7 @@ class Shape:
             look = self._look(one.key)
             if annotation in SAMPLES and (look is Look.TYPE or annotation in TOLD_BY_TYPE):
                 found[one.key] = [SAMPLES[annotation]]
-            elif key.text is not None and annotation == str | None:
+            elif key.text is not None and annotation == str | None and look is not Look.EACH:
                 found[one.key] = [key.text]
             else:
                 values = self._values(one, records)

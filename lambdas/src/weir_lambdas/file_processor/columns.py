@@ -10,11 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weir_lambdas.landing.infer import DOUBLE_DIGITS, Column, SeenColumn
+from weir_lambdas.landing.needs import Needs
 
 LEADING_ZERO = r"^[+-]?0[0-9]"
 """Digits after a leading zero: an article number or a postcode, no number."""
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+LIKE_NUMBER = r"^\s*[-+]?\.?\d[-+0-9.eE]*\s*$"
+"""What may be a number, for a look at each value."""
 
 
 def columns_of(table: pa.Table, open_: Callable[[str], bool]) -> dict[str, SeenColumn]:
@@ -31,6 +36,21 @@ def columns_of(table: pa.Table, open_: Callable[[str], bool]) -> dict[str, SeenC
             seen = text_column(table[name]) if open_(name) else Column()
             found[name] = SeenColumn("string", seen)
     return found
+
+
+def measure(column: pa.ChunkedArray, needs: Needs) -> None:
+    """Take the room that a column's values need into account."""
+    kind = column.type
+    if pa.types.is_integer(kind):
+        ends = pc.min_max(column).as_py()
+        needs.see(ends["min"])
+        needs.see(ends["max"])
+    elif pa.types.is_string(kind):
+        needs.longest = max(needs.longest, pc.max(pc.binary_length(column)).as_py() or 0)
+        numbers = column.filter(pc.match_substring_regex(column, LIKE_NUMBER))
+        needs.see_many(pc.unique(numbers).to_pylist())
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        needs.see_many(pc.unique(column).to_pylist())
 
 
 def typed_columns(schema: pa.Schema) -> dict[str, SeenColumn]:

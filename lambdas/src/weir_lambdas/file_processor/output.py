@@ -162,10 +162,14 @@ class FileOutput:
         new = table.slice(self._again(table.num_rows))
         if new.num_rows == 0:
             return
-        from weir_lambdas.file_processor.columns import columns_of
+        from weir_lambdas.file_processor.columns import columns_of, measure
 
         known = self.inference
         known.see_columns(columns_of(new, lambda name: self._look and not known.settled(name)))
+        for name in new.column_names:
+            needs = known.needs(name)
+            if needs is not None:
+                measure(new[name], needs)
         if self._parquet is None:
             self._parquet = ParquetParts(self._key, self._put, self._numbers)
         self._parquet.write(new)

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from weir_contract.rows import RowContract
+from weir_contract.rows import Field, RowContract
+from weir_lambdas.landing.needs import Needs
 from weir_lambdas.landing.paths import PathError, lookup, steps
 from weir_lambdas.landing.records import RawNumber
 
@@ -222,6 +223,7 @@ class Look(Enum):
 
     TYPE = "their JSON type"
     OUTER = "the values, whatever is in objects and lists"
+    EACH = "as the outer ones, and each of them: none stands for others"
     WHOLE = "the values with what is in them"
 
 
@@ -282,7 +284,10 @@ def _head(path: str) -> tuple[Any, bool]:
 
 
 def types_known(contract: RowContract, frozen: RowContract | None) -> bool:
-    """Whether every column's type is stated, or was told from earlier rows."""
+    """Whether every column's type is stated, or was told from earlier rows, and all stay as they
+    are: where columns are added or widened, each landing has to be looked at."""
+    if contract.evolves:
+        return False
     if contract.resolved:
         return True
     if frozen is None:
@@ -290,11 +295,34 @@ def types_known(contract: RowContract, frozen: RowContract | None) -> bool:
     return {one.name for one in contract.fields} <= set(frozen.types)
 
 
+def may_need_room(item: Field) -> bool:
+    """Whether a column's type, as far as it is stated, has a wider one."""
+    kind = (item.type or "integer").partition("(")[0]
+    return kind in ("integer", "decimal") or (kind == "string" and item.max_length is not None)
+
+
+def head_of(path: str) -> str:
+    """The top-level key that a path begins with."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0] or path
+
+
 class Inference:
-    """Watches a landing's rows for the types of the columns that the contract does not state."""
+    """Watches a landing's rows for the types of the columns that the contract does not state.
+
+    Where it says ``onNewField: add``, also for keys that no column takes; where it says
+    ``onTypeChange: widen``, for the room that values need.
+    """
 
     def __init__(self, contract: RowContract) -> None:
         self._open = not contract.fields
+        self._adds = contract.on_new_field == "add" and not self._open
+        paths = {item.path for item in contract.fields}
+        self._covered = paths | {head_of(path) for path in paths}
+        self._extra: dict[str, Column] = {}
+        self._widens = contract.on_type_change == "widen"
+        may_widen = (item.path for item in contract.fields if may_need_room(item))
+        self._watched = sorted(set(may_widen)) if self._widens else []
+        self._needs: dict[str, Needs] = {path: Needs() for path in self._watched}
         self._paths = {item.name: item.path for item in contract.fields if item.type is None}
         self._columns: dict[str, Column] = {name: Column() for name in self._paths}
         self._names: dict[str, str] = {}
@@ -302,12 +330,19 @@ class Inference:
 
     def look(self, key: str) -> Look:
         """How much of a top-level key's values is to be looked at."""
-        if self._open or key in self._paths.values():
+        paths = [*self._paths.values(), *self._watched]
+        if self._widens and (self._open or key in self._watched):
+            return Look.EACH
+        if self._open or key in paths:
             return Look.OUTER
-        heads = [_head(path) for path in self._paths.values()]
+        heads = [_head(path) for path in paths]
         if (key, True) in heads:
             return Look.WHOLE
-        return Look.OUTER if (key, False) in heads else Look.TYPE
+        if (key, False) in heads:
+            return Look.EACH if self._widens else Look.OUTER
+        if not self._adds or key in self._covered:
+            return Look.TYPE
+        return Look.EACH if self._widens else Look.OUTER
 
     def see_all(self, rows: Iterable[Mapping[str, Any]] | Columns) -> None:
         """Take rows into account: a column at a time where all rows have the same keys."""
@@ -322,6 +357,13 @@ class Inference:
                 else:
                     continue
                 self._columns[name].see_many(at, set(map(type, at)))
+            for path in self._watched:
+                head, _ = _head(path)
+                if path in rows.values:
+                    self._needs[path].see_many(rows.values[path])
+                elif head in rows.values:
+                    found = (value_at({head: value}, path) for value in rows.values[head])
+                    self._needs[path].see_many(found)
             return
         some = list(rows)
         columns = columns_of(some)
@@ -334,6 +376,8 @@ class Inference:
             for name, path in self._paths.items():
                 at = [value_at(row, path) for row in some]
                 self._columns[name].see_many(at, set(map(type, at)))
+        for path in self._watched:
+            self._needs[path].see_many(value_at(row, path) for row in some)
 
     def _see_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
         for key, values in columns.items():
@@ -343,6 +387,10 @@ class Inference:
                 self._admit(key)
             if self._open and key in self._names:
                 self._columns[self._names[key]].see_many(values, types)
+            elif (extra := self._more(key)) is not None:
+                extra.see_many(values, types)
+            if (need := self._loose_need(key)) is not None:
+                need.see_many(values)
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take one row into account."""
@@ -354,9 +402,41 @@ class Inference:
                 self._admit(key)
             if self._open and key in self._names:
                 self._columns[self._names[key]].see(value)
+            elif (extra := self._more(key)) is not None:
+                extra.see(value)
+            if (need := self._loose_need(key)) is not None:
+                need.see(value)
         if not self._open:
             for name, path in self._paths.items():
                 self._columns[name].see(value_at(row, path))
+        for path in self._watched:
+            self._needs[path].see(value_at(row, path))
+
+    def _more(self, key: str) -> Column | None:
+        """The column of a key that the contract lacks, where such are wanted and there is room."""
+        found = self._extra.get(key)
+        if found is None and self._adds and key not in self._covered:
+            if len(self._extra) >= MAX_COLUMNS:
+                return None
+            found = self._extra[key] = Column()
+        return found
+
+    def _loose_need(self, key: str) -> Needs | None:
+        """What the values of a key need that no stated column takes."""
+        if not self._widens or not (key in self._names or key in self._extra):
+            return None
+        return self._needs.setdefault(key, Needs())
+
+    def needs(self, path: str) -> Needs | None:
+        """Where the values at a path are to be measured: what they needed so far."""
+        return self._needs.get(path) or self._loose_need(path)
+
+    @property
+    def unstated(self) -> Mapping[str, Column]:
+        """Top-level key -> what was seen of it, of the keys that no stated column takes."""
+        if not self._open:
+            return self._extra
+        return {key: self._columns[name] for key, name in self._names.items()}
 
     def see_columns(self, columns: Mapping[str, SeenColumn]) -> None:
         """Take whole columns into account: top-level key -> what was seen of it."""
@@ -366,6 +446,8 @@ class Inference:
 
     def settled(self, key: str) -> bool:
         """Whether a top-level key is known to be text: no further value can change that."""
+        if self._extra.get(key) is not None:
+            return "string" in self._extra[key].kinds
         names = [name for name, path in self._paths.items() if path == key]
         return bool(names) and all("string" in self._columns[name].kinds for name in names)
 
@@ -375,6 +457,10 @@ class Inference:
             self._shape.setdefault(key, set()).update(kinds)
         for name, path in other._paths.items():
             self._take(path, other._columns[name])
+        for key, column in other._extra.items():
+            self._take(key, column)
+        for path, needs in other._needs.items():
+            self._needs.setdefault(path, Needs()).merge(needs)
 
     def _take(self, path: str, column: Column) -> None:
         if self._open:
@@ -382,6 +468,8 @@ class Inference:
         for name, known in self._paths.items():
             if known == path:
                 self._columns[name].merge(column)
+        if (extra := self._more(path)) is not None:
+            extra.merge(column)
 
     def _admit(self, key: str) -> None:
         """A key becomes a column, if there is room for one more."""

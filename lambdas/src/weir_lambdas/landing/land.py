@@ -22,7 +22,7 @@ from weir_lambdas.common.state import Table, read_record, write_record
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, PlaceForgotten, Position, Source, Start, Window
 from weir_lambdas.landing.checkpoint import Checkpoint, Checkpoints, Cut
-from weir_lambdas.landing.freeze import freeze
+from weir_lambdas.landing.freeze import settle
 from weir_lambdas.landing.infer import Inference
 from weir_lambdas.landing.parts import CONTENT_TYPE, PART_BYTES, PartWriter
 
@@ -246,10 +246,9 @@ class Lander:
         )
         if manifest.rows:
             # Before the manifest: whoever reads a manifest finds the contract that it goes by.
-            stated = config.contract
-            if not stated.crawled:
-                seen = stated.frozen(inference.types, inference.paths)
-                freeze(self._table, config.id, stated, seen)
+            settle(
+                self._table, config.id, config.contract, inference, number if age is None else age
+            )
         self._commit(manifest)
         return manifest, failure
 

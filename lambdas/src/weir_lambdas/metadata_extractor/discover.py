@@ -60,6 +60,7 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
                 before,
                 after,
                 (field.type or "string") if field else None,
+                field is not None and _evolved(kind, field),
             )
         )
 
@@ -141,6 +142,15 @@ def _again(
 def _taken(contract: RowContract | None) -> dict[str, Field]:
     """Name as the metadata have it (a path) -> the field that takes it."""
     return {} if contract is None else {item.path: item for item in contract.fields}
+
+
+def _evolved(kind: ChangeKind, field: Field) -> bool:
+    """Whether the contract went along with a change."""
+    return (
+        field.added is not None
+        if kind == "columnAdded"
+        else (kind == "typeChanged" and field.widened_from is not None)
+    )
 
 
 def _covered(name: str, taken: Mapping[str, Field]) -> bool:

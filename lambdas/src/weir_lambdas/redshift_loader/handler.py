@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -13,7 +12,7 @@ from botocore.exceptions import ClientError
 from weir_contract.codec import ContractError, loads
 from weir_contract.manifest import LANES
 from weir_contract.pipelines import Load, PipelineConfig, Stage, Warehouse
-from weir_contract.rows import Field
+from weir_contract.rows import Field, RowContract
 from weir_contract.runs import RunPlan, RunResult
 from weir_lambdas.common.aws import client, error_code
 from weir_lambdas.common.config import load_config
@@ -21,6 +20,7 @@ from weir_lambdas.common.errors import ConfigInvalid, LoadLost, LoadRefused
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_contract
 from weir_lambdas.common.storage import Storage, split_uri
+from weir_lambdas.redshift_loader.shape import Target, next_step, target_of
 from weir_lambdas.redshift_loader.sql import (
     RESULT_COLUMNS,
     RUN,
@@ -47,7 +47,9 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``prepare``: ``{"skip", "sqls", "clientToken", "statementName", "database", ...}``.
+        ``prepare``: ``{"skip", "alters", "alone", "sqls", "clientToken", "statementName",
+        "database", ...}``. ``alters``: the statements make the target as the rows need it, and
+        ``prepare`` is to be asked again; ``alone``: there is one, for no transaction.
         ``result``: ``{"rowsIn", "deduplicated", "inserted", "updated", "stale", "deleted"}``.
 
     Raises
@@ -89,7 +91,7 @@ def prepare(
     warehouse = config.warehouse
     if warehouse is None:
         raise ConfigInvalid("the Platform has no Redshift", f"{config.id} stage {stage.name}")
-    run = str(event["run"])
+    run, step = str(event["run"]), None
     if stage.unload is not None:
         statements = unload_statements(
             UnloadPlan(run, stage.unload, warehouse.copy_role_arn, config.kms_key_arn)
@@ -112,17 +114,19 @@ def prepare(
             keep_from=_keep_from(config, plan),
             copy_role_arn=warehouse.copy_role_arn,
         )
-        existing = existing_columns(redshift, warehouse, stage.load)
-        new = tuple(f.name for f in load_plan.fields if existing and f.name.lower() not in existing)
+        there = existing_columns(redshift, warehouse, stage.load)
         try:
-            statements = load_statements(replace(load_plan, new_columns=new))
+            statements = load_statements(load_plan)
+            step = next_step(stage.load, load_plan.fields, there)
         except ContractError as error:
             raise ConfigInvalid(str(error), f"{config.id} stage {stage.name}") from error
     else:
         raise ConfigInvalid("is neither load nor unload", f"{config.id} stage {stage.name}")
     return {
         "skip": False,
-        "sqls": statements,
+        "alters": step is not None,
+        "alone": step is not None and step.alone,
+        "sqls": list(step.sqls) if step else statements,
         # New for each preparation: Submit's own retries reuse it, a later attempt must not.
         "clientToken": secrets.token_hex(32),
         "statementName": f"weir {config.id} {run} {stage.name}"[:MAX_STATEMENT_NAME],
@@ -167,15 +171,15 @@ def connection(warehouse: Warehouse) -> dict[str, str]:
     return found | {"clusterIdentifier": warehouse.cluster, "dbUser": warehouse.db_user}
 
 
-def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> set[str]:
-    """The target's columns, folded; empty where it does not exist or may not be described.
+def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> dict[str, Target]:
+    """The target's columns by name, folded; none where it does not exist or may not be described.
 
-    Where it may not be described, no column is added: a load that needs one fails and says so.
+    Where it may not be described, it is not altered: a load that needs that fails and says so.
     """
     names = {"database": "Database", "workgroupName": "WorkgroupName"}
     names |= {"clusterIdentifier": "ClusterIdentifier", "dbUser": "DbUser"}
     place = {names[key]: value for key, value in connection(warehouse).items()}
-    columns: set[str] = set()
+    columns: dict[str, Target] = {}
     more: dict[str, str] = {}
     while True:
         try:
@@ -184,8 +188,10 @@ def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> set[str
             )
         except ClientError as error:
             log("WARNING", "target not described", table=load.table, code=error_code(error))
-            return set()
-        columns |= {str(column["name"]).lower() for column in found.get("ColumnList", [])}
+            return {}
+        columns |= {
+            str(column["name"]).lower(): target_of(column) for column in found.get("ColumnList", [])
+        }
         if not found.get("NextToken"):
             return columns
         more = {"NextToken": found["NextToken"]}
@@ -200,10 +206,10 @@ def _stage(config: PipelineConfig, name: str) -> Stage:
 
 def _contract_fields(config: PipelineConfig, table: Table) -> tuple[Field, ...]:
     source = next((item for item in config.inputs if item.primary), None)
-    if source is None or source.contract.resolved:
-        return source.contract.fields if source else ()
+    if source is None:
+        return ()
     frozen = read_contract(table, source.source)
-    return (frozen or source.contract).fields
+    return source.contract.in_force(frozen or RowContract()).fields
 
 
 def _file_columns(columns: Sequence[str]) -> tuple[str, ...]:

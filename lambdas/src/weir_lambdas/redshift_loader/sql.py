@@ -10,7 +10,7 @@ further condition and fails where two source rows match one target row (*MERGE*)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weir_contract.codec import ContractError
 from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted, redshift_type, table_ddl
@@ -21,9 +21,8 @@ from weir_contract.rows import MAX_VARCHAR_BYTES, ColumnType, Field
 STAGE, FRESH, COUNTS = "weir_stage", "weir_fresh", "weir_counts"
 RUN, SEQUENCE = (name for name, _ in SYSTEM_COLUMNS)
 
-MAX_STATEMENTS = 40
 MAX_STATEMENT_BYTES = 100_000
-"""Limits of the Data API (Amazon Redshift Management Guide, *Using the Amazon Redshift Data API*)."""
+"""A limit of the Data API (Amazon Redshift Management Guide, *Using the Amazon Redshift Data API*)."""
 
 RESULT_COLUMNS = (
     "rows_in",
@@ -64,8 +63,6 @@ class LoadPlan:
         Names of the files' columns, in the files' order.
     manifest_uri
         The COPY manifest.
-    new_columns
-        Names among ``fields`` that the target lacks.
     first_sequence, last_sequence
         Landings that the run took, for the ledger.
     keep_from
@@ -80,7 +77,6 @@ class LoadPlan:
     fields: tuple[Field, ...]
     file_columns: tuple[str, ...]
     manifest_uri: str
-    new_columns: tuple[str, ...] = ()
     first_sequence: int = 0
     last_sequence: int = 0
     keep_from: int = 0
@@ -114,7 +110,6 @@ def load_statements(plan: LoadPlan) -> list[str]:
     statements = [
         f"LOCK TABLE {ledger_name()}",
         table_ddl(plan.load, plan.fields),
-        *add_columns(plan),
         _staging(plan),
         copy_statement(plan),
         f'CREATE TEMP TABLE {COUNTS} ("step" VARCHAR(16), "n" BIGINT)',
@@ -132,11 +127,6 @@ def load_statements(plan: LoadPlan) -> list[str]:
         _ledger_insert(plan),
         _result(plan),
     ]
-    if len(statements) > MAX_STATEMENTS:
-        raise ContractError(
-            f"{plan.target}: {len(plan.new_columns)} new columns need {len(statements)} "
-            f"statements, the Data API takes {MAX_STATEMENTS}; add columns in smaller steps"
-        )
     for statement in statements:
         if len(statement.encode()) > MAX_STATEMENT_BYTES:
             raise ContractError(
@@ -173,16 +163,6 @@ def check(plan: LoadPlan) -> None:
     missing = known - {name.lower() for name in plan.file_columns}
     if missing:
         raise ContractError(f"{plan.target}: the files lack {', '.join(sorted(missing))}")
-
-
-def add_columns(plan: LoadPlan) -> list[str]:
-    """``ALTER TABLE ... ADD COLUMN`` for what the target lacks; such a column is nullable."""
-    new = {name.lower() for name in plan.new_columns}
-    return [
-        f"ALTER TABLE {plan.table} ADD COLUMN {quoted(item.name)} {redshift_type(item)}"
-        for item in plan.fields
-        if item.name.lower() in new
-    ]
 
 
 def staging_type(item: Field) -> str:
@@ -415,7 +395,7 @@ def fields_of(
     columns, types
         As the job wrote them into its result; Weir's own columns are left out.
     contract
-        The source's fields, for ``maxLength`` and ``nullable`` of the columns that are in it.
+        The source's fields, for what the files do not tell: lengths, nulls, what was widened.
     """
     stated = {item.name.lower(): item for item in contract}
     found = []
@@ -424,7 +404,7 @@ def fields_of(
             continue
         item = stated.get(name.lower())
         if item is not None and (item.type or "string") == kind:
-            found.append(Field(name, item.path, kind, item.nullable, item.max_length))
+            found.append(replace(item, name=name))
         else:
             found.append(Field(name, name, kind))
     return tuple(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from weir.aws.base import ServiceAdapter, changed
@@ -18,7 +18,9 @@ from weir.aws.external import ReadOnly
 from weir.aws.redshift_data import Connection, Statements
 from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
-from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted
+from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted, rewrite_column
+from weir_contract.rows import ColumnType
+from weir_contract.widening import holds
 
 _SECRET_GONE = "Secrets Manager can't find"
 """What the Data API says of a SecretArn that names nothing (Secrets Manager's GetSecretValue)."""
@@ -395,6 +397,7 @@ _TYPE = re.compile(
     r"^\s*([a-z0-9_ ]+?)\s*(?:\(\s*([0-9]+)\s*(?:,\s*([0-9]+)\s*)?\))?\s*(with(?:out)? time zone)?\s*$"
 )
 _VARCHAR = re.compile(r"^VARCHAR\((\d+)\)$")
+_DECIMAL = re.compile(r"^DECIMAL\((\d+),(\d+)\)$")
 _SYSTEM = frozenset(name for name, _ in SYSTEM_COLUMNS)
 
 
@@ -423,8 +426,9 @@ class Table(ServiceAdapter):
     """A table that a pipeline loads. It takes no owner tags.
 
     Properties: ``Columns[{name, type, nullable}]``, ``DistKey``, ``SortKey[]``, ``Ddl`` (the
-    statement that creates it). Changed in place: columns added, VARCHAR widened; all else would
-    rewrite or lose rows and is refused.
+    statement that creates it), ``Widened[]`` (columns that may be written anew for a wider number).
+    Changed in place: columns added, VARCHAR widened; all else would rewrite or lose rows and is
+    refused.
     """
 
     kind = "redshift.Table"
@@ -480,8 +484,9 @@ class Table(ServiceAdapter):
         if refused:
             raise Invalid(
                 f"table {schema}.{table} on {connection.warehouse} can't be changed in place: "
-                f"{'; '.join(refused)}. Only new nullable columns and longer VARCHARs are. Load into "
-                "a table of another name, or change this one by hand and keep its rows safe.",
+                f"{'; '.join(refused)}. Only new nullable columns and longer VARCHARs are, and wider "
+                "numbers where onTypeChange: widen brought them. Load into a table of another name, "
+                "or change this one by hand and keep its rows safe.",
                 service=self.service,
                 operation="ExecuteStatement",
                 resource=resource.name,
@@ -489,6 +494,8 @@ class Table(ServiceAdapter):
         # ALTER COLUMN TYPE can't run in a transaction block.
         try:
             self._sql.execute_alone(connection, statements, resource.name)
+            for rewrite in table_rewrites(resource, observed, changes):
+                self._sql.execute(connection, rewrite, resource.name)
         except Conflict as error:
             # An ADD COLUMN whose reply was lost, sent again: the next look finds the column.
             raise Transient(
@@ -527,7 +534,11 @@ def table_changes(
     wanted, fields = table_form(resource.properties), changed(changes)
     seen = observed.properties["Columns"]
     statements, refused = alter_statements(
-        schema, table, seen, wanted["Columns"] if "Columns" in fields else seen
+        schema,
+        table,
+        seen,
+        wanted["Columns"] if "Columns" in fields else seen,
+        rewritable(resource, observed),
     )
     refused += [
         f"{field} is {observed.properties[field] or 'none'}, not {wanted[field] or 'none'}"
@@ -537,11 +548,50 @@ def table_changes(
     return statements, refused
 
 
+def rewritable(resource: Resource, observed: Observed) -> frozenset[str]:
+    """Columns that may be written anew for a wider number: no distkey, no sortkey."""
+    keys = {observed.properties.get("DistKey"), *observed.properties.get("SortKey", ())}
+    return frozenset(name.lower() for name in resource.properties.get("Widened", ())) - keys
+
+
+def table_rewrites(
+    resource: Resource, observed: Observed, changes: Sequence[Change]
+) -> list[list[str]]:
+    """For each column that gets a wider number: the SQL of one transaction."""
+    if "Columns" not in changed(changes):
+        return []
+    schema, table = _split(Connection.parse(resource.name)[1])
+    there = {column["name"]: column for column in observed.properties["Columns"]}
+    may = rewritable(resource, observed)
+    return [
+        rewrite_column(f"{quoted(schema)}.{quoted(table)}", column["name"], column["type"])
+        for column in table_form(resource.properties)["Columns"]
+        if column["name"] in may
+        and column["name"] in there
+        and _rewrites(there[column["name"]], column)
+    ]
+
+
+def _rewrites(found: Mapping[str, Any], column: Mapping[str, Any]) -> bool:
+    """Whether a column is to hold wider numbers, and can be written anew: it is nullable."""
+    before, after = _number(found["type"]), _number(column["type"])
+    nullable = found["nullable"] and column["nullable"]
+    return bool(nullable and before and after and holds(after, before))
+
+
+def _number(text: str) -> ColumnType | None:
+    if text == "BIGINT":
+        return ColumnType("integer")
+    match = _DECIMAL.match(text)
+    return ColumnType("decimal", int(match.group(1)), int(match.group(2))) if match else None
+
+
 def alter_statements(
     schema: str,
     table: str,
     seen: Sequence[Mapping[str, Any]],
     wanted: Sequence[Mapping[str, Any]],
+    may_rewrite: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """The SQL that brings a table's columns from ``seen`` to ``wanted``, and what can't be done.
 
@@ -549,6 +599,8 @@ def alter_statements(
     ----------
     seen, wanted
         Columns as :meth:`Table.canonical` gives them.
+    may_rewrite
+        Columns whose wider numbers :func:`table_rewrites` brings.
     """
     target = f"ALTER TABLE {quoted(schema)}.{quoted(table)}"
     there = {column["name"]: column for column in seen}
@@ -569,7 +621,9 @@ def alter_statements(
             )
         elif found["type"] != column["type"] and _wider(found["type"], column["type"]):
             statements.append(f"{target} ALTER COLUMN {quoted(name)} TYPE {column['type']}")
-        elif found["type"] != column["type"]:
+        elif found["type"] != column["type"] and not (
+            name in may_rewrite and _rewrites(found, column)
+        ):
             refused.append(f"column {name} is {found['type']}, not {column['type']}")
         if found is not None and found["nullable"] != column["nullable"]:
             states = {True: "nullable", False: "not nullable"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.api.v1alpha1.datasource import (
@@ -51,18 +52,28 @@ def schema_of(source: DataSource, schemas: Mapping[str, DataSchema]) -> SchemaSp
 
 
 def row_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
-    """The contract of a source: what was stated, with the types that its status has frozen.
+    """The contract of a source: what was stated, with what its status has of later: types that were
+    inferred, columns that landings added, types that they made wider.
 
     A column that is stated without a type since then has none, until a landing has shown it.
     """
     schema = schema_of(source, schemas)
     contract = stated(schema) if schema else RowContract()
     frozen = source.status.schema_spec
-    if frozen is None or not frozen.fields or contract.resolved:
+    if frozen is None or not frozen.fields:
         return contract
-    inferred = {item.name: item.type for item in frozen.fields}
-    paths = {item.name: item.path or item.name for item in frozen.fields}
-    return contract.with_types(inferred, paths)
+    fields = (
+        Field(
+            name=item.name,
+            path=item.path or item.name,
+            type=item.type,
+            max_length=item.max_length,
+            added=item.added,
+            widened_from=item.widened_from,
+        )
+        for item in frozen.fields
+    )
+    return contract.in_force(RowContract(fields=tuple(fields)))
 
 
 def stated_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
@@ -72,6 +83,36 @@ def stated_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> Ro
     """
     schema = schema_of(source, schemas)
     return stated(schema) if schema else RowContract()
+
+
+def ingested_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> RowContract:
+    """The contract that ingestion gets: where it evolves, with what must not change in the tables.
+
+    Columns by which the source's own table finds, spreads and sorts its rows keep their type, and
+    no new column hides a partition.
+    """
+    contract = stated_contract(source, schemas)
+    if not contract.evolves:
+        return contract
+    target, place = source.spec.redshift, source.spec.destination
+    pinned: list[str] = []
+    if target is not None:
+        pinned = [
+            *(target.keys or ()),
+            *sort_columns(target),
+            *([target.distkey] if target.distkey else ()),
+        ]
+    parts = place.partition_by if place is not None else ()
+    return replace(
+        contract,
+        pinned=tuple(dict.fromkeys(pinned)),
+        reserved=tuple(dict.fromkeys(partition_field(item).name for item in parts)),
+    )
+
+
+def sort_columns(target: RedshiftTarget) -> tuple[str, ...]:
+    """The columns of a target's ``sortkey``."""
+    return tuple(part.strip() for part in (target.sortkey or "").split(",") if part.strip())
 
 
 def stated(schema: SchemaSpec) -> RowContract:
@@ -157,7 +198,7 @@ def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pi
         order_by=target.order_by,
         deletes=target.deletes,
         distkey=target.distkey,
-        sortkey=tuple(part.strip() for part in (target.sortkey or "").split(",") if part.strip()),
+        sortkey=sort_columns(target),
         min_rows=target.min_rows,
         max_shrink=target.max_shrink_percent / 100,
     )
@@ -208,7 +249,7 @@ def source_config(
         name=source.name,
         raw_bucket=facts.buckets["raw"],
         state_table=facts.state_table,
-        contract=stated_contract(source, schemas),
+        contract=ingested_contract(source, schemas),
         metrics_namespace=facts.metrics_namespace,
         kms_key_arn=known(facts.kms_key_arn),
         secrets={

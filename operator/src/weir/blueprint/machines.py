@@ -25,6 +25,11 @@ FUNCTION_TIMEOUT_SECONDS = 900
 """Lambda's longest run (AWS Lambda quotas: 15 minutes)."""
 STATEMENT_POLL_SECONDS = 5
 LOAD_ATTEMPTS = 5
+ALTER_ATTEMPTS = 20
+ALTER_WAIT_SECONDS = 15
+"""The operator changes the tables that it has made within seconds; five minutes are for a bad day."""
+NOT_NOW = ("*must be owner*", "*permission denied*", "*already exists*", "*1023*")
+"""What Redshift says of a change that the operator makes, or has just made."""
 """Tries of one load whose transaction could not be serialized (Redshift error 1023)."""
 
 LAMBDA_SERVICE_ERRORS = (
@@ -308,7 +313,8 @@ def pipeline_machine(
 
     ``Start`` lays out ``$.stage`` (where a failure happened), ``$.pass`` (run control's answer to
     begin) and ``$.loads`` (counts and attempt by load). Each stage that runs in the warehouse is
-    a group of states Prepare -> Submit -> Wait -> Describe -> Result; the machine waits, no
+    a group of states Prepare -> Submit -> Wait -> Describe -> Result (and, as often as the target
+    has to be altered before, Prepare -> Submit -> Wait -> Describe); the machine waits, no
     function does.
 
     Returns
@@ -541,6 +547,7 @@ def _warehouse_group(
     submit, wait, describe = f"Submit {name}", f"Wait for {name}", f"Describe {name}"
     finished, again, fetch = f"Finished {name}?", f"Try {name} again", f"Fetch {name}"
     skip, result, broken = f"Skip {name}?", f"Result of {name}", f"Statement of {name} failed"
+    alone, later, unaltered = f"Alter for {name}", f"Later for {name}", f"Not altered for {name}"
     event = {
         "run.$": "$.pass.answer.run",
         "planUri.$": "$.pass.answer.planUri",
@@ -549,6 +556,7 @@ def _warehouse_group(
     }
     done = fetch if stage.kind == "load" else following
     prepared, attempt = f"$.loads.{alias}.prepared", f"$.loads.{alias}.attempt"
+    altering = _flag(f"{prepared}.answer.alters")
     states: dict[str, State] = {
         entry: _call(
             parts.loader,
@@ -560,9 +568,26 @@ def _warehouse_group(
         skip: {
             "Type": "Choice",
             "Choices": [
-                {"Variable": f"{prepared}.answer.skip", "BooleanEquals": True, "Next": following}
+                {"Variable": f"{prepared}.answer.skip", "BooleanEquals": True, "Next": following},
+                {**_flag(f"{prepared}.answer.alone"), "Next": alone},
             ],
             "Default": submit,
+        },
+        alone: {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:redshiftdata:executeStatement",
+            "Parameters": {
+                **_connection(facts, parts.pipeline),
+                "Sql.$": f"{prepared}.answer.sqls[0]",
+                "StatementName.$": f"{prepared}.answer.statementName",
+                "ClientToken.$": f"States.Hash(States.Format('{{}}/{{}}', {prepared}.answer.clientToken, "
+                f"{attempt}), 'SHA-256')",
+            },
+            "ResultSelector": {"Id.$": "$.Id"},
+            "ResultPath": f"$.loads.{alias}.statement",
+            "TimeoutSeconds": 120,
+            "Retry": _retry(WAREHOUSE_BUSY),
+            "Next": wait,
         },
         submit: {
             "Type": "Task",
@@ -593,7 +618,32 @@ def _warehouse_group(
         finished: {
             "Type": "Choice",
             "Choices": [
+                {
+                    "And": [
+                        {"Variable": "$.described.Status", "StringEquals": "FINISHED"},
+                        altering,
+                    ],
+                    "Next": entry,
+                },
                 {"Variable": "$.described.Status", "StringEquals": "FINISHED", "Next": done},
+                {
+                    "And": [
+                        altering,
+                        {"Variable": "$.described.Error", "IsPresent": True},
+                        {
+                            "Or": [
+                                {"Variable": "$.described.Error", "StringMatches": pattern}
+                                for pattern in NOT_NOW
+                            ]
+                        },
+                        {"Variable": attempt, "NumericLessThan": ALTER_ATTEMPTS},
+                    ],
+                    "Next": later,
+                },
+                {
+                    "And": [altering, {"Variable": "$.described.Error", "IsPresent": True}],
+                    "Next": unaltered,
+                },
                 {
                     "And": [
                         {"Variable": "$.described.Error", "IsPresent": True},
@@ -623,6 +673,17 @@ def _warehouse_group(
                 },
             ],
             "Default": wait,
+        },
+        later: {"Type": "Wait", "Seconds": ALTER_WAIT_SECONDS, "Next": again},
+        unaltered: {
+            "Type": "Pass",
+            "Parameters": {
+                "Error": "LoadFailed",
+                "Cause.$": "States.Format('the table lacks what the rows have by now, and could not be "
+                "changed: {}', $.described.Error)",
+            },
+            "ResultPath": "$.error",
+            "Next": f"Failed in {name}",
         },
         again: {
             "Type": "Pass",
@@ -680,6 +741,16 @@ def _warehouse_group(
             OUT_OF_TIME,
         )
         | {"Next": following},
+    }
+
+
+def _flag(path: str) -> dict[str, Any]:
+    """The condition that a flag is there and set."""
+    return {
+        "And": [
+            {"Variable": path, "IsPresent": True},
+            {"Variable": path, "BooleanEquals": True},
+        ]
     }
 
 

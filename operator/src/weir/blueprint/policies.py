@@ -635,7 +635,7 @@ def loader(
 
 LOADER_ACTIONS = ("redshift-data:DescribeTable",)
 """The loader looks at its target; ``GetStatementResult`` stands in :data:`UNSCOPED`."""
-MACHINE_ACTIONS = ("redshift-data:BatchExecuteStatement",)
+MACHINE_ACTIONS = ("redshift-data:BatchExecuteStatement", "redshift-data:ExecuteStatement")
 
 
 def warehouse_access(

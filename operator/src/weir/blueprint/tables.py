@@ -207,6 +207,9 @@ def target_table(
         "SortKey": [name.lower() for name in load.sortkey],
         "Ddl": table_ddl(load, contract.fields),
     }
+    widened = [item.name.lower() for item in contract.fields if item.widened_from is not None]
+    if widened:
+        properties["Widened"] = widened
     if load.distkey:
         properties["DistKey"] = load.distkey.lower()
     return Resource(

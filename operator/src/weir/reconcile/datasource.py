@@ -33,6 +33,7 @@ from weir.reconcile.steps import (
 from weir.reconcile.view import is_ready, parse
 from weir.reconcile.world import World
 from weir_contract.moments import iso
+from weir_contract.rows import Field
 
 
 def reconcile(services: Services, obj: Object) -> Result:
@@ -105,22 +106,38 @@ def _freeze_schema(
     """The contract that ingestion has frozen, once there is one, on the object for everybody.
 
     It is read again while columns are stated that it lacked: it grows by their first landing. With
-    ``anew`` the source's shape has changed, and the contract may have too.
+    ``anew`` the source's shape has changed, and the contract may have too. One that evolves is read
+    after each landing.
     """
-    last = look.services.books.of(context.platform.name).last(look.key)
-    known = {item["name"] for item in (look.status.get("schema") or {}).get("fields") or ()}
+    book = look.services.books.of(context.platform.name)
+    last = book.last(look.key)
+    shown = look.status.get("schema") or {}
+    known = {item["name"] for item in shown.get("fields") or ()}
     stated = config.stated_contract(source, context.view.schemas(source.namespace))
     wanted = {item.name for item in stated.fields}
-    if (known and wanted <= known) or (last is None and not anew):
+    # Also what a backfill or a replay has landed brings columns.
+    landed = [one.manifests[-1] for one in book.runs(look.key) if one.manifests]
+    landing = landed[-1] if stated.evolves and landed else None
+    moved = landing is not None and landing != shown.get("landing")
+    if (known and wanted <= known and not moved) or (last is None and not (anew or moved)):
         return
     contract = world.ledger.contract(context.facts.state_table, source.id)
     if contract is None:
         return
     look.status["schema"] = {
-        "fields": [
-            {"name": field.name, "type": field.type or "string", "path": field.path}
-            for field in contract.fields
-        ]
+        "fields": [_frozen_field(field) for field in contract.fields],
+        **({"landing": landing} if landing else {}),
+    }
+
+
+def _frozen_field(field: Field) -> dict[str, Any]:
+    evolved = {
+        "maxLength": field.max_length,
+        "added": field.added,
+        "widenedFrom": field.widened_from,
+    }
+    return {"name": field.name, "type": field.type or "string", "path": field.path} | {
+        name: value for name, value in evolved.items() if value is not None
     }
 
 

@@ -93,6 +93,11 @@ def described(change: SchemaChange) -> str:
 
 def _added(change: SchemaChange) -> str:
     kind = change.after or "null so far"
+    if change.evolved:
+        return (
+            f"new column {change.column} ({kind}), which the schema lacked: it is added as "
+            f"{change.contract}, from this landing on (onNewField: add)"
+        )
     if change.contract:
         return f"new column {change.column} ({kind}); the schema has it as {change.contract}"
     return (
@@ -116,6 +121,8 @@ def _returned(change: SchemaChange) -> str:
 
 def _typed(change: SchemaChange) -> str:
     text = f"column {change.column} was {change.before} and is {change.after} now"
+    if change.evolved:
+        return f"{text}; the schema takes {change.contract} from now on (onTypeChange: widen)"
     if change.contract:
         text += (
             f"; the schema keeps {change.contract}, and onMisfit says what becomes of rows that do "

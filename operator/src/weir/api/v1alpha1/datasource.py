@@ -428,11 +428,24 @@ class FrozenField(Model):
     name: Annotated[str, StringConstraints(max_length=127)]
     type: Annotated[str, StringConstraints(max_length=24)]
     path: Annotated[str, StringConstraints(max_length=512)] | None = None
+    max_length: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        None, description="For strings: VARCHAR length in bytes, where it is not 65535."
+    )
+    added: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Number of the landing that added the column (onNewField: add)."
+    )
+    widened_from: Annotated[str, StringConstraints(max_length=48)] | None = Field(
+        None, description="What was stated of the type when it was widened (onTypeChange: widen)."
+    )
 
 
 class FrozenSchema(Model):
-    """The schema in force: what was stated, and what was inferred on the first run."""
+    """The schema in force: what was stated, what was inferred on the first run, and what landings
+    have added and widened since."""
 
+    landing: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        None, description="The landing after which it was read last, where it evolves."
+    )
     fields: Annotated[list[FrozenField], Field(max_length=1600)] = Field(
         default_factory=list, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )

@@ -67,13 +67,17 @@ class Evolution(Model):
 
     on_new_field: Literal["add", "ignore", "quarantine"] = Field(
         "ignore",
-        description="A record has a field that the schema lacks. quarantine: take the row out. "
-        "Reserved: add is not served yet and does as ignore.",
+        description="A record has a field that the schema lacks. add: it becomes a column, with the "
+        "type that its values show, from that landing on; at most 200 for a source. ignore: it stays "
+        "in the raw zone. quarantine: take the row out.",
     )
     on_type_change: Literal["quarantine", "widen", "fail"] = Field(
         "quarantine",
-        description="Reserved: not served yet; onMisfit says what becomes of such a row. A value no "
-        "longer fits its column's type.",
+        description="A value no longer fits its column's type. quarantine: onMisfit says what becomes "
+        "of the row. widen: the column gets a type that holds the old values and the new, where there "
+        "is one: integer and decimal to a greater decimal, strings a greater maxLength; else as "
+        "quarantine. Keys, distkey and sortkey keep their type. fail: the run fails, and loads "
+        "nothing, whatever onMisfit says.",
     )
 
 
@@ -90,9 +94,10 @@ class SchemaSpec(Model):
         )
     )
 
-    type: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = Field(
+    type: Literal["json"] = Field(
         "json",
-        description="Format of the records. Reserved: only json is served yet.",
+        description="What the columns' paths lead through: records are JSON once they are landed. How "
+        "the source writes them is its own format (restApi.format, files.format, stream.format).",
     )
     discovery: Literal["inferred", "crawler"] = Field(
         "inferred",
