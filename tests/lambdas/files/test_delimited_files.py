@@ -135,6 +135,14 @@ def test_where_a_text_is_cut_changes_nothing(
     assert pieces.rejects == whole.rejects
 
 
+@pytest.mark.parametrize("piece", [1, 3, 1_000])
+@pytest.mark.parametrize("empty", ["\n", "\r\n\n\r\n"])
+def test_a_text_begins_after_its_empty_lines(empty: str, piece: int, reading: Any) -> None:
+    seen = reading(f"{empty}a,b\n1,2\n3\n".encode(), CSV, piece)
+    assert seen.rows == [{"a": "1", "b": "2"}]
+    assert [(one.line, one.record) for one in seen.rejects] == [(3, "3")]
+
+
 def test_a_quote_within_an_unquoted_field_does_not_mislead_the_cuts(reading: Any) -> None:
     rows = [[str(number), '5" pipe' if number % 3 else 'a "b'] for number in range(400_000)]
     body = "n,what\n" + "".join(f"{number},{what}\n" for number, what in rows)

@@ -183,6 +183,19 @@ def test_what_is_no_mail_is_rejected(post: Post) -> None:
     assert post.states()[0][0] == "rejected"
 
 
+def test_a_mail_that_cannot_be_taken_apart_keeps_no_other_away(post: Post, mails: Any) -> None:
+    letter, stored = mails
+    many = letter(**{f"{number}.txt": b"x" for number in range(1_001)})
+    post.deliver("1", stored(many))
+    other = letter(**{"a.csv": b"id\n1\n"})
+    post.deliver("2", stored(other))
+    assert post.land("r1").rows == 1
+    assert sorted(post.states()) == [
+        ("landed", ""),
+        ("rejected", "it carries more than 1000 files"),
+    ]
+
+
 def test_what_ses_tries_a_new_rule_with_is_no_mail(post: Post) -> None:
     setup = "mail/AMAZON_SES_SETUP_NOTIFICATION"
     post.upload(setup, b"Subject: Amazon SES Setup Notification\r\n\r\nHello")

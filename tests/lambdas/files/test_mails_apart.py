@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import email
+import email.policy
 import io
 import zipfile
 from email.message import EmailMessage
@@ -177,6 +179,45 @@ def test_no_bytes_break_the_reader(raw: bytes) -> None:
         assert found.name and "/" not in found.name
     verdicts(mail)
     address_of(mail)
+
+
+LINES = st.sampled_from(
+    [
+        b"",
+        b"--b",
+        b"--b--",
+        b"Content-Type: text/csv",
+        b"Content-Transfer-Encoding: base64",
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"Content-Type: message/rfc822",
+        b" folded",
+        b"QUJD",
+        b"QUJDREVGR0hJ" * 6,
+        b"\n".join([b"QUJDREVGR0hJ" * 6] * 9),
+        b"\r\n".join([b"QUJDREVGR0hJ" * 5] * 8),
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=30))
+def test_a_mail_is_what_the_standard_library_reads(lines: list[tuple[bytes, bytes]]) -> None:
+    raw = b"A: b\nContent-Type: multipart/mixed; boundary=b\n" + b"".join(map(b"".join, lines))
+    expected = email.message_from_bytes(raw, policy=email.policy.default)
+
+    def shape(mail: EmailMessage) -> list[Any]:
+        return [
+            (
+                part.items(),
+                None if part.is_multipart() else part.get_payload(),
+                part.preamble,
+                part.epilogue,
+                [type(one) for one in part.defects],
+            )
+            for part in mail.walk()
+        ]
+
+    assert shape(read(raw)) == shape(expected)
 
 
 @settings(max_examples=200, deadline=None)

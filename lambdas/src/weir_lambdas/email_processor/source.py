@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from hashlib import sha256
@@ -93,18 +93,19 @@ class MailSource(ArrivedSource):
         reason = distrust(mail, self._email)
         if reason is not None:
             return rejected(file, reason)
-        content = sha256(identity(mail, raw)).hexdigest()
+        try:
+            carried = list(attachments(mail))
+        except NoMail as error:
+            return rejected(file, str(error))
+        content = sha256(identity(mail, raw, carried)).hexdigest()
         file = replace(file, sha256=content)
         twin = self.twin(content, located, taking)
         if twin is not None and self._email.duplicates == "skip":
             return duplicate(file, twin)
         found, inference = Mail(), Inference(self.config.contract)
-        try:
-            for number, attachment in enumerate(attachments(mail)):
-                if self._means(attachment):
-                    self._attachment(attachment, number, mail, file, taking, found, inference)
-        except NoMail as error:
-            return rejected(file, str(error))
+        for number, attachment in enumerate(carried):
+            if self._means(attachment):
+                self._attachment(attachment, number, mail, file, taking, found, inference)
         landed = replace(file, rows=found.rows, rejected=len(found.rejects))
         return Taken(landed, found.parts, found.rejects, inference)
 
@@ -182,7 +183,7 @@ def _sent(mail: EmailMessage) -> str | None:
     return iso(moment) if moment is not None and moment.tzinfo is not None else None
 
 
-def identity(mail: EmailMessage, raw: bytes) -> bytes:
+def identity(mail: EmailMessage, raw: bytes, carried: Sequence[Attachment]) -> bytes:
     """What makes a mail the same one: its Message-ID, with its sender, and its attachments. A
     sender's mail server that delivers twice changes other headers, and nothing of these.
 
@@ -191,5 +192,5 @@ def identity(mail: EmailMessage, raw: bytes) -> bytes:
     number = str(mail.get("Message-ID", "")).strip()
     if not number:
         return raw
-    bodies = b"".join(sha256(one.body).digest() for one in attachments(mail))
+    bodies = b"".join(sha256(one.body).digest() for one in carried)
     return b"\0".join([number.encode("utf-8", "replace"), address_of(mail).encode(), bodies])

@@ -36,7 +36,7 @@ FILES_AT_ONCE = 500
 READERS = 4
 """Threads that read ranges."""
 
-TAKERS = 8
+TAKERS = 16
 """Files that are taken at once: of small ones most of the time is waiting for S3 and the ledger."""
 
 SMALL_BYTES = 8 * 1024 * 1024

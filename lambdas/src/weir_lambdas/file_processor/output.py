@@ -257,7 +257,8 @@ class ParquetParts:
     """Tables of one shape after another as Parquet parts.
 
     Encoding and upload run in a thread of their own (Arrow lets go of the interpreter), so that
-    parsing goes on meanwhile; what waits for it is bounded.
+    parsing goes on meanwhile; what waits for it is bounded. A table that stays the only one has
+    nothing to be beside, and is encoded where it was given.
     """
 
     def __init__(self, key: Callable[[int, str], str], put: PutPart, numbers: Numbers) -> None:
@@ -266,7 +267,8 @@ class ParquetParts:
         self._writer: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
         self._rows = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._first: pa.Table | None = None
+        self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
 
     def write(self, table: pa.Table) -> None:
@@ -277,12 +279,22 @@ class ParquetParts:
         Exception
             What ``put`` raised for an earlier part.
         """
+        if self._thread is None:
+            if self._first is None:
+                self._first = table
+                return
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+            self._waiting.append(self._thread.submit(self._add, self._first))
+            self._first = None
         while len(self._waiting) >= MAX_WAITING or (self._waiting and self._waiting[0].done()):
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(self._add, table))
 
     def finish(self) -> tuple[Part, ...]:
         """Write what is left, and give all parts."""
+        if self._first is not None:
+            self._add(self._first)
+            self._first = None
         while self._waiting:
             self._waiting.popleft().result()
         if self._writer is not None:
@@ -291,7 +303,8 @@ class ParquetParts:
 
     def stop(self) -> None:
         """End the thread; what was not finished is left."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _add(self, table: pa.Table) -> None:
         import pyarrow as pa

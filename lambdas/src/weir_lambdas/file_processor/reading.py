@@ -118,13 +118,18 @@ class S3File:
         content = hashlib.sha256()
         self._hash, self._hashed = content, 0
         starts = iter(range(start, self.located.size, RANGE_BYTES))
+        alone = self.located.size - start <= RANGE_BYTES
         flying: deque[Future[bytes]] = deque()
 
         def launch() -> None:
             at = next(starts, None)
             if at is not None:
                 end = min(at + RANGE_BYTES, self.located.size)
-                flying.append(self._pool.submit(self.read, at, end))
+                if alone:  # Nothing to read ahead of: no other thread has to take it.
+                    flying.append(Future())
+                    flying[-1].set_result(self.read(at, end))
+                else:
+                    flying.append(self._pool.submit(self.read, at, end))
 
         for _ in range(AHEAD):
             launch()

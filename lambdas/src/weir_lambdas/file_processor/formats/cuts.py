@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -29,8 +28,8 @@ def witness(dialect: CsvDialect, columns: int) -> bytes:
     if not dialect.quote and not dialect.escape:
         return b""
     special = (dialect.delimiter, dialect.quote, dialect.escape)
-    letters = [one for one in string.ascii_letters + string.digits if one not in special]
-    word = "".join(secrets.choice(letters) for _ in range(20))
+    # Of 128 random digits three letters at most are left out: 20 remain.
+    word = "".join(one for one in secrets.token_hex(64) if one not in special)[:20]
     return (dialect.delimiter.join([word] * columns) + "\n").encode()
 
 
@@ -71,6 +70,11 @@ class Cutter:
         self._held: list[bytes] = []
         self._size, self._ended = 0, False
         self._dialect, self._quote = dialect, dialect.quote.encode()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes after what was cut."""
+        return self._ended and not self._size
 
     def cut(self, wrong: Text | None = None) -> Text | None:
         """The next block, or None at the end.

@@ -95,12 +95,13 @@ class _Reader:
         self._dialect, self._sink = dialect, sink
         self._names: list[str] = []
         self._witness, self._row = b"", 0
+        self._first = 0
 
     def read(self, chunks: Iterable[bytes], place: Place, jump: Jump | None) -> None:
         """Read from a place to the end, or up to where the sink has had enough."""
         dialect = self._dialect
         text = Utf8(chunks, dialect.encoding)
-        head, stream = _head(_uncommented(text.stream, dialect), dialect)
+        self._first, head, stream = _head(_uncommented(text.stream, dialect), dialect)
         if not head.strip():
             return
         self._names = self._names_in(head)
@@ -111,8 +112,9 @@ class _Reader:
             straight = text.straight and not dialect.skip_lines and not dialect.comment
             stream = text.after(place.offset, jump if straight else None, stream)
         self._row = place.row
+        start = place.offset or self._first
         with ThreadPoolExecutor(THREADS, thread_name_prefix="csv") as pool:
-            self._blocks(Cutter(stream, dialect, place.offset), pool)
+            self._blocks(Cutter(stream, dialect, start), pool)
 
     def _blocks(self, cutter: Cutter, pool: ThreadPoolExecutor) -> None:
         """Parse blocks side by side, and give them in their order."""
@@ -120,7 +122,7 @@ class _Reader:
         wrong: Text | None = None
         while True:
             while len(flying) < THREADS and (text := cutter.cut(wrong)) is not None:
-                flying.append((text, pool.submit(self._parse, text)))
+                flying.append((text, self._parsing(text, cutter, pool, bool(flying))))
                 wrong = None
             if not flying:
                 return
@@ -141,6 +143,19 @@ class _Reader:
                 cutter.back([text, *(later for later, _ in flying)])
                 flying.clear()
                 wrong = text
+
+    def _parsing(
+        self, text: Text, cutter: Cutter, pool: ThreadPoolExecutor, beside: bool
+    ) -> Future[_Parsed]:
+        """A block's parsing: a block that is all there is needs no other thread."""
+        if beside or not cutter.ended:
+            return pool.submit(self._parse, text)
+        future: Future[_Parsed] = Future()
+        try:
+            future.set_result(self._parse(text))
+        except pa.ArrowInvalid as error:
+            future.set_exception(error)
+        return future
 
     def _names_in(self, head: bytes) -> list[str]:
         dialect = self._dialect
@@ -175,7 +190,7 @@ class _Reader:
         if self._witness:
             line_end = b"" if body.endswith((b"\n", b"\r")) else b"\n"
             body = b"".join((body, line_end, self._witness))
-        header = 1 if self._dialect.header and not text.offset else 0
+        header = 1 if self._dialect.header and text.offset == self._first else 0
         raw = False
         try:
             table = self._arrow(body, header, refuse, pa.string())
@@ -220,7 +235,7 @@ class _Reader:
 
     def _give(self, text: Text, parsed: _Parsed) -> None:
         """Pass a block on; rows that are no text are rejected."""
-        header = 1 if self._dialect.header and not text.offset else 0
+        header = 1 if self._dialect.header and text.offset == self._first else 0
         before, expected = self._row + self._dialect.skip_lines, len(self._names)
         self._sink.mark(Place(text.offset, self._row))
         for number, found, row in parsed.refused:
@@ -266,17 +281,20 @@ class _Reader:
         self._sink.reject(number, "a quote that is not closed", shown)
 
 
-def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[bytes, Iterator[bytes]]:
-    """The first record's bytes (or more), and the stream from that record on."""
-    head = b""
+def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[int, bytes, Iterator[bytes]]:
+    """How many bytes of empty lines come first, the first record's bytes (or more), and the stream
+    from that record on."""
+    empty, head = 0, b""
     for chunk in stream:
-        head += chunk
+        found = head + chunk
+        head = found if head else found.lstrip(b"\r\n")
+        empty += len(found) - len(head)
         complete = b"\n" in head and (
             not dialect.quote or head[: head.rfind(b"\n")].count(dialect.quote.encode()) % 2 == 0
         )
         if complete or len(head) > MAX_HEADER_BYTES:
             break
-    return head, chain([head], stream)
+    return empty, head, chain([head], stream)
 
 
 def _uncommented(stream: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
