@@ -15,7 +15,9 @@ from typing import Literal
 from weir_contract.manifest import SEQUENCE_DIGITS
 from weir_contract.rows import RowContract
 
-ChangeKind = Literal["columnAdded", "columnMissing", "columnReturned", "typeChanged", "nullsSeen"]
+ChangeKind = Literal[
+    "columnAdded", "columnMissing", "columnReturned", "typeChanged", "nullsSeen", "notMeasured"
+]
 
 GUARDED = frozenset({"personal", "sensitive"})
 """Classifications of columns whose content is told nowhere, not even as ``min`` and ``max``."""
@@ -124,7 +126,8 @@ class SchemaChange:
     ``before`` and ``after`` are type expressions. ``contract`` is what the contract says of the
     column: its type, or None where it has no such column. ``evolved``: it has gained the column, or a
     wider type, by landings (``schema.evolution``). ``at`` is when the landing was committed, UTC,
-    ISO 8601.
+    ISO 8601. A landing that could not be measured has no ``column``, and ``at`` is when it was given
+    up.
     """
 
     revision: int

@@ -22,9 +22,10 @@ from weir_contract.state import BODY, CONTRACT, DISCOVERED, PROFILE, source_pk
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.infer import Inference
-from weir_lambdas.metadata_extractor.handler import MetadataExtractor
+from weir_lambdas.metadata_extractor.handler import MetadataExtractor, Retries
 
 ID = "shop/orders"
+RETRY_QUEUE = "arn:aws:sqs:us-east-1:000000000000:weir-c-metadata-retry"
 
 
 @dataclass
@@ -100,6 +101,7 @@ class Landings:
             "trigger",
             self.clock,
             lambda: self.remaining,
+            Retries(RETRY_QUEUE, 8, "Weir"),
         )
 
     def client(self, service: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lambdas.metadata.conftest import ID, Landings
+from lambdas.metadata.conftest import ID, RETRY_QUEUE, Landings
 from weir_contract.codec import loads
 from weir_contract.metadata import SchemaNotice, metadata_key
 from weir_contract.rows import Field, RowContract
@@ -84,6 +84,40 @@ def test_the_same_manifest_is_measured_once_and_a_source_that_is_gone_not_at_all
     assert landings.take(1) == []
     assert (landings.metadata(1), notices(landings)) == (before, told)
     assert [one.revision for one in told] == [1]
+
+
+def retried(landings: Landings, sequence: int, count: int) -> dict[str, Any]:
+    attributes = {"ApproximateReceiveCount": str(count)}
+    return landings.event(sequence) | {"eventSourceARN": RETRY_QUEUE, "attributes": attributes}
+
+
+def test_a_landing_that_is_never_measured_is_given_up_and_told_once(
+    described: Landings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described.land(1, ROWS)
+    lost = described.event(2)
+    assert described.take(1) == []
+    for count in (1, 7):
+        again = described.function().batch([retried(described, 2, count)])
+        assert again == {"batchItemFailures": [{"itemIdentifier": lost["messageId"]}]}
+    assert not described.known().changes
+    assert "EventsGivenUp" not in capsys.readouterr().out
+    for _ in range(2):
+        described.function().batch([retried(described, 2, 8)])
+    (change,) = described.known().changes
+    assert (change.kind, change.sequence) == ("notMeasured", 2)
+    assert [one.revision for one in notices(described)] == [1, change.revision]
+    metric = [one for one in capsys.readouterr().out.splitlines() if '"EventsGivenUp": 1' in one]
+    assert len(metric) == 2 and '"Queue": "weir-c-metadata-retry"' in metric[0]
+
+
+def test_a_landing_that_is_measured_late_counts_and_is_known(
+    described: Landings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described.land(1, ROWS)
+    assert described.function().batch([retried(described, 1, 3)]) == {"batchItemFailures": []}
+    assert described.metadata(1).rows == len(ROWS)
+    assert '"EventsRecovered": 1' in capsys.readouterr().out
 
 
 def test_parquet_is_measured_by_its_footers_and_its_columns(landings: Landings) -> None:

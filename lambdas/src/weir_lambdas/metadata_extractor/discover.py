@@ -31,6 +31,21 @@ Tell = Callable[[ChangeKind, str, str | None, str | None], None]
 """Told of a change: kind, column, type before and after."""
 
 
+def given_up(known: Discovered, sequence: int, at: str) -> Discovered:
+    """What is known once a landing's measuring was given up; told once.
+
+    Parameters
+    ----------
+    at
+        Now, UTC, ISO 8601.
+    """
+    if any(one.kind == "notMeasured" and one.sequence == sequence for one in known.changes):
+        return known
+    revision = known.revision + 1
+    change = SchemaChange(revision, sequence, "notMeasured", "", at)
+    return replace(known, revision=revision, changes=(*known.changes, change)[-MAX_CHANGES:])
+
+
 def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | None) -> Discovered:
     """What is known after a landing.
 

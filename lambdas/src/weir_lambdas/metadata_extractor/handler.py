@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from weir_contract.codec import ContractError, dumps, loads
 from weir_contract.manifest import Manifest, manifest_key, parse_manifest_key
 from weir_contract.metadata import Discovered, LandingMetadata, Profiling, metadata_key
+from weir_contract.moments import iso
 from weir_contract.rows import RowContract
 from weir_contract.state import source_pk
 from weir_lambdas.common.aws import client
@@ -27,7 +28,7 @@ from weir_lambdas.file_processor.unpack import Unreadable
 from weir_lambdas.landing.freeze import freeze
 from weir_lambdas.metadata_extractor.book import Book, Busy, described
 from weir_lambdas.metadata_extractor.crawls import Crawls, crawled_contract
-from weir_lambdas.metadata_extractor.discover import discover, retaken
+from weir_lambdas.metadata_extractor.discover import discover, given_up, retaken
 from weir_lambdas.metadata_extractor.extract import Extractor
 
 RESERVE_SECONDS = 30.0
@@ -73,8 +74,41 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         environment("WEIR_TRIGGER"),
         SystemClock(),
         lambda: context.get_remaining_time_in_millis() / 1000,
+        Retries(
+            environment("WEIR_RETRY_QUEUE"),
+            int(environment("WEIR_RETRIES")),
+            environment("WEIR_METRICS_NAMESPACE"),
+        ),
     )
     return extractor.batch(event["Records"])
+
+
+@dataclass(frozen=True)
+class Retries:
+    """What failed again and again is in a queue of its own, and tried at longer intervals.
+
+    Parameters
+    ----------
+    queue
+        Its ARN.
+    most
+        Tries; the queue's own bound (``maxReceiveCount``), after which SQS takes an event away.
+    metrics_namespace
+        Of the metrics that tell of them.
+    """
+
+    queue: str
+    most: int
+    metrics_namespace: str
+
+    def retried(self, record: Mapping[str, Any]) -> bool:
+        """Whether an event comes from there."""
+        return bool(record.get("eventSourceARN") == self.queue)
+
+    def last(self, record: Mapping[str, Any]) -> bool:
+        """Whether an event is tried for the last time."""
+        count = (record.get("attributes") or {}).get("ApproximateReceiveCount", 0)
+        return self.retried(record) and int(count) >= self.most
 
 
 @dataclass
@@ -100,6 +134,7 @@ class MetadataExtractor:
     trigger: str
     clock: Clock
     remaining: Callable[[], float]
+    retries: Retries
 
     def __post_init__(self) -> None:
         self.book = Book(self.table, self.clock)
@@ -113,10 +148,40 @@ class MetadataExtractor:
                 if number and self.remaining() < FRESH_SECONDS:
                     raise Busy("the function's time is nearly over")
                 self.take(json.loads(record["body"]))
+                if self.retries.retried(record):
+                    self._count(record, "EventsRecovered")
             except FAULTS as error:
                 log("WARNING", "event not taken", id=record["messageId"], error=_said(error))
                 failed.append({"itemIdentifier": record["messageId"]})
+                if self.retries.last(record):
+                    self._given_up(record)
         return {"batchItemFailures": failed}
+
+    def _given_up(self, record: Mapping[str, Any]) -> None:
+        """Tell of an event that is not tried again: SQS moves it to the Platform's dead letters."""
+        try:
+            self._count(record, "EventsGivenUp")
+            detail = json.loads(record["body"])["detail"]
+            crawler = detail.get("crawlerName")
+            if crawler is not None:
+                source = self._source_of(str(crawler))
+                why = f"what crawler {crawler} found could not be read, and is not tried again"
+                if source is not None:
+                    self._crawl_failed(source, why)
+                return
+            parsed = parse_manifest_key(unquote_plus(detail["object"]["key"]))
+            if parsed is not None and self.book.profiling(parsed.source) is not None:
+                sequence, now = parsed.sequence, iso(self.clock.now())
+                self.book.change(parsed.source, lambda known: given_up(known, sequence, now))
+        except FAULTS as error:
+            log("ERROR", "nobody could be told", id=record["messageId"], error=_said(error))
+
+    def _count(self, record: Mapping[str, Any], metric: str) -> None:
+        """A metric of the Platform's, of events that came from the queue of retries."""
+        retries = self.retries
+        queue = {"Queue": retries.queue.rpartition(":")[2]}
+        emit(retries.metrics_namespace, queue, {metric: 1}, self.clock.now())
+        log("INFO", metric, id=record["messageId"])
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event of EventBridge."""

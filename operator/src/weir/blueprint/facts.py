@@ -226,6 +226,11 @@ class PlatformFacts:
         return self.name("queue", "metadata")
 
     @property
+    def metadata_retry_queue(self) -> str:
+        """The queue of what it failed over again and again, which is tried at longer intervals."""
+        return self.name("queue", "metadata-retry")
+
+    @property
     def crawlers_arn(self) -> str:
         """What the ARN of every crawler begins with."""
         return self.arn("glue", "crawler/")

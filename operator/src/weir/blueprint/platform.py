@@ -43,6 +43,10 @@ CLAIM_KEY = "config/weir-claim.json"
 METADATA_TIMEOUT_SECONDS = 300
 METADATA_MEMORY_MB = 1024
 METADATA_BATCH = 5
+METADATA_RETRY_SECONDS = 6 * 3600
+METADATA_RETRIES = 8
+"""What fails :data:`MAX_RECEIVES` times is tried again so often, for two days: longer than a lock, a
+key or a limit stays wrong unnoticed."""
 """Landings that one call measures; those for which its time does not suffice come again."""
 
 
@@ -642,7 +646,8 @@ def _trigger(facts: PlatformFacts) -> tuple[Resource, ...]:
 def _metadata(facts: PlatformFacts) -> tuple[Resource, ...]:
     """What measures landings, beside the data's way: a queue, a function and a rule of its own, so
     that no landing and no pipeline waits for it."""
-    queue, rule = facts.metadata_queue, facts.name("rule", "crawls")
+    queue, retry = facts.metadata_queue, facts.metadata_retry_queue
+    rule = facts.name("rule", "crawls")
     function_role = pieces.role(
         facts,
         "metadata-role",
@@ -664,13 +669,48 @@ def _metadata(facts: PlatformFacts) -> tuple[Resource, ...]:
             "WEIR_TRIGGER": facts.trigger_function,
             "WEIR_CRAWLERS": facts.crawlers_arn,
             "WEIR_KMS_KEY_ARN": facts.kms_key_arn,  # type: ignore[dict-item]
+            "WEIR_RETRY_QUEUE": facts.queue_arn(retry),
+            "WEIR_RETRIES": str(METADATA_RETRIES),
+            "WEIR_METRICS_NAMESPACE": facts.metrics_namespace,
         },
         timeout=METADATA_TIMEOUT_SECONDS,
         memory=METADATA_MEMORY_MB,
         depends_on=("code-files", "state"),
         artifact="files",
     )
+
+    def mapping(logical_id: str, source: str, queue_id: str) -> Resource:
+        return Resource(
+            "lambda.EventSourceMapping",
+            logical_id,
+            f"{facts.metadata_function}|{facts.queue_arn(source)}",
+            {
+                "FunctionName": facts.metadata_function,
+                "EventSourceArn": facts.queue_arn(source),
+                "BatchSize": METADATA_BATCH,
+                "MaximumBatchingWindowInSeconds": 0,
+                "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                "Enabled": True,
+            },
+            ("metadata", queue_id),
+        )
+
     return (
+        Resource(
+            "sqs.Queue",
+            "metadata-retry",
+            retry,
+            {
+                "VisibilityTimeout": METADATA_RETRY_SECONDS,
+                "MessageRetentionPeriod": DEAD_LETTER_RETENTION_SECONDS,
+                "KmsMasterKeyId": facts.kms_key_arn,
+                "RedrivePolicy": {
+                    "deadLetterTargetArn": facts.queue_arn(facts.dead_letter_queue),
+                    "maxReceiveCount": METADATA_RETRIES,
+                },
+            },
+            ("dead-letters",),
+        ),
         Resource(
             "sqs.Queue",
             "metadata-queue",
@@ -680,14 +720,14 @@ def _metadata(facts: PlatformFacts) -> tuple[Resource, ...]:
                 "MessageRetentionPeriod": QUEUE_RETENTION_SECONDS,
                 "KmsMasterKeyId": facts.kms_key_arn,
                 "RedrivePolicy": {
-                    "deadLetterTargetArn": facts.queue_arn(facts.dead_letter_queue),
+                    "deadLetterTargetArn": facts.queue_arn(retry),
                     "maxReceiveCount": MAX_RECEIVES,
                 },
                 "Policy": policies.queue_policy(
                     facts, queue, [rule, facts.name("rule", "manifests")]
                 ),
             },
-            ("dead-letters",),
+            ("metadata-retry",),
         ),
         Resource(
             "events.Rule",
@@ -709,20 +749,8 @@ def _metadata(facts: PlatformFacts) -> tuple[Resource, ...]:
         ),
         function_role,
         *code,
-        Resource(
-            "lambda.EventSourceMapping",
-            "metadata-mapping",
-            f"{facts.metadata_function}|{facts.queue_arn(queue)}",
-            {
-                "FunctionName": facts.metadata_function,
-                "EventSourceArn": facts.queue_arn(queue),
-                "BatchSize": METADATA_BATCH,
-                "MaximumBatchingWindowInSeconds": 0,
-                "FunctionResponseTypes": ["ReportBatchItemFailures"],
-                "Enabled": True,
-            },
-            ("metadata", "metadata-queue"),
-        ),
+        mapping("metadata-mapping", queue, "metadata-queue"),
+        mapping("metadata-retry-mapping", retry, "metadata-retry"),
     )
 
 

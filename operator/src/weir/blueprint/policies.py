@@ -467,7 +467,7 @@ def metadata_extractor(facts: PlatformFacts) -> Document:
                 "sqs:GetQueueAttributes",
                 "sqs:ReceiveMessage",
             ],
-            [facts.queue_arn(facts.metadata_queue)],
+            [facts.queue_arn(facts.metadata_queue), facts.queue_arn(facts.metadata_retry_queue)],
         ),
         allow(
             "ReadRecords", ["s3:GetObject", "s3:GetObjectVersion"], [facts.bucket_arn("raw", "*")]

@@ -138,12 +138,21 @@ def _nulls(change: SchemaChange) -> str:
     return text
 
 
+def _not_measured(_change: SchemaChange) -> str:
+    return (
+        "it could not be measured for two days, and is not tried again; its rows have landed and go "
+        "on, a change of its shape is seen with the next landing. The log of the Platform's function "
+        "metadata says why; its event is in the Platform's dead-letter queue"
+    )
+
+
 EVENTS: Mapping[str, tuple[str, str]] = {
     "columnAdded": ("Normal", "ColumnAdded"),
     "columnMissing": ("Warning", "ColumnMissing"),
     "columnReturned": ("Normal", "ColumnReturned"),
     "typeChanged": ("Warning", "ColumnTypeChanged"),
     "nullsSeen": ("Warning", "ColumnHasNulls"),
+    "notMeasured": ("Warning", "NotMeasured"),
 }
 """Kind of change -> type and reason of its event."""
 
@@ -153,5 +162,6 @@ WORDS: Mapping[str, Callable[[SchemaChange], str]] = {
     "columnReturned": _returned,
     "typeChanged": _typed,
     "nullsSeen": _nulls,
+    "notMeasured": _not_measured,
 }
 """Kind of change -> its words."""
