@@ -100,15 +100,17 @@ class _Body:
         return self._data
 
 
-def dlt_rows(path: Path) -> int:
-    """dlt's filesystem source with its CSV reader, extracted and normalized."""
+def dlt_rows(path: Path, duckdb: bool = False) -> int:
+    """dlt's filesystem source with its CSV reader, or its DuckDB reader by way of Arrow, extracted and
+    normalized."""
     import dlt
     from dlt.sources import filesystem as files
 
+    reader = files.read_csv_duckdb(chunk_size=100_000, use_pyarrow=True) if duckdb else None
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline("csv", destination="filesystem", pipelines_dir=folder)
         found = files.filesystem(bucket_url=f"file://{path.parent}", file_glob=path.name)
-        rows = found | files.read_csv()
+        rows = found | (reader or files.read_csv())
         pipeline.extract(rows.with_name("orders"))
         pipeline.normalize()
         counts = pipeline.last_trace.last_normalize_info.row_counts
@@ -160,6 +162,10 @@ READERS: dict[str, tuple[Callable[[Path], int], tuple[str, ...]]] = {
         ),
     ),
     "_dlt": (dlt_rows, ("dlt", "dlt.sources.filesystem")),
+    "_dlt_duckdb": (
+        lambda path: dlt_rows(path, duckdb=True),
+        ("dlt", "dlt.sources.filesystem", "duckdb", "pyarrow.parquet"),
+    ),
     "_airbyte": (airbyte_rows, ("airbyte_cdk.sources.file_based.file_types.csv_parser",)),
 }
 """Suffix of the figures' names -> who reads, and the modules that are imported before the clock."""
@@ -223,7 +229,7 @@ def run(rows: int, peers: Mapping[str, str], rounds: int = 1) -> dict[str, float
     return figures
 
 
-PEERS = ("_dlt", "_airbyte")
+PEERS = ("_dlt", "_dlt_duckdb", "_airbyte")
 
 
 def main(arguments: list[str]) -> None:

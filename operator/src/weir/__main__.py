@@ -34,6 +34,7 @@ from weir.reconcile.feed import FeedWatcher, make_books
 from weir.reconcile.forecast import Forecast
 from weir.reconcile.holdings import HeldEvents, HeldKube, Holdings
 from weir.reconcile.metrics import Metrics
+from weir.reconcile.mx import Exchangers
 from weir.reconcile.oversight import Oversight
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Services
@@ -117,6 +118,7 @@ class Operator:
             now=lambda: datetime.now(UTC),
             saved=lambda obj: self._controller.saved(obj),
             forecast=Forecast(),
+            exchangers=Exchangers(settings.dns_resolver),
         )
         reconciler = Reconciler(self._services)
         self._workers = Workers(

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class Settings:
         Who holds leases: like no other process that may live at the same time.
     lease_namespace
         Where the Leases are: the operator's own namespace.
+    dns_resolver
+        IP address and port that MX records are asked of; None: the machine's resolvers.
     """
 
     cluster: str
@@ -78,6 +81,7 @@ class Settings:
     instance: str = "weir-operator"
     identity: str = field(default_factory=lambda: f"weir-operator_{uuid.uuid4().hex[:12]}")
     lease_namespace: str = "default"
+    dns_resolver: tuple[str, int] | None = None
     terms: Terms = field(default_factory=Terms)
     runtime: str = "python3.11"
     architecture: str = "x86_64"
@@ -114,6 +118,12 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         "--lease-namespace",
         default=env("LEASE_NAMESPACE", "") or _pod_namespace(),
         help="namespace of the Leases ($WEIR_LEASE_NAMESPACE); default: the pod's own",
+    )
+    add(
+        "--dns-resolver",
+        type=_resolver,
+        default=env("DNS_RESOLVER", ""),
+        help="address:port that MX records are asked of; default: the machine's resolvers",
     )
     add("--lease-duration", type=float, default=float(env("LEASE_DURATION", "15")), help="seconds")
     add("--renew-deadline", type=float, default=float(env("RENEW_DEADLINE", "10")), help="seconds")
@@ -173,6 +183,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         # A container that starts anew in its pod goes on with what the former one held.
         identity=f"{instance}_{env('POD_UID', '') or uuid.uuid4().hex[:12]}",
         lease_namespace=found.lease_namespace,
+        dns_resolver=found.dns_resolver,
         terms=terms,
         runtime=found.function_runtime,
         architecture=found.function_architecture,
@@ -195,6 +206,16 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no address: use host:port")
     return host, int(port)
+
+
+def _resolver(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, port = _address(text)
+    try:
+        return str(ip_address(host.strip("[]"))), port
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{host!r} is no IP address") from error
 
 
 def redact(_logger: Any, _method: str, event: Any) -> Any:

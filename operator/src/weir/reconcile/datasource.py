@@ -14,7 +14,7 @@ from weir.reconcile import wanted as blueprints
 from weir.reconcile.discovered import follow_discovered
 from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
-from weir.reconcile.mail import check_recipients, kept_away
+from weir.reconcile.mail import check_recipients, follow_route, kept_away
 from weir.reconcile.moves import take_over
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
@@ -62,6 +62,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
     context = blueprints.context_of(services, view, platform, platform_obj, source.namespace)
     check_account(look, platform, platform_obj)
     check_recipients(services, view, platform, look.obj)
+    follow_route(look, platform)
     world = services.worlds.of(platform)
     take_over(look, view, context, world)
     shown = follow_discovered(look, platform.name, context.facts.state_table, world)

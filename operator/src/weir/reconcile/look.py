@@ -99,6 +99,7 @@ class Look:
         self.key = Key.of(obj)
         self.status: dict[str, Any] = copy.deepcopy(obj.get("status") or {})
         self.flowing: Condition | None = None
+        self.routed: Condition | None = None
         self.suspended = ""
         self.same_wish = False
         self.due: datetime | None = None
@@ -317,6 +318,8 @@ class Look:
             ]
         if self.flowing is not None:
             found.append(self.flowing)
+        if self.routed is not None:
+            found.append(self.routed)
         if self.suspended:
             found.append(true(SUSPENDED, "Suspended", self.suspended))
         return found

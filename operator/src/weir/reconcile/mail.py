@@ -14,13 +14,15 @@ from weir.aws.errors import AwsError
 from weir.blueprint import mail
 from weir.blueprint.grants import namespace_grant
 from weir.kube.client import Object
+from weir.kube.conditions import find
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
-from weir.reconcile.look import Halt, halt_of
+from weir.reconcile.look import Halt, Look, halt_of
+from weir.reconcile.mx import ROUTED, routed
 from weir.reconcile.services import Services
 from weir.reconcile.view import View, age
 from weir.reconcile.world import World
-from weir_contract.recipients import meet
+from weir_contract.recipients import domain_of, meet
 
 NOTICED_SECONDS = 300.0
 """How soon a rule set that others change is looked at again."""
@@ -78,6 +80,24 @@ def _holds(
     namespace = other["metadata"]["namespace"]
     labels = blueprints.labels_for(services, theirs)(namespace)
     return namespace_grant(theirs, namespace, labels).may_receive(recipient)
+
+
+def follow_route(look: Look, platform: Platform) -> None:
+    """Say whether mails for the source's recipients are sent to SES, by their domains' MX records.
+
+    Not asked for an AWS of one's own, which no mail of the world is sent to, unless a resolver is
+    stated. All domains below one (``.example.com``) have no record that could be asked for.
+    """
+    exchangers, recipients = look.services.exchangers, recipients_of(look.obj)
+    if exchangers is None or (platform.spec.endpoint_url and not exchangers.stated):
+        return
+    domains = sorted({domain_of(one) for one in recipients if not one.startswith(".")})
+    if not domains:
+        return
+    look.routed = found = routed(platform.spec.region, exchangers.of(domains))
+    before = find(look.obj.get("status") or {}, ROUTED) or {}
+    if found.status == "False" and before.get("message") != found.message:
+        look.services.events.warn(look.obj, found.reason, found.message, "Receive")
 
 
 def kept_away(source: DataSource, context: blueprints.Context, world: World) -> Halt | None:

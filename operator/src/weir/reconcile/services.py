@@ -11,6 +11,7 @@ from weir.kube.client import Object
 from weir.kube.keys import Key
 from weir.kube.store import Store
 from weir.reconcile.metrics import Metrics
+from weir.reconcile.mx import Exchangers
 from weir.reconcile.runs import RunBooks
 from weir.reconcile.world import Worlds
 
@@ -110,6 +111,7 @@ class Services:
     fingerprints of what each object wanted at its last look, ``obeyed`` the newest values of
     ``weir.dev/reconcile-at`` for which all was looked at afresh. ``forecast`` tells which AWS resources
     a Platform's other new objects are going to want (:class:`weir.reconcile.forecast.Forecast`).
+    ``exchangers`` look MX records up; None: nobody does.
     """
 
     kube: ObjectsApi
@@ -124,3 +126,4 @@ class Services:
     wishes: dict[Key, str] = field(default_factory=dict)
     obeyed: dict[Key, str] = field(default_factory=dict)
     forecast: Callable[[Services, str], Iterable[tuple[str, str]]] = lambda _services, _platform: ()
+    exchangers: Exchangers | None = None
