@@ -75,7 +75,7 @@ def read(raw: bytes) -> EmailMessage:
         It has no headers at all.
     """
     shrunk, cut = _without_runs(raw)
-    parser: BytesFeedParser[EmailMessage] = BytesFeedParser(policy=POLICY)
+    parser = BytesFeedParser(EmailMessage, policy=POLICY)
     parser.feed(shrunk)
     mail = parser.close()
     if cut:
