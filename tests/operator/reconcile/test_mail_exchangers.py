@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from name_server import NameServer, serving
+from rig import Told
 
-from weir.kube.conditions import Condition
+from weir.api.v1alpha1.platform import Platform
+from weir.kube.conditions import Condition, merged
 from weir.reconcile import mx
+from weir.reconcile.look import Look
+from weir.reconcile.mail import follow_route
 from weir.reconcile.mx import Exchangers, routed
 
 REGION = "eu-west-1"
@@ -77,3 +84,47 @@ def test_a_machine_without_resolvers_holds_nobody_up(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", unconfigured)
     assert Exchangers().of(["a.example"]) == {"a.example": None}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "stated", "says"),
+    [
+        (None, True, "False"),
+        ("http://127.0.0.1:1", True, "False"),
+        ("http://127.0.0.1:1", False, ""),
+    ],
+)
+def test_a_source_is_told_of_once_and_not_on_an_aws_of_ones_own(
+    endpoint: str | None, stated: bool, says: str
+) -> None:
+    told = Told()
+    server = NameServer({"shop.example": ["10 mx.elsewhere.example."]})
+    spec: dict[str, Any] = {"region": REGION, "accountId": "000000000000"}
+    platform = Platform.model_validate(
+        {
+            "metadata": {"name": "default"},
+            "spec": spec | ({"endpointUrl": endpoint} if endpoint else {}),
+        }
+    )
+    recipients = ["orders@shop.example", "shop.example", ".shop.example"]
+    obj: dict[str, Any] = {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "DataSource",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "1", "generation": 1},
+        "spec": {"source": {"email": {"receive": {"recipients": recipients}}}},
+    }
+    with serving(server) as address:
+        exchangers = Exchangers(address)
+        exchangers.stated = stated
+        services: Any = SimpleNamespace(exchangers=exchangers, events=told)
+        for _ in range(2):
+            look = Look(services, obj)
+            follow_route(look, platform)
+            found = look.routed
+            assert (found.status if found else "") == says
+            if found:
+                lines = merged([], [found], 1, "2026-01-01T00:00:00Z")
+                obj["status"] = {"conditions": lines}
+    expected = ["MailGoesElsewhere"] if says else []
+    assert [reason for _, reason, _ in told.said] == expected
+    assert server.asked == (["shop.example"] if says else [])
