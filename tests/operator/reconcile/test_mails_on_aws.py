@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from name_server import NameServer, serving
 from rig import Rig, source
 
 from weir.kube.keys import Key
-from weir.reconcile.mx import Exchangers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.aws]
 
@@ -54,26 +51,6 @@ def again(rig: Rig, key: Key, around: Key, reason: str) -> None:
     rig.settle(key, around, until=lambda: rig.condition(key)["reason"] == reason)
 
 
-def routes(rig: Rig, key: Key) -> None:
-    """A domain whose mails go elsewhere is told of once, and holds nothing up."""
-    assert rig.condition(key, "MailRouted")["status"] == ""
-    without, server = rig.services, NameServer({DOMAIN: ["10 mx.elsewhere.example."]})
-    with serving(server) as address:
-        rig.services = replace(without, exchangers=Exchangers(address))
-        rig.silence()
-        for _ in range(2):
-            assert rig.look(key).outcome == "converged"
-    assert rig.condition(key, "MailRouted")["reason"] == "MailGoesElsewhere"
-    assert rig.condition(key)["status"] == "True"
-    assert (server.asked, [reason for _, reason, _ in rig.told.said]) == (
-        [DOMAIN],
-        ["MailGoesElsewhere"],
-    )
-    rig.services = without
-    rig.look(key)
-    assert rig.condition(key, "MailRouted")["status"] == ""
-
-
 @pytest.fixture
 def platform(rig: Rig) -> Key:
     granted(rig, None, f"*@{DOMAIN}", DOMAIN)
@@ -113,7 +90,6 @@ def test_what_is_missing_is_said_until_the_rule_stands_behind_those_of_others(
     client.set_receipt_rule_position(RuleSetName=SET, RuleName="corporate", After=mine)
     rig.annotate(key, **{"weir.dev/reconcile-at": "2"})
     rig.settle(key, platform)
-    routes(rig, key)
     rig.silence()
     assert rig.look(key).outcome == "converged"
     assert (rig.aws_writes(), rig.kube.writes) == ([], [])
