@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from e2e import declared
-from e2e.running import Object, Running
-from e2e.source_server import Answer, Paged, SourceServer, serving
+from e2e.first import FIRST, Started
+from e2e.running import Object, Running, is_ready
+from e2e.source_server import Answer, SourceServer, serving
 from weir_local.cluster import Cluster, ControlPlane
 from weir_local.stack import Stack
 
@@ -47,13 +48,11 @@ def server() -> Iterator[SourceServer]:
         yield source
 
 
-@pytest.fixture(scope="session")
-def orders(running: Running, server: SourceServer) -> Object:
-    """The Pipeline of a source that merges by key and time, after its first run."""
-    running.secret("orders_key", declared.ORDERS_KEY)
-    endpoint = server.serve("/orders", Paged(declared.FIRST_ORDERS, declared.ORDERS_KEY))
-    running.apply(declared.orders(endpoint))
-    return running.wait_run("pipe", "orders")
+def first_run(running: Running, pipeline: str) -> Object:
+    """A Pipeline that has run and is Ready."""
+    running.wait_run("pipe", pipeline)
+    found: Object = running.wait("pipe", pipeline, is_ready)
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,3 +61,34 @@ def unavailable(running: Running, server: SourceServer) -> str:
     endpoint = server.serve("/unavailable", Answer(500, b"{}"))
     running.apply(declared.source("unavailable", endpoint, rest={"limits": {"maxAttempts": 1}}))
     return "unavailable"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started(
+    request: pytest.FixtureRequest, running: Running, server: SourceServer, unavailable: str
+) -> Started:
+    """The sources whose first runs the selected tests wait for, all under way."""
+    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    found = Started()
+    for name, make in FIRST.items():
+        if name in asked:
+            running.apply(*make(running, server, found))
+    return found
+
+
+@pytest.fixture(scope="session")
+def orders(running: Running, started: Started) -> Object:
+    """The Pipeline of a source that merges by key and time, after its first run."""
+    return first_run(running, "orders")
+
+
+@pytest.fixture(scope="session")
+def customers(running: Running, started: Started) -> Object:
+    """The managed Pipeline of the converted example after its first run."""
+    return first_run(running, "customer-data-api")
+
+
+@pytest.fixture(scope="session")
+def private(running: Running, started: Started) -> Object:
+    """The Pipeline in the VPC of the Platform ``private``, after its first run."""
+    return first_run(running, "sales/stock")

@@ -13,11 +13,16 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
+from weir.cli import app
+from weir.kube.client import Kube, load_config
+from weir.kube.keys import Key
 from weir_local.cluster import ClusterError
 from weir_local.stack import NAMESPACE, Stack
 
@@ -26,6 +31,8 @@ Object = dict[str, Any]
 POLL_SECONDS = 0.4
 RUN_SECONDS = 600
 CHANGE_SECONDS = 180
+KINDS = {"plat": "Platform", "dsrc": "DataSource", "pipe": "Pipeline", "prun": "PipelineRun"}
+"""Short name -> kind."""
 
 
 def condition(obj: Object | None, kind: str) -> Object:
@@ -74,13 +81,18 @@ class Running:
             return str(error)
         raise AssertionError(f"the API server took it:\n{text}")
 
+    @cached_property
+    def kube(self) -> Kube:
+        """The API server, as the cluster's administrator: what is asked often starts no kubectl."""
+        return Kube(load_config(str(self.stack.cluster.kubeconfig)))
+
     def get(self, kind: str, name: str) -> Object | None:
-        found = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        return json.loads(found) if found else None
+        """An object; ``name`` is ``namespace/name`` where the namespace is not ``default``."""
+        namespace, _, name = name.rpartition("/")
+        return self.kube.get(Key(KINDS[kind], namespace or "default", name))
 
     def all(self, kind: str) -> list[Object]:
-        items: list[Object] = json.loads(self.kubectl("get", kind, "-A", "-o", "json"))["items"]
-        return items
+        return list(self.kube.all_of(KINDS[kind]))
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
         self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
@@ -144,8 +156,10 @@ class Running:
         return obj
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        done = self.weir("query", sql, "--output", "json")
-        assert done.returncode == 0, done.stdout + done.stderr
+        """``weir query``, in this process: tests ask often."""
+        command = ["query", sql, "--output", "json"]
+        done = CliRunner().invoke(app, command, env=self.stack.environment())
+        assert done.exit_code == 0, done.output
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 

@@ -7,25 +7,10 @@ from typing import Any
 
 import pytest
 
-from e2e import declared
+from e2e.first import Started
 from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, is_true, last_run
-from e2e.source_server import Answer, SourceServer
 
 pytestmark = pytest.mark.e2e
-
-EVENTS: list[Object] = [
-    {"id": 1, "name": "a", "changed": "2026-01-01T08:00:00Z"},
-    {"id": 2, "name": "b", "changed": "2026-01-01T23:30:00Z"},
-    {"id": 3, "name": "c", "changed": "2026-01-02T22:59:59Z"},
-    {"id": 4, "name": "old", "changed": "2026-01-02T12:00:00Z"},
-    {"id": 4, "name": "new", "changed": "2026-02-02T12:00:00Z"},
-    {"id": 5, "name": "later", "changed": "2026-01-03T23:00:00Z"},
-]
-FIELDS = [
-    {"name": "id", "type": "integer"},
-    {"name": "name", "type": "string", "maxLength": 16},
-    {"name": "changed", "type": "timestamptz"},
-]
 
 
 def request(name: str, pipeline: str, **spec: Any) -> Object:
@@ -45,34 +30,18 @@ def ended(running: Running, name: str) -> Object:
 
 
 @pytest.fixture
-def history(running: Running, server: SourceServer) -> Iterator[list[Mapping[str, str]]]:
+def history(running: Running, started: Started) -> Iterator[list[Mapping[str, str]]]:
     """A source that is asked from February on, and its Pipeline; what it was asked for."""
-    asked: list[Mapping[str, str]] = []
-
-    def answer(query: Mapping[str, str], headers: object) -> Answer:
-        asked.append(dict(query))
-        since, until = query["since"], query.get("until", "9")
-        # The end is included, as with many an API.
-        return Answer.rows([row for row in EVENTS if since <= str(row["changed"]) <= until])
-
-    body = declared.loaded(
-        "history",
-        server.serve("/history", answer),
-        rest={
-            "incremental": {
-                "cursorPath": "changed",
-                "startParam": "since",
-                "endParam": "until",
-                "initialValue": "2026-02-01T00:00:00Z",
-            }
-        },
-        schema={"type": "json", "fields": FIELDS, "keys": ["id"]},
-    )
-    body["spec"]["redshift"]["orderBy"] = "changed"
-    running.apply(body)
     running.wait_run("pipe", "history")
-    yield asked
+    yield started.history
     running.kubectl("delete", "dsrc", "history", "--timeout=180s")
+
+
+@pytest.fixture
+def mended(running: Running, started: Started) -> Iterator[Object]:
+    """The Pipeline of a source two of whose rows broke its rule."""
+    yield running.wait_run("pipe", "mended")
+    running.kubectl("delete", "dsrc", "mended", "--timeout=180s")
 
 
 def test_a_backfill_brings_a_window_by_days_of_its_zone_and_moves_nothing_of_the_sources_own(
@@ -108,17 +77,11 @@ def test_a_backfill_brings_a_window_by_days_of_its_zone_and_moves_nothing_of_the
 
 
 def test_a_replay_takes_quarantined_rows_through_the_present_contract_each_once(
-    running: Running, server: SourceServer
+    running: Running, mended: Object
 ) -> None:
-    rows = [{"id": 1, "name": "a"}, {"id": 20, "name": "b"}, {"id": 300, "name": "c"}]
-    rules = ['ColumnValues "id" < 10']
-    schema = {"type": "json", "fields": FIELDS[:2], "keys": ["id"], "rules": rules}
-    body = declared.loaded("mended", server.rows("/mended", rows), schema=schema)
-    running.apply(body)
-    first = last_run(running.wait_run("pipe", "mended"))
+    first = last_run(mended)
     assert (first["rows"], first["quarantined"]) == (1, 2)
-    schema["rules"] = ['ColumnValues "id" < 100']
-    running.apply(body)
+    running.patch("dsrc", "mended", {"spec": {"schema": {"rules": ['ColumnValues "id" < 100']}}})
     running.wait("dsrc", "mended", is_ready)
     running.look_again("pipe", "mended")
     running.wait("pipe", "mended", is_ready)
@@ -134,12 +97,10 @@ def test_a_replay_takes_quarantined_rows_through_the_present_contract_each_once(
     assert is_true(again, "Ready")
     assert again["status"]["progress"]["rows"] == 0
     # What broke the contract again is the later run's to replay.
-    schema.pop("rules")
-    running.apply(body)
+    running.patch("dsrc", "mended", {"spec": {"schema": {"rules": None}}})
     running.wait("dsrc", "mended", is_ready)
     running.look_again("pipe", "mended")
     running.wait("pipe", "mended", is_ready)
     running.apply(request("mend-rest", "mended", replay={"runs": [last_run(done)["run"]]}))
     assert is_true(ended(running, "mend-rest"), "Ready")
     assert running.query("select count(*) as n from public_data.mended") == [{"n": 3}]
-    running.kubectl("delete", "dsrc", "mended", "--timeout=180s")

@@ -42,10 +42,14 @@ def told(running: Running) -> dict[str, Any]:
     }
 
 
-def test_a_converged_stack_is_only_read(running: Running, orders: Object) -> None:
+def test_a_converged_stack_is_only_read(
+    running: Running, orders: Object, customers: Object, private: Object
+) -> None:
     running.wait("plat", "default", is_ready)
     running.wait("pipe", "orders", is_ready)
     running.wait("dsrc", "orders", is_ready)
+    for meta in (customers["metadata"], private["metadata"]):
+        running.wait("pipe", f"{meta['namespace']}/{meta['name']}", is_ready)
     time.sleep(SETTLING_SECONDS)
     calls, seen, events = running.aws_calls(), versions(running), told(running)
     pid = running.operator_pid()

@@ -5,38 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 
+from e2e.first import CUSTOMERS
 from e2e.running import Object, Running, condition, is_ready, last_run
 from e2e.source_server import Answer, SourceServer
-from weir_local.stack import ROOT
 
 pytestmark = pytest.mark.e2e
 
 NAME, TABLE = "customer-data-api", "customers.customer_data"
-CUSTOMERS: list[Object] = [
-    {"id": 1, "name": "Ada", "email": "ada@example.org"},
-    {"id": 2, "name": "Ben", "email": "ben@example.org"},
-    {"id": 3, "name": "Cleo", "email": "cleo@example.org"},
-]
 CHANGED: list[Object] = [
     {"id": 1, "name": "Ada", "email": "ada@example.com"},
     {"id": 3, "name": "Cleo", "email": "cleo@example.org"},
     {"id": 4, "name": "Dana", "email": "dana@example.org"},
 ]
-
-
-@pytest.fixture(scope="module")
-def customers(running: Running, server: SourceServer) -> Object:
-    """The managed Pipeline of the converted example after its first run."""
-    running.secret("customer_api_key", "Bearer of-the-customers")
-    converted = running.weir("convert", str(ROOT / "examples/reference/new_source.yaml"))
-    assert converted.returncode == 0, converted.stderr
-    resource = yaml.safe_load(converted.stdout)
-    endpoint = server.rows("/customers", CUSTOMERS)
-    resource["spec"]["source"]["restApi"]["endpoint"] = endpoint
-    running.apply(resource)
-    return running.wait_run("pipe", NAME)
 
 
 def table(running: Running) -> list[tuple[object, ...]]:
