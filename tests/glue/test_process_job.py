@@ -22,8 +22,8 @@ from pyspark.sql import SparkSession
 
 from weir_contract.codec import dumps, loads
 from weir_contract.manifest import Manifest, Part, part_key
-from weir_contract.pipelines import Destination, Input, PipelineConfig, Stage
-from weir_contract.rows import Field, PartitionField, RowContract
+from weir_contract.pipelines import Destination, Input, Load, PipelineConfig, Stage
+from weir_contract.rows import DeletionMark, Field, PartitionField, RowContract
 from weir_contract.runs import RunPlan, RunResult, imbalances
 from weir_glue.common.plan import read_work, resolve_contract
 from weir_glue.jobs import process
@@ -281,8 +281,18 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     manifests = [
         land(clients, zones, 1, RECORDS[:4]),
         land(clients, zones, 2, RECORDS[4:]),
+        land(clients, zones, 11, ['{"op":"D","id":9,"amount":"n/a"}', '{"op":"D","id":null}']),
     ]
-    plan_uri, result_uri = plan(clients, zones, "run-a", manifests)
+    contract = replace(CONTRACT, deletion=DeletionMark("op", ("D",)))
+    load = Load("shop", "customers", "merge", keys=("customerId",), deletes="hard")
+    plan_uri, result_uri = plan(
+        clients,
+        zones,
+        "run-a",
+        manifests,
+        inputs=(Input("src", "ns/src", contract),),
+        stages=(*STAGES, Stage("warehouse", "load", load=load)),
+    )
     orphan = "customers/year=2024/month=03/day=05/run-a-0-00000.parquet"
     other = "customers/year=2024/month=03/day=05/run-b-1-00000.parquet"
     replaced = "curated/name=Ada/run-b-1-00000.parquet"
@@ -295,8 +305,9 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     result = loads(RunResult, read(clients, result_uri))
     assert imbalances(result.accounts) == ()
     assert [(item.stage, item.rows_in, item.rows_out) for item in result.accounts] == [
-        ("land", 7, 6),
-        ("cast", 6, 5),
+        ("land", 9, 8),
+        ("cast", 8, 6),
+        ("deletions", 6, 5),
         ("tidy", 5, 4),
         ("enrich", 4, 3),
         ("check", 3, 2),
@@ -314,7 +325,13 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
         "_weir_sequence",
     )
     assert result.types[:5] == ("integer", "string", "string", "decimal(20,2)", "string")
-    assert result.sequences == {"ns/src": 2}
+    assert result.sequences == {"ns/src": 11}
+    [deletions] = result.deletions
+    gone = pq.read_table(BytesIO(read(clients, deletions.uri)))
+    assert tuple(gone.column_names) == result.columns
+    [deletion] = gone.to_pylist()
+    assert (deletion["customerId"], deletion["amount"]) == (9, None)
+    assert deletion["_weir_sequence"] == 11
     assert result.quality_failed
     [file] = result.files
     assert file.uri.endswith("customers/year=2024/month=03/day=05/run-a-1-00000.parquet")
@@ -335,6 +352,7 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     assert keys == {
         other,
         file.uri.removeprefix(f"s3://{zones['processed']}/"),
+        "customers/_weir_deletions/run-a-1-00000.parquet",
         "curated/name=Ada/run-a-1-00000.parquet",
         "curated/name=Bob/run-a-1-00001.parquet",
     }
@@ -354,7 +372,8 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
     }
 
     assert result.quarantine_uri == "s3://weir-glue-quarantine/ns/pipe/run=run-a/"
-    assert sum(result.quarantine_reasons.values()) == 3
+    assert sum(result.quarantine_reasons.values()) == 4
+    assert "customerId: is missing in a deletion" in result.quarantine_reasons
     assert "the record is no JSON object" in result.quarantine_reasons
     lines = []
     for item in clients("s3").list_objects_v2(Bucket=zones["quarantine"])["Contents"]:
@@ -362,7 +381,12 @@ def test_dirty_records_become_rows_an_account_and_quarantine(
             text = gzip.decompress(read(clients, f"s3://{zones['quarantine']}/{item['Key']}"))
             lines += [json.loads(line) for line in text.decode().splitlines()]
     assert sorted((line["stage"], line["record"]) for line in lines) == sorted(
-        [("cast", RECORDS[3]), ("check", RECORDS[4]), ("land", RECORDS[5])]
+        [
+            ("cast", RECORDS[3]),
+            ("cast", '{"op":"D","id":null}'),
+            ("check", RECORDS[4]),
+            ("land", RECORDS[5]),
+        ]
     )
     assert {line["stage"]: line["replayable"] for line in lines} == {
         "cast": True,

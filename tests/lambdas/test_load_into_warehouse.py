@@ -101,23 +101,27 @@ class Shop:
     def load(
         self, load: Load, rows: list[Row], run: str, sequence: int, **more: Any
     ) -> dict[str, int]:
-        full = [(*row, run, sequence) if len(row) == 3 else row for row in rows]
-        columns = list(zip(*full, strict=True)) or [()] * 5
-        table = pa.table(
-            [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-        )
+        gone = more.pop("gone", [])
+        if gone:
+            more["deletions_uri"] = self.copy(self.table(gone, run, sequence), f"{run}-gone")
         plan = LoadPlan(
             run,
             "shop/orders",
             load,
             FIELDS,
             tuple(SCHEMA.names),
-            self.copy(table, run),
+            self.copy(self.table(rows, run, sequence), run) if rows or not gone else None,
             first_sequence=sequence,
             last_sequence=sequence,
             copy_role_arn=ROLE,
         )
         return self.run(changed(plan, **more))
+
+    def table(self, rows: list[Row], run: str, sequence: int) -> pa.Table:
+        full = [(*row, run, sequence) if len(row) == 3 else row for row in rows]
+        columns = list(zip(*full, strict=True)) or [()] * 5
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        return pa.table(arrays, schema=SCHEMA)
 
     def run(self, plan: LoadPlan) -> dict[str, int]:
         last = self.batch(load_statements(plan))
@@ -133,6 +137,7 @@ class Shop:
             updated=counts["updated"],
             stale=counts["stale"],
             deleted=counts["deleted"],
+            deletions=counts.get("deletions"),
         )
         assert account.imbalance() is None
         return counts
@@ -355,7 +360,7 @@ def test_what_the_sql_cannot_do_is_refused_before_it_runs() -> None:
     plan = LoadPlan("r", "p", MERGE, FIELDS, tuple(SCHEMA.names), "s3://b/m")
     for wrong, words in (
         (changed(plan, load=changed(MERGE, keys=())), "needs keys"),
-        (changed(plan, load=changed(MERGE, deletes="hard")), "reports deletions"),
+        (changed(plan, load=changed(REPLACE, deletes="hard")), "needs mode merge"),
         (changed(plan, load=changed(MERGE, keys=("nope",))), "nope"),
         (changed(plan, fields=(Field("id", "id", "json"), *FIELDS[1:])), "compared"),
         (changed(plan, file_columns=("Id", "name", "at", "more")), "more"),
@@ -436,7 +441,7 @@ def test_a_missing_ledger_row_is_an_error() -> None:
     with pytest.raises(LoadLost):
         counts_of([], stage)
     with pytest.raises(LoadLost):
-        counts_of([[{"longValue": 0}] * 9], stage)
+        counts_of([[{"longValue": 0}] * 10], stage)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
@@ -452,3 +457,132 @@ def test_an_unload_writes_under_its_runs_prefix_and_can_be_repeated(shop: Shop, 
     written = [key for bucket, key in shop.objects.content if bucket == "out"]
     assert written and all(key.startswith("x/run=r1/") for key in written)
     assert any(key.endswith("manifest") for key in written)
+
+
+HARD = changed(MERGE, table="orders", deletes="hard", order_by="at")
+SOFT = changed(HARD, deletes="soft")
+TOMBSTONES = "shop._weir_deleted_orders"
+
+
+def gone(key: int, at: int | None) -> Row:
+    """A deletion: the key and the order column, and nothing else."""
+    return (key, None, at)
+
+
+def test_a_deletion_takes_the_row_out_and_is_counted(shop: Shop) -> None:
+    shop.load(HARD, [(1, "a", 1), (2, "b", 1)], "r1", 1)
+    counts = shop.load(HARD, [(3, "c", 2)], "r2", 2, gone=[gone(1, 2), gone(9, 2), gone(1, 1)])
+    assert counts == {
+        "rowsIn": 1,
+        "deduplicated": 1,
+        "inserted": 1,
+        "updated": 0,
+        "stale": 1,
+        "deleted": 1,
+        "deletions": 3,
+    }
+    assert shop.rows() == [(2, "b", 1), (3, "c", 2)]
+
+
+def test_a_load_of_deletions_alone_is_a_load(shop: Shop) -> None:
+    shop.load(HARD, [(1, "a", 1)], "r1", 1)
+    once = shop.load(HARD, [], "r2", 2, gone=[gone(1, 2)])
+    assert (once["rowsIn"], once["deleted"]) == (0, 1)
+    assert shop.load(HARD, [], "r2", 2, gone=[gone(1, 2)]) == once
+    assert shop.rows() == []
+
+
+def test_a_deletion_older_than_the_row_is_stale_and_a_newer_row_revives(shop: Shop) -> None:
+    shop.load(HARD, [(1, "a", 5)], "r1", 1)
+    assert shop.load(HARD, [], "r2", 2, gone=[gone(1, 4)])["stale"] == 1
+    assert shop.load(HARD, [], "r3", 3, gone=[gone(1, 6)])["deleted"] == 1
+    assert shop.load(HARD, [(1, "late", 5)], "r4", 4)["stale"] == 1
+    assert shop.load(HARD, [(1, "again", 7)], "r5", 5)["inserted"] == 1
+    assert shop.rows() == [(1, "again", 7)]
+    assert shop.sql(f"SELECT COUNT(*) FROM {TOMBSTONES}") == [(0,)]
+
+
+def test_a_soft_deletion_marks_the_row_and_a_newer_row_takes_the_mark_away(shop: Shop) -> None:
+    marked = "SELECT id, name, _weir_deleted_at IS NOT NULL FROM shop.orders ORDER BY id"
+    shop.load(changed(SOFT, deletes="ignore"), [(1, "a", 1), (2, "b", 1)], "r1", 1)
+    counts = shop.load(SOFT, [], "r2", 2, gone=[gone(1, 3)], new_mark=True)
+    assert (counts["deleted"], counts["stale"]) == (1, 0)
+    assert shop.sql(marked) == [(1, "a", True), (2, "b", False)]
+    assert shop.load(SOFT, [(1, "between", 2)], "r3", 3)["updated"] == 1
+    assert shop.sql(marked) == [(1, "between", True), (2, "b", False)]
+    shop.load(SOFT, [(1, "again", 4)], "r4", 4)
+    assert shop.sql(marked) == [(1, "again", False), (2, "b", False)]
+
+
+def test_tombstones_are_forgotten_after_their_time_but_for_marked_rows(shop: Shop) -> None:
+    for load in (HARD, SOFT):
+        shop.load(load, [(1, "a", 1)], f"{load.deletes}1", 1, new_mark=load is SOFT)
+        shop.load(load, [], f"{load.deletes}2", 2, gone=[gone(1, 3), gone(8, 3)])
+        shop.sql(f"UPDATE {TOMBSTONES} SET _weir_deleted_at = '2020-01-01'")
+        shop.load(load, [(2, "b", 1)], f"{load.deletes}3", 3)
+        kept = shop.sql(f"SELECT id FROM {TOMBSTONES}")
+        assert kept == ([] if load is HARD else [(1,)])
+    assert shop.load(HARD, [(8, "late", 2)], "r9", 9)["inserted"] == 1
+
+
+def test_a_load_that_ignores_deletions_makes_no_tombstones(shop: Shop) -> None:
+    shop.load(changed(HARD, deletes="ignore"), [(1, "a", 1)], "r1", 1)
+    with pytest.raises(SqlError):
+        shop.sql(f"SELECT 1 FROM {TOMBSTONES}")
+
+
+EVENTS = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(0, 4), st.booleans()), min_size=1, max_size=5
+)
+"""Of one landing: key, order, whether it is a deletion."""
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    landings=st.lists(EVENTS, min_size=1, max_size=4),
+    ordered=st.booleans(),
+    soft=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+def test_any_order_of_loads_with_deletions_ends_as_the_newest_word_on_each_key_says(
+    shop: Shop,
+    landings: list[list[tuple[int, int, bool]]],
+    ordered: bool,
+    soft: bool,
+    seed: int,
+) -> None:
+    for table in ("shop.orders", TOMBSTONES):
+        shop.sql(f"DROP TABLE IF EXISTS {table}")
+    shop.sql(f"DELETE FROM {ledger_name()}")
+    load = changed(SOFT if soft else HARD, order_by="at" if ordered else None)
+    rows: dict[int, tuple[int, int]] = {}
+    deletions: dict[int, tuple[int, int]] = {}
+    numbered = []
+    for sequence, events in enumerate(landings, 1):
+        # Without orderBy a landing's records of one key are as old as each other.
+        told = [(key, at if ordered else sequence, kind) for key, at, kind in events]
+        for key, at, deleted in told:
+            newest = deletions if deleted else rows
+            newest[key] = max(newest.get(key, (-1, 0)), (at, sequence))
+        numbered.append((sequence, told))
+    chance = random.Random(seed)
+    order = numbered + chance.sample(numbered, 1)
+    chance.shuffle(order)
+    for sequence, told in order:
+        upserts = [(k, f"{at}.{sequence}", at) for k, at, deleted in told if not deleted]
+        shop.load(
+            load,
+            upserts,
+            f"r{sequence}",
+            sequence,
+            gone=[gone(k, at) for k, at, deleted in told if deleted],
+        )
+    found = {key: name for key, name, _ in shop.rows()}
+    alive = {key for key, age in rows.items() if age > deletions.get(key, (-1, 0))}
+    present = set(rows) if soft else alive
+    assert found == {k: f"{at}.{n}" for k, (at, n) in rows.items() if k in present}
+    if soft:
+        unmarked = shop.sql("SELECT id FROM shop.orders WHERE _weir_deleted_at IS NULL")
+        assert {key for (key,) in unmarked} == alive

@@ -121,6 +121,15 @@ SYSTEM_COLUMNS = (
 """Columns that every loaded table carries: which run wrote the row, from which landing."""
 
 
+DELETED_AT = ("_weir_deleted_at", "TIMESTAMP")
+"""Column of a target with ``deletes: soft``: when a load found the row deleted, UTC; else null."""
+
+
+def system_columns(load: Load) -> tuple[tuple[str, str], ...]:
+    """Weir's own columns of a load's target, with their types."""
+    return (*SYSTEM_COLUMNS, DELETED_AT) if load.deletes == "soft" else SYSTEM_COLUMNS
+
+
 def table_ddl(load: Load, fields: Sequence[Field]) -> str:
     """``CREATE TABLE IF NOT EXISTS`` for a load's target, with its DISTKEY and SORTKEY.
 
@@ -143,7 +152,7 @@ def table_ddl(load: Load, fields: Sequence[Field]) -> str:
     for item in fields:
         null = " NOT NULL" if item.name.lower() in required or not item.nullable else ""
         lines.append(f"  {quoted(item.name)} {redshift_type(item)}{null}")
-    lines += [f"  {quoted(name)} {kind}" for name, kind in SYSTEM_COLUMNS]
+    lines += [f"  {quoted(name)} {kind}" for name, kind in system_columns(load)]
     text = f"CREATE TABLE IF NOT EXISTS {quoted(load.schema)}.{quoted(load.table)} (\n"
     text += ",\n".join(lines) + "\n)"
     if load.distkey:

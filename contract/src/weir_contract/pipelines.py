@@ -42,7 +42,8 @@ class Load:
     """One load into Redshift.
 
     ``keys`` and ``order_by`` are column names; ``min_rows`` (rows) and ``max_shrink`` (a fraction,
-    0..1, of the rows there) guard ``replace``.
+    0..1, of the rows there) guard ``replace``. ``deletes`` says what a deletion does in ``merge``;
+    ``tombstone_seconds`` is for how long it is remembered after it was loaded.
     """
 
     schema: str
@@ -55,6 +56,12 @@ class Load:
     sortkey: tuple[str, ...] = ()
     min_rows: int = 1
     max_shrink: float = 0.5
+    tombstone_seconds: int = 7_776_000
+
+    @property
+    def takes_deletions(self) -> bool:
+        """Whether deletions that a source reports do something in the target."""
+        return self.deletes != "ignore"
 
 
 @dataclass(frozen=True)

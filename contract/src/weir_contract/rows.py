@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from weir_contract.codec import ContractError
@@ -122,6 +122,37 @@ class Field:
         return (self.type or "inferred") + length
 
 
+NO_MARK = ("", "0", "false")
+"""Texts, in lower case, that mark no deletion where ``values`` does not say which do."""
+
+
+@dataclass(frozen=True)
+class DeletionMark:
+    """How a record says that its row is gone at the source.
+
+    Parameters
+    ----------
+    path
+        Where the mark stands in the record.
+    values
+        The record is a deletion where the mark, as text, is one of these. Empty: where it is
+        there, and not null or one of :data:`NO_MARK`.
+    mapping
+        Column -> path in a deletion record, for columns that stand elsewhere there. A path may lead
+        on into a text that is JSON, as a Kafka key is.
+    """
+
+    path: str
+    values: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+    def meant_by(self, text: str | None) -> bool:
+        """Whether a mark of this text (None: null, or not there) says that the row is gone."""
+        if text is None:
+            return False
+        return text in self.values if self.values else text.lower() not in NO_MARK
+
+
 @dataclass(frozen=True)
 class RowContract:
     """What a source promises about its rows.
@@ -131,6 +162,7 @@ class RowContract:
     ``discovery`` says who tells the types that are not stated: a Glue crawler, or (None) the landing.
     ``pinned`` are columns whose type can't be changed in the tables that they are loaded into;
     ``reserved`` are names that no new column may have, those of partitions.
+    ``deletion`` says which records are no rows but deletions; None: none is.
     """
 
     record_format: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = "json"
@@ -142,6 +174,7 @@ class RowContract:
     discovery: Literal["crawler"] | None = None
     pinned: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
+    deletion: DeletionMark | None = None
 
     @property
     def evolves(self) -> bool:

@@ -18,6 +18,7 @@ JOB_FAULTS = (
     "ColumnMissing",
     "ContractError",
     "ContractMissing",
+    "DeletionsLost",
     "ExpressionRefused",
     "KeyUnreadable",
     "MisfitFailsRun",
@@ -36,6 +37,10 @@ class StageAccount:
     ``cardinality`` is ``preserving`` for land, clean, cast, validate, write, and ``changing`` for
     explode, join, aggregate and for SQL and scripts, whose in and out can't be compared.
     Loads fill ``inserted`` .. ``deleted``; for them rows_in is what was staged.
+
+    ``deletions`` are records that say that a row is gone: the stage of that kind takes them out of
+    the rows, and a load that obeys them has them beside its rows_in. None: the stage has none, and
+    a load's ``deleted`` is what ``replace`` removed.
     """
 
     stage: str
@@ -50,6 +55,7 @@ class StageAccount:
     updated: int | None = None
     stale: int | None = None
     deleted: int | None = None
+    deletions: int | None = None
     seconds: float = 0.0
 
     def imbalance(self) -> str | None:
@@ -57,21 +63,28 @@ class StageAccount:
         if self.kind == "load":
             placed = (self.inserted or 0) + (self.updated or 0) + (self.stale or 0)
             placed += self.deduplicated
-            if placed != self.rows_in:
+            staged, deleted, what = self.rows_in, "", "rows"
+            if self.deletions is not None:
+                placed += self.deleted or 0
+                staged += self.deletions
+                deleted, what = f" + {self.deleted} deleted", "rows and deletions"
+            if placed != staged:
                 return (
-                    f"{self.stage}: {self.rows_in} rows staged, but {self.inserted} inserted + "
-                    f"{self.updated} updated + {self.stale} stale + {self.deduplicated} "
-                    f"deduplicated = {placed}"
+                    f"{self.stage}: {staged} {what} staged, but {self.inserted} inserted + "
+                    f"{self.updated} updated{deleted} + {self.stale} stale + "
+                    f"{self.deduplicated} deduplicated = {placed}"
                 )
             return None
         if self.cardinality == "changing":
             return None
         kept = self.rows_out + self.quarantined + self.deduplicated + self.filtered
+        kept += self.deletions or 0
         if kept != self.rows_in:
+            apart = "" if self.deletions is None else f" + {self.deletions} deletions"
             return (
                 f"{self.stage}: {self.rows_in} rows in, but {self.rows_out} out + "
                 f"{self.quarantined} quarantined + {self.deduplicated} deduplicated + "
-                f"{self.filtered} filtered = {kept}"
+                f"{self.filtered} filtered{apart} = {kept}"
             )
         return None
 
@@ -80,9 +93,15 @@ def imbalances(stages: tuple[StageAccount, ...]) -> tuple[str, ...]:
     """Every reason why a run's account does not add up, within stages and from one to the next.
 
     A ``load`` reads the last written output and passes its input on, so that two loads in a row
-    compare with the same output.
+    compare with the same output. Deletions go beside the rows, past every stage, to the loads.
     """
     faults = [fault for stage in stages if (fault := stage.imbalance())]
+    apart = sum(stage.deletions or 0 for stage in stages if stage.kind != "load")
+    faults += [
+        f"{apart} deletions were read, but {stage.stage} took {stage.deletions}"
+        for stage in stages
+        if stage.kind == "load" and stage.deletions is not None and stage.deletions != apart
+    ]
     flowing: StageAccount | None = None
     for stage in stages:
         if stage.kind == "unload":
@@ -140,7 +159,8 @@ class RunResult:
 
     ``columns`` are the names of the files' columns, in the files' order; ``types`` their type
     expressions in the same order. ``quarantine_reasons`` are rows by reason, the most frequent
-    reasons only; a reason names columns, types and rules, never values.
+    reasons only; a reason names columns, types and rules, never values. ``deletions`` are files of
+    the same columns, in which only the loads' keys and ``orderBy`` need to have values.
     """
 
     run: str
@@ -154,6 +174,7 @@ class RunResult:
     quality_failed: bool = False
     sequences: Mapping[str, int] = field(default_factory=dict)
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
+    deletions: tuple[OutputFile, ...] = ()
 
     @property
     def rows(self) -> int:

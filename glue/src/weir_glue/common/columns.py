@@ -18,12 +18,14 @@ LANDED = "_weir_landed"
 RUN = "_weir_run"
 REASON = "_weir_reason"
 STAGE = "_weir_stage"
+DELETED = "_weir_deleted"
+"""Whether a record is a deletion; there where a contract says how to tell."""
 
 CARRIED = (RECORD, SOURCE, SEQUENCE, PART, ROW, LANDED)
 """What each row knows of its landing: its text, source, manifest sequence, the part's place in the
 plan, its place in the part and the landing time (UTC)."""
 
-INTERNAL = frozenset((*CARRIED, RUN, REASON, STAGE))
+INTERNAL = frozenset((*CARRIED, RUN, REASON, STAGE, DELETED))
 
 
 def column(name: str) -> Column:

@@ -31,6 +31,10 @@ class ScriptRefused(JobError):
     """A script stage in a pipeline that may not run scripts, or a script that can't be used."""
 
 
+class DeletionsLost(JobError):
+    """A stage through which deletions can't be followed to the load that obeys them."""
+
+
 class QualityFailed(JobError):
     """A validate stage with ``onFailure: fail`` found rules that do not hold."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from weir_contract.codec import ContractError
-from weir_contract.rows import Field
+from weir_contract.rows import DeletionMark, Field
 
 Step = str | int
 
@@ -84,13 +84,16 @@ def look_up(record: dict[str, Any], path: str, steps: Sequence[Step]) -> Any:
         return record[path]
     value: Any = record
     for step in steps:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, dict) else None
-        else:
-            value = value[step] if isinstance(value, list) and step < len(value) else None
+        value = _stepped(value, step)
         if value is None:
             return None
     return value
+
+
+def _stepped(value: Any, step: Step) -> Any:
+    if isinstance(step, str):
+        return value.get(step) if isinstance(value, dict) else None
+    return value[step] if isinstance(value, list) and step < len(value) else None
 
 
 def as_text(value: Any, as_json: bool) -> str | None:
@@ -102,10 +105,27 @@ def as_text(value: Any, as_json: bool) -> str | None:
     return encode(value)
 
 
+def look_into(record: dict[str, Any], path: str, steps: Sequence[Step]) -> Any:
+    """As :func:`look_up`; a text on the way that is JSON is read on into."""
+    if path in record:
+        return record[path]
+    value: Any = record
+    for step in steps:
+        if isinstance(value, str) and not isinstance(value, _Literal):
+            try:
+                value = parse_record(value)
+            except ValueError:
+                return None
+        value = _stepped(value, step)
+        if value is None:
+            return None
+    return value
+
+
 def extractor(
-    fields: Sequence[Field], refuse_new: bool = False
+    fields: Sequence[Field], refuse_new: bool = False, deletion: DeletionMark | None = None
 ) -> Callable[[str], list[str | None]]:
-    """A function from a record's text to ``[problem, new keys, value of each field..]``.
+    """A function from a record's text to ``[problem, new keys, deleted, value of each field..]``.
 
     Parameters
     ----------
@@ -113,6 +133,8 @@ def extractor(
         Columns with their paths; a ``json`` column keeps JSON text.
     refuse_new
         Whether top-level keys that no path reads are reported (second item of the answer).
+    deletion
+        How deletions are told; the third item of the answer is ``true`` for one, else None.
     """
     paths = [
         (
@@ -123,14 +145,33 @@ def extractor(
         for item in fields
     ]
     known = {path for path, _, _ in paths} | {steps[0] for _, steps, _ in paths if steps}
+    mark: tuple[Step, ...] = ()
+    elsewhere: dict[int, tuple[str, tuple[Step, ...]]] = {}
+    if deletion is not None:
+        mark = parse_path(deletion.path)
+        moved = {name.lower(): path for name, path in deletion.mapping.items()}
+        elsewhere = {
+            index: (moved[item.name.lower()], parse_path(moved[item.name.lower()]))
+            for index, item in enumerate(fields)
+            if item.name.lower() in moved
+        }
+        read = [(deletion.path, mark), *elsewhere.values()]
+        known |= {path for path, _ in read} | {steps[0] for _, steps in read}
 
     def extract(text: str) -> list[str | None]:
         try:
             record = parse_record(text)
         except ValueError:
-            return ["the record is no JSON object", None, *[None] * len(paths)]
+            return ["the record is no JSON object", None, None, *[None] * len(paths)]
         new = sorted(set(record) - known) if refuse_new else []
         values = [as_text(look_up(record, path, steps), raw) for path, steps, raw in paths]
-        return [None, "there are new fields" if new else None, *values]
+        deleted = None
+        if deletion is not None and deletion.meant_by(
+            as_text(look_up(record, deletion.path, mark), False)
+        ):
+            deleted = "true"
+            for index, (path, steps) in elsewhere.items():
+                values[index] = as_text(look_into(record, path, steps), paths[index][2])
+        return [None, "there are new fields" if new else None, deleted, *values]
 
     return extract

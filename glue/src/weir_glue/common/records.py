@@ -16,6 +16,7 @@ from weir_contract.rows import Field, RowContract
 from weir_glue.common.casts import Cast, cast_text
 from weir_glue.common.columns import (
     CARRIED,
+    DELETED,
     LANDED,
     PART,
     REASON,
@@ -123,25 +124,44 @@ def tag_records(text: DataFrame, places: DataFrame) -> DataFrame:
     return tagged.withColumn(LANDED, F.to_timestamp("_landed")).select(*CARRIED)
 
 
-def map_records(records: DataFrame, contract: RowContract) -> DataFrame:
+def map_records(
+    records: DataFrame, contract: RowContract, required: Sequence[str] = ()
+) -> DataFrame:
     """Raw records as typed rows, in the contract's column order.
 
     Adds :data:`REASON` (null: the row fits) and :data:`STAGE` (where it failed: ``land`` for text
     that is no record, ``cast`` for a misfit, ``fail`` where the contract stops the run for it).
     Reasons name columns and types, never values.
+
+    Parameters
+    ----------
+    required
+        Columns that a deletion must have; all others may be missing there, and what does not fit
+        is null. Where the contract tells deletions, :data:`DELETED` is added too.
     """
     extract = F.udf(
-        extractor(contract.fields, contract.on_new_field == "quarantine"), ArrayType(StringType())
+        extractor(contract.fields, contract.on_new_field == "quarantine", contract.deletion),
+        ArrayType(StringType()),
     )
+    needed = {name.lower() for name in required}
     rows = records.withColumn(_VALUES, extract(F.col(RECORD)))
     faults: list[Column] = []
     fatal: Column = F.lit(False)
     values: list[Column] = []
+    deleted = F.element_at(F.col(_VALUES), 3).isNotNull()
     for index, item in enumerate(contract.fields):
-        text = F.element_at(F.col(_VALUES), index + 3)
+        text = F.element_at(F.col(_VALUES), index + 4)
         cast = cast_text(text, item)
         values.append(cast.value.alias(item.name))
         fault, stops = _fault(item, cast, contract.on_type_change == "fail")
+        if contract.deletion is not None:
+            missing = F.when(cast.misfit, F.lit(f"{item.name}: does not fit {item.type}"))
+            missing = missing.when(
+                cast.value.isNull(), F.lit(f"{item.name}: is missing in a deletion")
+            )
+            lacking = missing if item.name.lower() in needed else F.lit(None).cast("string")
+            fault = F.when(deleted, lacking).otherwise(fault)
+            stops = stops & ~deleted
         faults.append(fault)
         fatal = fatal | stops
     problem = F.element_at(F.col(_VALUES), 1)
@@ -155,6 +175,7 @@ def map_records(records: DataFrame, contract: RowContract) -> DataFrame:
         .when(fatal, F.lit(FAIL))
         .when(misfit != "", F.lit(CAST))
         .alias(STAGE),
+        *([deleted.alias(DELETED)] if contract.deletion is not None else []),
     )
 
 

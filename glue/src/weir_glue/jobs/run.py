@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import boto3
 from pyspark.sql import DataFrame, SparkSession
@@ -18,7 +18,7 @@ from weir_contract.runs import QualityResult, RunResult, StageAccount
 from weir_glue.cleaning.clean import clean
 from weir_glue.common.account import Cache, count_where, measure, require_balance, watch
 from weir_glue.common.casts import spark_type
-from weir_glue.common.columns import REASON, STAGE, column
+from weir_glue.common.columns import CARRIED, DELETED, REASON, STAGE, column, data_columns
 from weir_glue.common.errors import JobError, MisfitFailsRun, QualityFailed
 from weir_glue.common.output import Commit, Written, register_partitions, write_output
 from weir_glue.common.plan import Work, landed_manifests, resolve_contract, split_uri
@@ -27,12 +27,12 @@ from weir_glue.common.records import (
     CAST,
     FAIL,
     LAND,
-    latest_rows,
     map_records,
     read_records,
     union_all,
     without_carried,
 )
+from weir_glue.jobs import deletions
 from weir_glue.transformation.steps import Context, effects, transform
 from weir_glue.validation.evaluate import evaluate, flag
 
@@ -54,6 +54,9 @@ class Flow:
     quality: list[QualityResult] = field(default_factory=list)
     quality_failed: bool = False
     quarantined: int = 0
+    deletions: DataFrame | None = None
+    deleted: int = 0
+    """Deletions that the loads obey, beside the rows, and how many they are."""
 
 
 class Run:
@@ -64,6 +67,7 @@ class Run:
         self.work = work
         self.config: PipelineConfig = work.config
         self.cache = Cache()
+        self.obeyed = deletions.obeyed(work.config)
         plan = work.plan
         self.quarantine = Quarantine(
             self.config.quarantine_bucket, self.config.id, plan.run, plan.attempt
@@ -91,7 +95,7 @@ class Run:
                 if stage.kind not in WAREHOUSE_KINDS:
                     self.stage(flow, stage)
             written = self.write(flow, "processed", self.config.processed)
-            return self.finish(flow, written)
+            return self.finish(flow, written, self.write_deletions(flow))
         finally:
             self.cache.release()
 
@@ -104,6 +108,7 @@ class Run:
                 map_records(
                     read_records(self.spark, [m for m in manifests if m.source == source]),
                     self.work.contracts[source],
+                    self.obeyed.required if self.obeyed else (),
                 )
                 for source in self._driving_sources()
             ]
@@ -118,7 +123,8 @@ class Run:
             if counts["fatal"]:
                 raise MisfitFailsRun(self._fatal_message(mapped, counts["fatal"]))
         read = counts["all"] - counts["unreadable"]
-        flow = Flow(mapped.where(F.col(REASON).isNull()).drop(REASON, STAGE), read)
+        fit = mapped.where(F.col(REASON).isNull()).drop(REASON, STAGE)
+        flow = Flow(fit, read)
         flow.accounts.append(
             StageAccount(
                 "land", "land", landed, read, quarantined=counts["unreadable"], seconds=time.seconds
@@ -133,7 +139,33 @@ class Run:
             if count:
                 self.quarantine.write(mapped.where(F.col(STAGE) == stage), stage)
                 flow.quarantined += count
+        if DELETED in fit.columns:
+            self.take_deletions(flow)
         return flow
+
+    def take_deletions(self, flow: Flow) -> None:
+        """Take the deletions out of the rows; they are kept where a load obeys them."""
+        with watch() as time:
+            records = flow.df.withColumn(DELETED, F.coalesce(F.col(DELETED), F.lit(False)))
+            found = records.where(F.col(DELETED)).count()
+            if self.obeyed and found:
+                taken = deletions.take(records, self.obeyed, "deletions").drop(DELETED)
+                flow.deletions = self.cache.keep(taken)
+                flow.deleted = flow.deletions.count()
+            flow.df = records.where(~F.col(DELETED)).drop(DELETED)
+        flow.accounts.append(
+            StageAccount(
+                "deletions",
+                "deletions",
+                flow.rows,
+                flow.rows - found,
+                deduplicated=found - flow.deleted if self.obeyed else 0,
+                filtered=0 if self.obeyed else found,
+                deletions=flow.deleted,
+                seconds=time.seconds,
+            )
+        )
+        flow.rows -= found
 
     def _driving_sources(self) -> list[str]:
         driven = list(dict.fromkeys(item.source for item in self.work.manifests))
@@ -187,6 +219,8 @@ class Run:
             )
         )
         flow.df, flow.rows = df, rows
+        if flow.deletions is not None:
+            flow.deletions = deletions.through_clean(flow.deletions, stage.options, key, stage.name)
 
     def transform(self, flow: Flow, stage: Stage) -> None:
         """Apply the steps; rows that a cast can't take go to quarantine."""
@@ -224,6 +258,8 @@ class Run:
             )
         )
         flow.df, flow.rows = df, rows
+        if flow.deletions is not None:
+            flow.deletions = deletions.through_transform(flow.deletions, stage.options, stage.name)
         flow.quarantined += bad
         self.quarantine.replayable = self.quarantine.replayable and not changing
 
@@ -281,7 +317,19 @@ class Run:
         require_balance(flow.accounts)
         return written
 
-    def finish(self, flow: Flow, written: Written) -> RunResult:
+    def write_deletions(self, flow: Flow) -> Written:
+        """Write the deletions, in the rows' columns, where the loads find them."""
+        if flow.deletions is None or self.obeyed is None:
+            return Written(())
+        df = deletions.checked(storable(flow.deletions), flow.deleted, self.obeyed)
+        names = [column(name) for name in data_columns(flow.df)]
+        carried = [F.col(name) for name in CARRIED if name in df.columns]
+        place = deletions.place(self.config.processed)
+        return write_output(
+            df.select(*names, *carried), flow.deleted, place, replace(self.commit, bytes=0)
+        )
+
+    def finish(self, flow: Flow, written: Written, gone: Written) -> RunResult:
         """Write the result: from then on the run's files exist."""
         fields = output_fields(flow.df.schema, self.work.contracts)
         sequences: dict[str, int] = {}
@@ -300,6 +348,7 @@ class Run:
             flow.quality_failed,
             sequences,
             dict(self.quarantine.reasons.most_common(MAX_REASONS)),
+            gone.files,
         )
         bucket, key = split_uri(plan.result_uri)
         boto3.client("s3").put_object(
@@ -326,7 +375,7 @@ class Run:
             manifests = [item for item in manifests if item.run == manifests[-1].run]
         mapped = map_records(read_records(self.spark, manifests), contract)
         fit = mapped.where(F.col(REASON).isNull()).drop(REASON, STAGE)
-        return self.cache.keep(without_carried(latest_rows(fit, contract.keys)))
+        return self.cache.keep(without_carried(deletions.only_rows(fit, contract.keys)))
 
     def _pii_key(self) -> bytes | None:
         secret = self.config.pii_key_secret

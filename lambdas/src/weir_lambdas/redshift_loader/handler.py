@@ -10,21 +10,21 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from weir_contract.codec import ContractError, loads
+from weir_contract.compile import DELETED_AT
 from weir_contract.manifest import LANES
 from weir_contract.pipelines import Load, PipelineConfig, Stage, Warehouse
 from weir_contract.rows import Field, RowContract
-from weir_contract.runs import RunPlan, RunResult
+from weir_contract.runs import OutputFile, RunPlan, RunResult
 from weir_lambdas.common.aws import client, error_code
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.errors import ConfigInvalid, LoadLost, LoadRefused
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_contract
 from weir_lambdas.common.storage import Storage, split_uri
+from weir_lambdas.redshift_loader.fragments import RUN, SEQUENCE
 from weir_lambdas.redshift_loader.shape import Target, next_step, target_of
 from weir_lambdas.redshift_loader.sql import (
     RESULT_COLUMNS,
-    RUN,
-    SEQUENCE,
     LoadPlan,
     fields_of,
     load_statements,
@@ -50,7 +50,8 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
         ``prepare``: ``{"skip", "alters", "alone", "sqls", "clientToken", "statementName",
         "database", ...}``. ``alters``: the statements make the target as the rows need it, and
         ``prepare`` is to be asked again; ``alone``: there is one, for no transaction.
-        ``result``: ``{"rowsIn", "deduplicated", "inserted", "updated", "stale", "deleted"}``.
+        ``result``: ``{"rowsIn", "deduplicated", "inserted", "updated", "stale", "deleted"}``, and
+        ``deletions`` where the load obeys them.
 
     Raises
     ------
@@ -98,7 +99,8 @@ def prepare(
         )
     elif stage.load is not None:
         result = loads(RunResult, storage.get_uri(event["resultUri"]))
-        if not result.files:
+        gone = result.deletions if stage.load.takes_deletions else ()
+        if not result.files and not gone:
             log("INFO", "nothing to load", run=run, stage=stage.name)
             return {"skip": True, "sqls": []}
         plan = loads(RunPlan, storage.get_uri(event["planUri"]))
@@ -108,15 +110,19 @@ def prepare(
             load=stage.load,
             fields=fields_of(result.columns, result.types, _contract_fields(config, table)),
             file_columns=_file_columns(result.columns),
-            manifest_uri=_copy_manifest(storage, result, event["resultUri"], stage.name),
+            manifest_uri=_copy_manifest(storage, result.files, event["resultUri"], stage.name),
+            deletions_uri=_copy_manifest(
+                storage, gone, event["resultUri"], f"{stage.name}-deletions"
+            ),
             first_sequence=min(_sequences(plan), default=0),
             last_sequence=max(_sequences(plan), default=0),
             keep_from=_keep_from(config, plan),
             copy_role_arn=warehouse.copy_role_arn,
         )
         there = existing_columns(redshift, warehouse, stage.load)
+        new_mark = stage.load.deletes == "soft" and bool(there) and DELETED_AT[0] not in there
         try:
-            statements = load_statements(load_plan)
+            statements = load_statements(replace(load_plan, new_mark=new_mark))
             step = next_step(stage.load, load_plan.fields, there)
         except ContractError as error:
             raise ConfigInvalid(str(error), f"{config.id} stage {stage.name}") from error
@@ -157,7 +163,9 @@ def counts_of(records: Sequence[Sequence[Mapping[str, Any]]], stage: Stage) -> d
             f"{load.max_shrink * 100:g} of the rows may go",
             f"{load.schema}.{load.table}",
         )
-    names = ("deduplicated", "inserted", "updated", "stale", "deleted")
+    names = ["deduplicated", "inserted", "updated", "stale", "deleted"]
+    if stage.load is not None and stage.load.takes_deletions:
+        names.append("deletions")
     return {"rowsIn": row["rows_in"]} | {name: row[name] for name in names}
 
 
@@ -232,17 +240,21 @@ def _keep_from(config: PipelineConfig, plan: RunPlan) -> int:
     return int(plan.extraction_starts.get(primary[0], 0)) if len(primary) == 1 else 0
 
 
-def _copy_manifest(storage: Storage, result: RunResult, result_uri: str, stage: str) -> str:
-    """Write the COPY manifest beside the result; returns its URI.
+def _copy_manifest(
+    storage: Storage, files: Sequence[OutputFile], result_uri: str, name: str
+) -> str | None:
+    """Write the COPY manifest beside the result; returns its URI, or None where it names no file.
 
     ``meta.content_length`` is required for Parquet (Amazon Redshift Database Developer Guide,
     *Using a manifest to specify data files*).
     """
+    if not files:
+        return None
     entries = [
         {"url": item.uri, "mandatory": True, "meta": {"content_length": item.bytes}}
-        for item in result.files
+        for item in files
     ]
-    uri = f"{result_uri.removesuffix('result.json')}copy-{stage}.json"
+    uri = f"{result_uri.removesuffix('result.json')}copy-{name}.json"
     bucket, key = split_uri(uri)
     storage.put(bucket, key, json.dumps({"entries": entries}).encode(), "application/json")
     return uri

@@ -17,9 +17,19 @@ from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted, redshift_type
 from weir_contract.ledger import ledger_name
 from weir_contract.pipelines import Load
 from weir_contract.rows import MAX_VARCHAR_BYTES, ColumnType, Field
-
-STAGE, FRESH, COUNTS = "weir_stage", "weir_fresh", "weir_counts"
-RUN, SEQUENCE = (name for name, _ in SYSTEM_COLUMNS)
+from weir_lambdas.redshift_loader import deletions
+from weir_lambdas.redshift_loader.fragments import (
+    COUNTS,
+    FRESH,
+    RUN,
+    SEQUENCE,
+    STAGE,
+    count,
+    newest_first,
+    older,
+    same_keys,
+    step,
+)
 
 MAX_STATEMENT_BYTES = 100_000
 """A limit of the Data API (Amazon Redshift Management Guide, *Using the Amazon Redshift Data API*)."""
@@ -34,9 +44,10 @@ RESULT_COLUMNS = (
     "loaded",
     "fresh",
     "existing",
+    "deletions",
 )
 """Columns of the last statement's one row: the ledger's counts; ``loaded`` 1 where the ledger has
-the load; ``fresh`` and ``existing`` (rows) explain a refusal."""
+the load; ``fresh`` and ``existing`` (rows) explain a refusal; ``deletions`` are staged ones."""
 
 STAGING_TYPES = {
     "timestamptz": "TIMESTAMP",
@@ -62,13 +73,18 @@ class LoadPlan:
     file_columns
         Names of the files' columns, in the files' order.
     manifest_uri
-        The COPY manifest.
+        The COPY manifest; None where there are deletions only.
+    deletions_uri
+        The COPY manifest of the deletions' files, which have the same columns; None where there are
+        none, or the load does not obey them.
     first_sequence, last_sequence
         Landings that the run took, for the ledger.
     keep_from
         For ``replace``: rows of earlier landings are older pictures and are left out.
     copy_role_arn
         Role that COPY reads with; None means the warehouse's default role.
+    new_mark
+        Whether the target is there and lacks the column that marks deleted rows.
     """
 
     run: str
@@ -76,11 +92,13 @@ class LoadPlan:
     load: Load
     fields: tuple[Field, ...]
     file_columns: tuple[str, ...]
-    manifest_uri: str
+    manifest_uri: str | None
     first_sequence: int = 0
     last_sequence: int = 0
     keep_from: int = 0
     copy_role_arn: str | None = None
+    deletions_uri: str | None = None
+    new_mark: bool = False
 
     @property
     def target(self) -> str:
@@ -110,19 +128,22 @@ def load_statements(plan: LoadPlan) -> list[str]:
     statements = [
         f"LOCK TABLE {ledger_name()}",
         table_ddl(plan.load, plan.fields),
-        _staging(plan),
-        copy_statement(plan),
+        *deletions.tables(plan),
+        *_staged(plan, STAGE, plan.manifest_uri),
+        *(_staged(plan, deletions.STAGE, plan.deletions_uri) if plan.deletions_uri else ()),
         f'CREATE TEMP TABLE {COUNTS} ("step" VARCHAR(16), "n" BIGINT)',
-        _count("rows_in", STAGE),
+        count("rows_in", STAGE),
         # Twice is once: where the ledger has this load already, nothing is left to write.
         f"DELETE FROM {STAGE} WHERE EXISTS ({_ledger_row(plan)})",
         *_older_pictures(plan),
-        _count("current", STAGE),
+        count("current", STAGE),
         _fresh_table(plan),
         _fill_fresh(plan),
-        _count("kept", FRESH),
+        *deletions.newest(plan, _casts(plan), f"NOT EXISTS ({_ledger_row(plan)})"),
+        count("kept", FRESH),
         *_stale(plan),
-        _count("fresh", FRESH),
+        *deletions.stale(plan),
+        count("fresh", FRESH),
         *WRITERS[plan.load.mode](plan),
         _ledger_insert(plan),
         _result(plan),
@@ -143,15 +164,14 @@ def check(plan: LoadPlan) -> None:
     ------
     ContractError
         Merge without keys, a key or ``orderBy`` of a type that can't be compared, a file column
-        that the target does not know, or deletions without a source that reports them.
+        that the target does not know, or deletions in another mode than merge.
     """
     load, types = plan.load, {item.name.lower(): item.type for item in plan.fields}
     if load.mode == "merge" and not load.keys:
         raise ContractError(f"{plan.target}: mode merge needs keys")
-    if load.deletes != "ignore":
+    if load.takes_deletions and load.mode != "merge":
         raise ContractError(
-            f"{plan.target}: deletes: {load.deletes} needs a source that reports deletions, and "
-            "this one lands rows only; use deletes: ignore, or mode: replace"
+            f"{plan.target}: deletes: {load.deletes} needs mode merge with keys, not {load.mode}"
         )
     for name in (*load.keys, *((load.order_by,) if load.order_by else ())):
         if types.get(name.lower(), "string") in ("json", "binary"):
@@ -176,10 +196,10 @@ def cast(item: Field) -> str:
     return template.format(quoted(item.name))
 
 
-def copy_statement(plan: LoadPlan) -> str:
-    """COPY of the manifest's files into staging."""
+def copy_statement(plan: LoadPlan, table: str, manifest_uri: str) -> str:
+    """COPY of a manifest's files into a staging table."""
     return (
-        f"COPY {STAGE} FROM {literal(plan.manifest_uri)}\n"
+        f"COPY {table} FROM {literal(manifest_uri)}\n"
         f"{iam_role(plan.copy_role_arn)}\nFORMAT AS PARQUET MANIFEST"
     )
 
@@ -189,11 +209,22 @@ def iam_role(arn: str | None) -> str:
     return f"IAM_ROLE {literal(arn)}" if arn else "IAM_ROLE default"
 
 
-def _staging(plan: LoadPlan) -> str:
+def _staged(plan: LoadPlan, table: str, manifest_uri: str | None) -> list[str]:
+    """A staging table, with the manifest's rows where there is one."""
+    copied = [copy_statement(plan, table, manifest_uri)] if manifest_uri else []
+    return [_staging(plan, table), *copied]
+
+
+def _casts(plan: LoadPlan) -> dict[str, str]:
+    """Column, folded -> the staged value as one of the target's type."""
+    return {item.name.lower(): cast(item) for item in plan.fields}
+
+
+def _staging(plan: LoadPlan, table: str) -> str:
     types = {item.name.lower(): staging_type(item) for item in plan.fields}
     types |= dict(SYSTEM_COLUMNS)
     lines = [f"  {quoted(name)} {types[name.lower()]}" for name in plan.file_columns]
-    return f"CREATE TEMP TABLE {STAGE} (\n" + ",\n".join(lines) + "\n)"
+    return f"CREATE TEMP TABLE {table} (\n" + ",\n".join(lines) + "\n)"
 
 
 def _fresh_table(plan: LoadPlan) -> str:
@@ -208,18 +239,12 @@ def _fill_fresh(plan: LoadPlan) -> str:
     if not plan.load.keys or plan.load.mode == "append":
         return f"INSERT INTO {FRESH} ({names})\nSELECT {values}\nFROM {STAGE}"
     keys = ", ".join(quoted(key) for key in plan.load.keys)
-    order = [f"{quoted(plan.load.order_by)} DESC NULLS LAST"] if plan.load.order_by else []
-    order.append(f"{quoted(SEQUENCE)} DESC")
-    rank = f"ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {', '.join(order)})"
+    rank = f"ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {newest_first(plan.load)})"
     return (
         f"INSERT INTO {FRESH} ({names})\nSELECT {values}\n"
         f'FROM (SELECT {names}, {rank} AS "_weir_rank" FROM {STAGE}) AS ranked\n'
         f'WHERE "_weir_rank" = 1'
     )
-
-
-def _count(step: str, table: str, where: str = "") -> str:
-    return f"INSERT INTO {COUNTS} SELECT {literal(step)}, COUNT(*) FROM {table}{where}"
 
 
 def _ledger_row(plan: LoadPlan) -> str:
@@ -230,8 +255,7 @@ def _ledger_row(plan: LoadPlan) -> str:
 
 
 def _same_keys(plan: LoadPlan) -> str:
-    target = quoted(plan.load.table)
-    return " AND ".join(f"{target}.{quoted(key)} = {FRESH}.{quoted(key)}" for key in plan.load.keys)
+    return same_keys(plan.load, quoted(plan.load.table), FRESH)
 
 
 def _older_pictures(plan: LoadPlan) -> list[str]:
@@ -248,19 +272,12 @@ def _stale(plan: LoadPlan) -> list[str]:
         return [f"DELETE FROM {FRESH} WHERE ({newest} {FRESH}) < ({newest} {plan.table})"]
     if plan.load.mode == "append":
         return []
-    older = f"{FRESH}.{sequence} < {target}.{sequence}"
-    if plan.load.order_by:
-        mine = f"{FRESH}.{quoted(plan.load.order_by)}"
-        theirs = f"{target}.{quoted(plan.load.order_by)}"
-        older = (
-            f"({mine} < {theirs} OR ({mine} IS NULL AND {theirs} IS NOT NULL) OR "
-            f"(({mine} = {theirs} OR ({mine} IS NULL AND {theirs} IS NULL)) AND {older}))"
-        )
-    return [f"DELETE FROM {FRESH} USING {plan.table}\nWHERE {_same_keys(plan)}\nAND {older}"]
+    newer = older(plan.load, FRESH, target)
+    return [f"DELETE FROM {FRESH} USING {plan.table}\nWHERE {_same_keys(plan)}\nAND {newer}"]
 
 
 def _append(plan: LoadPlan) -> list[str]:
-    return [_count("inserted", FRESH), _insert(plan, f"NOT EXISTS ({_ledger_row(plan)})")]
+    return [count("inserted", FRESH), _insert(plan, f"NOT EXISTS ({_ledger_row(plan)})")]
 
 
 def _insert(plan: LoadPlan, where: str) -> str:
@@ -273,14 +290,17 @@ def _merge(plan: LoadPlan) -> list[str]:
     matched = f" WHERE EXISTS (SELECT 1 FROM {plan.table} WHERE {same})"
     keys = {quoted(key) for key in plan.load.keys}
     sets = ", ".join(f"{name} = {FRESH}.{name}" for name in plan.columns if name not in keys)
+    sets += deletions.revived(plan)
     values = ", ".join(f"{FRESH}.{name}" for name in plan.columns)
     return [
-        _count("updated", FRESH, matched),
+        *deletions.before_merge(plan),
+        count("updated", FRESH, matched),
         f"INSERT INTO {COUNTS} SELECT 'inserted', f - u FROM "
-        f"(SELECT {_step('fresh')} AS f, {_step('updated')} AS u FROM {COUNTS}) AS c",
+        f"(SELECT {step('fresh')} AS f, {step('updated')} AS u FROM {COUNTS}) AS c",
         f"MERGE INTO {plan.table} USING {FRESH}\nON {same}\n"
         f"WHEN MATCHED THEN UPDATE SET {sets}\n"
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(plan.columns)}) VALUES ({values})",
+        *deletions.after_merge(plan),
     ]
 
 
@@ -288,10 +308,10 @@ def _replace(plan: LoadPlan) -> list[str]:
     allowed = f"NOT EXISTS ({_ledger_row(plan)}) AND EXISTS ({_guard(plan)})"
     copied = f" WHERE EXISTS ({_guard(plan)})"
     return [
-        _count("existing", plan.table),
-        f"INSERT INTO {COUNTS} SELECT 'deleted', {_step('existing')} FROM {COUNTS}"
+        count("existing", plan.table),
+        f"INSERT INTO {COUNTS} SELECT 'deleted', {step('existing')} FROM {COUNTS}"
         f" HAVING {_within(plan)}",
-        _count("inserted", FRESH, copied),
+        count("inserted", FRESH, copied),
         f"DELETE FROM {plan.table} WHERE {allowed}",
         _insert(plan, allowed),
     ]
@@ -301,17 +321,12 @@ WRITERS = {"append": _append, "merge": _merge, "replace": _replace}
 """Mode -> the statements that count and write."""
 
 
-def _step(name: str) -> str:
-    """A count, over the rows of the counts table; 0 where the step was not counted."""
-    return f'COALESCE(MAX(CASE WHEN "step" = {literal(name)} THEN "n" END), 0)'
-
-
 def _within(plan: LoadPlan) -> str:
     """Whether a replace stays within its guards, over the counts table."""
     keep = 1 - plan.load.max_shrink
     return (
-        f"{_step('fresh')} >= {max(1, plan.load.min_rows)} "
-        f"AND {_step('fresh')} >= {_step('existing')} * {keep:.6f}"
+        f"{step('fresh')} >= {max(1, plan.load.min_rows)} "
+        f"AND {step('fresh')} >= {step('existing')} * {keep:.6f}"
     )
 
 
@@ -323,7 +338,7 @@ def _ledger_insert(plan: LoadPlan) -> str:
     where = f"NOT EXISTS ({_ledger_row(plan)})"
     if plan.load.mode == "replace":
         # A picture that is older than the target's is no refusal: its rows are stale.
-        outdated = f"SELECT 1 FROM {COUNTS} HAVING {_step('fresh')} = 0 AND {_step('kept')} > 0"
+        outdated = f"SELECT 1 FROM {COUNTS} HAVING {step('fresh')} = 0 AND {step('kept')} > 0"
         where += f" AND (EXISTS ({_guard(plan)}) OR EXISTS ({outdated}))"
     names = [
         "run",
@@ -351,21 +366,25 @@ def _ledger_insert(plan: LoadPlan) -> str:
     columns = ", ".join(quoted(name) for name in names)
     return (
         f"INSERT INTO {ledger_name()} ({columns})\nSELECT {', '.join(values)}\n"
-        f"FROM ({_counted()}) AS c\nWHERE {where}"
+        f"FROM ({_counted(plan)}) AS c\nWHERE {where}"
     )
 
 
-def _counted() -> str:
+def _counted(plan: LoadPlan) -> str:
     counts = {
-        "rows_in": _step("rows_in"),
-        "deduplicated": f"{_step('current')} - {_step('kept')}",
-        "inserted": _step("inserted"),
-        "updated": _step("updated"),
-        "stale": f"{_step('rows_in')} - {_step('current')} + {_step('kept')} - {_step('fresh')}",
-        "deleted": _step("deleted"),
-        "fresh": _step("fresh"),
-        "existing": _step("existing"),
+        "rows_in": step("rows_in"),
+        "deduplicated": f"{step('current')} - {step('kept')} + {step('deletions')} - {step('gone')}",
+        "inserted": step("inserted"),
+        "updated": step("updated"),
+        "stale": f"{step('rows_in')} - {step('current')} + {step('kept')} - {step('fresh')}",
+        "deleted": step("deleted"),
+        "fresh": step("fresh"),
+        "existing": step("existing"),
+        "deletions": step("deletions"),
     }
+    if plan.deletions_uri:
+        # A deletion that changes nothing is stale, as a row is that changes nothing.
+        counts["stale"] += f" + {step('gone')} - {step('deleted')}"
     return (
         "SELECT "
         + ", ".join(f"{sql} AS {name}" for name, sql in counts.items())
@@ -379,7 +398,7 @@ def _result(plan: LoadPlan) -> str:
     )
     return (
         f"SELECT {ledger}, CASE WHEN l.{quoted('run')} IS NULL THEN 0 ELSE 1 END AS loaded, "
-        f"c.fresh, c.existing\nFROM ({_counted()}) AS c\n"
+        f"c.fresh, c.existing, c.deletions\nFROM ({_counted(plan)}) AS c\n"
         f"LEFT JOIN {ledger_name()} AS l ON l.{quoted('run')} = {literal(plan.run)} "
         f"AND l.{quoted('target')} = {literal(plan.target)}"
     )

@@ -509,4 +509,5 @@ def _load_account(stage: str, counts: Mapping[str, Any]) -> StageAccount:
         updated=updated,
         stale=stale,
         deleted=deleted,
+        deletions=None if counts.get("deletions") is None else int(counts["deletions"]),
     )

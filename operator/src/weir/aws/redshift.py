@@ -18,7 +18,13 @@ from weir.aws.external import ReadOnly
 from weir.aws.redshift_data import Connection, Statements
 from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
-from weir_contract.compile import SYSTEM_COLUMNS, literal, quoted, rewrite_column
+from weir_contract.compile import (
+    DELETED_AT,
+    SYSTEM_COLUMNS,
+    literal,
+    quoted,
+    rewrite_column,
+)
 from weir_contract.rows import ColumnType
 from weir_contract.widening import holds
 
@@ -398,7 +404,7 @@ _TYPE = re.compile(
 )
 _VARCHAR = re.compile(r"^VARCHAR\((\d+)\)$")
 _DECIMAL = re.compile(r"^DECIMAL\((\d+),(\d+)\)$")
-_SYSTEM = frozenset(name for name, _ in SYSTEM_COLUMNS)
+_SYSTEM = frozenset(name for name, _ in (*SYSTEM_COLUMNS, DELETED_AT))
 
 
 def column_type(text: str) -> str:
@@ -425,7 +431,8 @@ def column_type(text: str) -> str:
 class Table(ServiceAdapter):
     """A table that a pipeline loads. It takes no owner tags.
 
-    Properties: ``Columns[{name, type, nullable}]``, ``DistKey``, ``SortKey[]``, ``Ddl`` (the
+    Properties: ``Columns[{name, type, nullable}]``, ``DistKey``, ``SortKey[]``, ``Mark`` (whether it
+    has the column that marks deleted rows; one that is no longer wanted stays), ``Ddl`` (the
     statement that creates it), ``Widened[]`` (columns that may be written anew for a wider number).
     Changed in place: columns added, VARCHAR widened; all else would rewrite or lose rows and is
     refused.
@@ -521,6 +528,8 @@ def table_form(properties: Mapping[str, Any]) -> dict[str, Any]:
         form["Columns"] = _columns(properties["Columns"])
     if "DistKey" in properties:
         form["DistKey"] = (properties["DistKey"] or "").lower() or None
+    if "Mark" in properties:
+        form["Mark"] = bool(properties["Mark"])
     if "SortKey" in properties:
         form["SortKey"] = [name.lower() for name in properties["SortKey"] or []]
     return form
@@ -540,6 +549,11 @@ def table_changes(
         wanted["Columns"] if "Columns" in fields else seen,
         rewritable(resource, observed),
     )
+    if "Mark" in fields and wanted.get("Mark"):
+        mark, kind = DELETED_AT
+        statements.append(
+            f"ALTER TABLE {quoted(schema)}.{quoted(table)} ADD COLUMN {quoted(mark)} {kind}"
+        )
     refused += [
         f"{field} is {observed.properties[field] or 'none'}, not {wanted[field] or 'none'}"
         for field in ("DistKey", "SortKey")
@@ -666,6 +680,7 @@ def _seen(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "Columns": _columns(columns),
         "DistKey": next((row["column_name"] for row in rows if _true(row["distkey"])), None),
         "SortKey": [name for position, name in sortkeys if position],
+        "Mark": any(row["column_name"] == DELETED_AT[0] for row in rows),
     }
 
 

@@ -17,7 +17,7 @@ from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.api.v1alpha1.stream import Kafka, Registry, Stream
-from weir.blueprint import config, rest, streamfaults
+from weir.blueprint import config, deletions, rest, streamfaults
 from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -25,7 +25,7 @@ from weir.blueprint.pieces import targets_of
 from weir.blueprint.schedules import schedule_fault, timezone_fault
 from weir.blueprint.tables import is_reserved
 from weir_contract.codec import ContractError
-from weir_contract.compile import IDENTIFIER, SYSTEM_COLUMNS
+from weir_contract.compile import DELETED_AT, IDENTIFIER, SYSTEM_COLUMNS
 from weir_contract.dqdl import parse_rule
 from weir_contract.expressions import check_expression, check_query
 from weir_contract.ledger import LEDGER_SCHEMA
@@ -125,12 +125,15 @@ def _schema(source: DataSource, known: Known) -> Problems:
         )
         return
     path = f"DataSchema {reference.name}" if reference else "spec.schema"
-    yield from _contract(config.stated_contract(source, known.schemas), path)
+    contract = config.stated_contract(source, known.schemas)
+    yield from _contract(contract, path)
+    for reason, _, message in deletions.source_faults(source, contract):
+        yield Problem(reason, f"{path}.deletion", message)
 
 
 def _contract(contract: RowContract, path: str) -> Problems:
     seen: dict[str, str] = {}
-    reserved = {name for name, _ in SYSTEM_COLUMNS}
+    reserved = {name for name, _ in (*SYSTEM_COLUMNS, DELETED_AT)}
     for item in contract.fields:
         folded = item.name.lower()
         if folded in seen:
@@ -158,6 +161,8 @@ def _contract(contract: RowContract, path: str) -> Problems:
             )
     for key in contract.keys:
         yield from _column("key", key, contract, f"{path}.keys")
+    for reason, field, message in deletions.mark_faults(contract):
+        yield Problem(reason, f"{path}{field}", message)
     yield from _rules(contract.rules, f"{path}.rules")
 
 
@@ -539,6 +544,7 @@ def _source_load(source: DataSource, known: Known) -> Problems:
         return
     contract = config.row_contract(source, known.schemas)
     yield from _load(target, contract, "spec.redshift", known)
+    yield from _deletes(target, contract, "spec.redshift")
     if target.mode == "replace" and source.spec.source.stream:
         yield Problem(
             "InvalidMode",
@@ -577,13 +583,6 @@ def _load(target: RedshiftTarget, contract: RowContract, path: str, known: Known
             f"namespace {known.namespace} may not load schema {schema!r}; it may load "
             f"{', '.join(known.grant.schemas or ())}",
         )
-    if target.deletes != "ignore":
-        yield Problem(
-            "NotSupported",
-            f"{path}.deletes",
-            f"{target.deletes} is not served yet: no source reports deletions; use ignore, or mode "
-            "replace",
-        )
     plan = config.load(target, contract, incremental=False)
     named = [("distkey", name) for name in ([plan.distkey] if plan.distkey else [])]
     named += [("sortkey", name) for name in plan.sortkey]
@@ -591,6 +590,19 @@ def _load(target: RedshiftTarget, contract: RowContract, path: str, known: Known
     named += [("orderBy", name) for name in ([plan.order_by] if plan.order_by else [])]
     for role, name in named:
         yield from _column(role, name, contract, f"{path}.{role}", orders=True)
+
+
+def _deletes(
+    target: RedshiftTarget, contract: RowContract, path: str, before: Sequence[Stage] = ()
+) -> Problems:
+    """Whether deletions reach a load; ``before`` are the stages between the source and it."""
+    plan = config.load(target, contract, incremental=False)
+    faults = (
+        *deletions.load_faults(plan, contract),
+        *deletions.stage_faults(before, plan),
+    )
+    for reason, field, message in faults:
+        yield Problem(reason, f"{path}{field}", message)
 
 
 def _source_destination(source: DataSource, known: Known) -> Problems:
@@ -718,7 +730,15 @@ def _trigger(pipeline: Pipeline) -> Problems:
 def _stages(pipeline: Pipeline, known: Known) -> Problems:
     """Every stage, against the columns that reach it."""
     first = known.sources[config.primary_names(pipeline)[0]]
-    contract = config.row_contract(first, known.schemas)
+    contract = source = config.row_contract(first, known.schemas)
+    loads = {
+        stage.name: config.load(stage.load.redshift, source, incremental=False)
+        for stage in pipeline.spec.stages
+        if stage.load
+    }
+    order = [stage.name for stage in pipeline.spec.stages]
+    for name, message in deletions.differing(loads):
+        yield Problem("DeletionsLost", f"spec.stages[{order.index(name)}]", message)
     if pipeline.spec.destination:
         after = after_stages(pipeline.spec.stages, contract)
         yield from _destination(pipeline.spec.destination, after, "spec.destination", known)
@@ -739,7 +759,10 @@ def _stages(pipeline: Pipeline, known: Known) -> Problems:
             yield from _prefix(stage.write.prefix, f"{path}.write.prefix", known)
             yield from _partitions(stage.write.partition_by, contract, f"{path}.write.partitionBy")
         elif stage.load is not None:
-            yield from _load(stage.load.redshift, contract, f"{path}.load.redshift", known)
+            where = f"{path}.load.redshift"
+            yield from _load(stage.load.redshift, contract, where, known)
+            before = pipeline.spec.stages[:index]
+            yield from _deletes(stage.load.redshift, source, where, before)
         elif stage.unload is not None:
             yield from _unload(stage, f"{path}.unload", known)
 

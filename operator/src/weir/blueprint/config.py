@@ -24,7 +24,7 @@ from weir.blueprint.facts import PlatformFacts, Watched
 from weir.blueprint.grants import NamespaceGrant
 from weir.resource import Ref
 from weir_contract import pipelines, sources
-from weir_contract.rows import Field, PartitionField, RowContract
+from weir_contract.rows import DeletionMark, Field, PartitionField, RowContract
 from weir_contract.secrets import BUCKET, SecretRef, secret_refs, substitute_buckets
 
 TIME_PARTS = ("year", "month", "day", "hour")
@@ -135,6 +135,11 @@ def stated(schema: SchemaSpec) -> RowContract:
         on_new_field=schema.evolution.on_new_field,
         on_type_change=schema.evolution.on_type_change,
         discovery="crawler" if schema.discovery == "crawler" else None,
+        deletion=DeletionMark(
+            schema.deletion.path, tuple(schema.deletion.values), dict(schema.deletion.mapping)
+        )
+        if schema.deletion
+        else None,
     )
 
 
@@ -197,6 +202,7 @@ def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pi
         keys=keys,
         order_by=target.order_by,
         deletes=target.deletes,
+        tombstone_seconds=seconds(target.tombstone_retention),
         distkey=target.distkey,
         sortkey=sort_columns(target),
         min_rows=target.min_rows,

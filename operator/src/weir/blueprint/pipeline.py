@@ -334,11 +334,17 @@ def _targets(
     if warehouse is None or not warehouse.admin_secret_arn or not columns.resolved:
         return ()
     deletion = pieces.data_deletion(source.spec.deletion_policy == "Delete")
-    return tuple(
-        tables.target_table(warehouse, f"target-{stage.name}", stage.load, columns, deletion)
-        for stage in plan.stages
-        if stage.load
-    )
+    loads = {stage.name: stage.load for stage in plan.stages if stage.load}
+    targets = [
+        tables.target_table(warehouse, f"target-{name}", load, columns, deletion)
+        for name, load in loads.items()
+    ]
+    targets += [
+        tables.tombstones(warehouse, f"tombstones-{name}", load, columns, deletion)
+        for name, load in loads.items()
+        if load.takes_deletions
+    ]
+    return tuple(targets)
 
 
 def _subscriptions(

@@ -25,6 +25,12 @@ from weir_contract.ledger import (
 )
 from weir_contract.pipelines import Destination, Load
 from weir_contract.rows import Field, RowContract
+from weir_contract.tombstones import (
+    tombstone_columns,
+    tombstone_ddl,
+    tombstone_distkey,
+    tombstone_table,
+)
 
 ROW_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 """On every table of a schema, also those that the operator creates later."""
@@ -210,12 +216,41 @@ def target_table(
     widened = [item.name.lower() for item in contract.fields if item.widened_from is not None]
     if widened:
         properties["Widened"] = widened
+    if load.deletes == "soft":
+        properties["Mark"] = True
     if load.distkey:
         properties["DistKey"] = load.distkey.lower()
     return Resource(
         "redshift.Table",
         logical_id,
         sql_name(warehouse, f"{load.schema}.{load.table}"),
+        properties,
+        deletion=deletion,
+        tagged=False,
+    )
+
+
+def tombstones(
+    warehouse: WarehouseFacts,
+    logical_id: str,
+    load: Load,
+    contract: RowContract,
+    deletion: Deletion,
+) -> Resource:
+    """The table beside a load's target that remembers which rows are gone."""
+    properties: dict[str, Any] = {
+        "Columns": [
+            {"name": name, "type": kind, "nullable": nullable}
+            for name, kind, nullable in tombstone_columns(load, contract.fields)
+        ],
+        "Ddl": tombstone_ddl(load, contract.fields),
+    }
+    if tombstone_distkey(load):
+        properties["DistKey"] = tombstone_distkey(load)
+    return Resource(
+        "redshift.Table",
+        logical_id,
+        sql_name(warehouse, f"{load.schema}.{tombstone_table(load)}"),
         properties,
         deletion=deletion,
         tagged=False,

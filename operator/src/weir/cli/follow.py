@@ -138,6 +138,7 @@ def account(run: Mapping[str, Any]) -> Table:
         "updated",
         "stale",
         "deleted",
+        "deletions",
     )
     stages = run.get("account") or []
     shown = [

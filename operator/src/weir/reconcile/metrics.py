@@ -40,6 +40,7 @@ ROW_OUTCOMES = (
     "updated",
     "stale",
     "deleted",
+    "deletions",
 )
 
 

@@ -171,6 +171,7 @@ def run_status(record: RunRecord) -> dict[str, Any]:
                     ("updated", stage.updated),
                     ("stale", stage.stale),
                     ("deleted", stage.deleted),
+                    ("deletions", stage.deletions),
                     ("seconds", round(stage.seconds, 3)),
                 )
                 if value is not None

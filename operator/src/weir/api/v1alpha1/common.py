@@ -220,6 +220,7 @@ class StageStatus(Model):
     updated: int | None = None
     stale: int | None = None
     deleted: int | None = None
+    deletions: int | None = None
     seconds: float | None = None
 
 

@@ -11,6 +11,7 @@ from weir.api.v1alpha1.common import (
     BucketRef,
     CustomResource,
     DeletionPolicy,
+    Duration,
     Identifier,
     LocalRef,
     Model,
@@ -328,6 +329,11 @@ class RedshiftTarget(Model):
                 "!has(self.mode) || self.mode != 'merge' || has(self.keys)",
                 "mode merge needs keys",
             ),
+            cel(
+                "!has(self.deletes) || self.deletes == 'ignore' || !has(self.mode) || "
+                "self.mode == 'merge'",
+                "deletes: soft and hard need mode merge",
+            ),
             *unchanging("schema", "table"),
         ),
     )
@@ -360,8 +366,13 @@ class RedshiftTarget(Model):
     )
     deletes: Literal["ignore", "soft", "hard"] = Field(
         "ignore",
-        description="What a row that the source no longer has means, in mode merge. Reserved: soft "
-        "and hard are not served yet.",
+        description="What a deletion that the source reports (schema.deletion) does, in mode merge. "
+        "soft: _weir_deleted_at says since when the row is gone. hard: the row goes.",
+    )
+    tombstone_retention: Duration = Field(
+        "90d",
+        description="How long a deletion is remembered, so that older rows that come late do not "
+        "bring the row back.",
     )
     min_rows: Annotated[int, Field(ge=0)] = Field(
         1, description="Mode replace leaves the table alone for fewer rows than this."

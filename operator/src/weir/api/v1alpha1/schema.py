@@ -81,6 +81,48 @@ class Evolution(Model):
     )
 
 
+RecordPath = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=512,
+        pattern=r"^([^.\[\]]+|\[[0-9]{1,9}\])(\.[^.\[\]]+|\[[0-9]{1,9}\])*$",
+    ),
+]
+"""Dotted names, with ``[n]`` for list items."""
+
+
+class DeletionSpec(Model):
+    """How a record says that its row is gone at the source."""
+
+    path: RecordPath = Field(
+        description="Where the mark stands in the record: op, __deleted, _ab_cdc_deleted_at; of a "
+        "stream with metadata _stream.tombstone.",
+    )
+    values: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=128)]],
+        Field(max_length=16),
+    ] = Field(
+        default_factory=list,
+        description="Marks, as text, that mean a deletion: D. Default: any but null, an empty text, "
+        "false and 0.",
+        json_schema_extra=string_set(),
+    )
+    mapping: Annotated[dict[str, RecordPath], Field(max_length=64)] = Field(
+        default_factory=dict,
+        description="Column: path in a deletion record, where that is another than in a row: id: "
+        "before.id. A path may lead on into a text that is JSON: id: _stream.key.id.",
+        json_schema_extra=rules(
+            QUOTE_IT,
+            cel(
+                "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_$]{0,126}$'))",
+                "a column's name has letters, digits, _ and $ only, at most 127, and starts with "
+                "a letter or _",
+            ),
+        ),
+    )
+
+
 class SchemaSpec(Model):
     """Which columns a source gives, of which type, and which rules they obey."""
 
@@ -125,6 +167,11 @@ class SchemaSpec(Model):
         default_factory=list,
         description="Columns that identify a row.",
         json_schema_extra=string_set(),
+    )
+    deletion: DeletionSpec | None = Field(
+        None,
+        description="Which records are no rows but say that a row is gone. Such a record needs "
+        "the keys only; redshift.deletes says what it does. Default: none is.",
     )
     rules: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=2048)]],
