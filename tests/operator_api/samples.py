@@ -131,6 +131,7 @@ SCHEMA_SPEC: dict[str, Any] = {
         }
     ],
     "keys": ["customerId"],
+    "deletion": {"path": "op", "values": ["D"], "mapping": {"customerId": "before.id"}},
     "rules": ['IsComplete "customerId"'],
     "evolution": {"onNewField": "add", "onTypeChange": "widen"},
 }
@@ -143,7 +144,8 @@ TARGET = {
     "mode": "merge",
     "keys": ["customerId"],
     "orderBy": "customerName",
-    "deletes": "ignore",
+    "deletes": "soft",
+    "tombstoneRetention": "30d",
     "minRows": 1,
     "maxShrinkPercent": 50,
 }

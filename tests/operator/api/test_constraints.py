@@ -164,6 +164,7 @@ REJECTED = [
     (SOURCE, "schemaRef", {"name": "shared"}, "set schema or schemaRef, not both"),
     (SOURCE, "destination", None, "redshift needs a destination"),
     (SOURCE, "redshift.keys", None, "mode merge needs keys"),
+    (SOURCE, "redshift.mode", "append", "deletes: soft and hard need mode merge"),
     (SOURCE, "schema.mapping", {"customerName": "n"}, "in mapping or in fields, not in both"),
     (SOURCE, "schema.mapping", {"true": "lat"}, "quote it"),
     (SOURCE, "schema.mapping", {"a-b": "lat"}, "a column's name has letters"),

@@ -17,6 +17,7 @@ REST = {
     "schedule": "rate(1 hour)",
 }
 REDSHIFT = {"schema": "customers", "table": "customer_data"}
+MERGE = {**REDSHIFT, "mode": "merge", "keys": ["customerId"]}
 
 
 def rest(**changes: Any) -> dict[str, Any]:
@@ -123,9 +124,35 @@ SOURCE_FAULTS = {
     ),
     "Weir's own schema": ({"redshift": {**REDSHIFT, "schema": "weir"}}, "ReservedSchema"),
     "a catalog's schema": ({"redshift": {**REDSHIFT, "schema": "pg_catalog"}}, "ReservedSchema"),
-    "deletes that no source reports": (
-        {"redshift": {**REDSHIFT, "deletes": "soft"}},
-        "NotSupported",
+    "deletes of a source that reports none": (
+        {"redshift": {**MERGE, "deletes": "soft"}},
+        "NoDeletions",
+    ),
+    "deletes without keys": (
+        {
+            **mapping("customerId", "customerName", deletion={"path": "gone"}),
+            "redshift": {**REDSHIFT, "deletes": "hard"},
+        },
+        "InvalidMode",
+    ),
+    "deletes of a table with too long a name": (
+        {
+            **mapping("customerId", deletion={"path": "gone"}),
+            "redshift": {**MERGE, "table": "t" * 114, "deletes": "hard"},
+        },
+        "NameTooLong",
+    ),
+    "a table that is Weir's own": (
+        {"redshift": {**REDSHIFT, "table": "_weir_deleted_orders"}},
+        "ReservedTable",
+    ),
+    "a deletion's column that is none": (
+        mapping("a", deletion={"path": "gone", "mapping": {"b": "before.b"}}),
+        "UnknownColumn",
+    ),
+    "a deletion told by a stream's metadata, of no stream": (
+        mapping("a", deletion={"path": "_stream.tombstone"}),
+        "NoMetadata",
     ),
     "deletion without a grant": ({"deletionPolicy": "Delete"}, "DeleteNotGranted"),
     "an unknown schema": ({"schema": None, "schemaRef": {"name": "nope"}}, "UnknownSchema"),
@@ -469,3 +496,41 @@ def test_a_pipeline_needs_a_warehouse_to_load(world: Any) -> None:
     around = replace(known(world), facts=replace(world.facts, warehouse=None))
     found = check.pipeline_problems(world.pipeline, around)
     assert reasons(found) == {"NoWarehouse"}
+
+
+def of_deletions(worlds: Any, *stages: dict[str, Any]) -> tuple[check.Problem, ...]:
+    """What is wrong with a pipeline of a source that reports deletions."""
+    names = ("customerId", "customerName")
+    world = worlds(
+        source_spec=mapping(*names, deletion={"path": "op", "values": ["D"]}),
+        pipeline_spec={
+            "stages": [{"name": f"s{number}", **one} for number, one in enumerate(stages)]
+        },
+    )
+    return check.pipeline_problems(world.pipeline, known(world))
+
+
+def load_of(**changes: Any) -> dict[str, Any]:
+    return {"load": {"redshift": {**MERGE, "deletes": "hard", **changes}}}
+
+
+def test_deletions_pass_filters_and_cleaning_and_no_step_that_makes_other_rows(
+    worlds: Any,
+) -> None:
+    tidy = {"clean": {"trim": True, "deduplicate": {"keys": ["customerId"]}}}
+    passing = {"transform": [{"filter": "customerName <> 'x'"}, {"derive": {"a": "1"}}]}
+    assert of_deletions(worlds, tidy, passing, load_of()) == ()
+    for step in ({"sql": "select * from input"}, {"cast": {"customerId": "integer"}}):
+        found = of_deletions(worlds, {"transform": [step]}, load_of())
+        assert reasons(found) == {"DeletionsLost"}
+        assert found[0].path == "spec.stages[1].load.redshift.deletes"
+    renamed = {"transform": [{"rename": {"customerId": "id"}}]}
+    assert reasons(of_deletions(worlds, renamed, load_of(keys=["id"]))) == {"DeletionsLost"}
+    assert of_deletions(worlds, renamed, load_of(keys=["id"], deletes="ignore")) == ()
+
+
+def test_loads_of_one_pipeline_obey_deletions_by_one_key(worlds: Any) -> None:
+    other = load_of(table="other", keys=["customerName"])
+    found = of_deletions(worlds, load_of(), other)
+    assert reasons(found) == {"DeletionsLost"} and found[0].path == "spec.stages[1]"
+    assert of_deletions(worlds, load_of(), load_of(table="other", deletes="soft")) == ()

@@ -465,6 +465,7 @@ INERT: dict[str, dict[str, str]] = {
         "spec.redshift.sortkey": SHAPE,
         "spec.redshift.keys[]": SHAPE,
         "spec.redshift.orderBy": SHAPE,
+        "spec.redshift.tombstoneRetention": TIME,
         "spec.notifications.on*[].email": MAIL,
     },
     "Pipeline": {
@@ -488,6 +489,7 @@ INERT: dict[str, dict[str, str]] = {
         "spec.stages[].load.redshift.sortkey": SHAPE,
         "spec.stages[].load.redshift.keys[]": SHAPE,
         "spec.stages[].load.redshift.orderBy": SHAPE,
+        "spec.stages[].load.redshift.tombstoneRetention": TIME,
         "spec.resources.timeout": TIME,
         "spec.retry.interval": TIME,
         "spec.notifications.on*[].email": MAIL,
