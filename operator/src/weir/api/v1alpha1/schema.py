@@ -86,7 +86,7 @@ RecordPath = Annotated[
     StringConstraints(
         min_length=1,
         max_length=512,
-        pattern=r"^([^.\[\]]+|\[[0-9]{1,9}\])(\.[^.\[\]]+|\[[0-9]{1,9}\])*$",
+        pattern=r"^([^.\[\]\r\n]+|\[[0-9]{1,9}\])(\.[^.\[\]\r\n]+|\[[0-9]{1,9}\])*$",
     ),
 ]
 """Dotted names, with ``[n]`` for list items."""
