@@ -22,9 +22,10 @@ LATE_ORDERS: list[Object] = [
     {"id": 1, "state": "open", "amount": "9.00", "changed": OLD},
     {"id": 5, "state": "paid", "amount": "50.00", "changed": NEW},
     {"id": 6, "state": "open", "amount": "60.125", "changed": OLD, "channel": "web"},
+    {"id": 2, "changed": NEW, "deleted": True},
 ]
 """An older state of order 1, a newer one of order 5, and one that is new: with a field that was not
-there before, and an amount of one digit more than its column has."""
+there before, and an amount of one digit more than its column has. And a deletion of order 2."""
 
 
 def source(name: str, endpoint: str, /, **spec: Any) -> Object:
@@ -78,6 +79,7 @@ def orders(endpoint: str) -> Object:
             ],
             "keys": ["id"],
             "evolution": {"onNewField": "add", "onTypeChange": "widen"},
+            "deletion": {"path": "deleted"},
         },
         destination={"prefix": "orders/", "partitionBy": ["year", "month", "day"]},
         redshift={
@@ -86,6 +88,7 @@ def orders(endpoint: str) -> Object:
             "mode": "merge",
             "keys": ["id"],
             "orderBy": "changed",
+            "deletes": "hard",
             "distkey": "id",
         },
     )

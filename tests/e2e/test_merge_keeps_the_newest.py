@@ -24,14 +24,17 @@ def merged(running: Running, server: SourceServer, orders: Object) -> Object:
 
 def test_an_older_row_that_comes_later_is_stale(running: Running, merged: Object) -> None:
     rows = {row["id"]: (row["state"], float(row["amount"])) for row in running.query(SELECT)}
-    assert rows == {1: ("paid", 10.5), 2: ("sent", 20.0), 5: ("paid", 50.0), 6: ("open", 60.125)}
+    assert rows == {1: ("paid", 10.5), 5: ("paid", 50.0), 6: ("open", 60.125)}
+
+
+def test_a_deleted_row_is_remembered_beside_the_table(running: Running, merged: Object) -> None:
+    assert running.query("select id from sales._weir_deleted_orders") == [{"id": 2}]
 
 
 def test_the_table_follows_a_shape_that_has_grown(running: Running, merged: Object) -> None:
     rows = running.query("select id, amount, channel from sales.orders order by id")
     assert [(row["id"], str(row["amount"]), row["channel"]) for row in rows] == [
         (1, "10.500", None),
-        (2, "20.000", None),
         (5, "50.000", None),
         (6, "60.125", "web"),
     ]
@@ -48,10 +51,11 @@ def frozen(source: Object) -> dict[str, Object]:
     return {item["name"]: item for item in fields}
 
 
-def test_the_account_tells_inserted_updated_and_stale(merged: Object) -> None:
+def test_the_account_tells_inserted_updated_stale_and_deleted(merged: Object) -> None:
     (load,) = [stage for stage in last_run(merged)["account"] if stage["kind"] == "load"]
     assert load["rowsIn"] == 3
     assert (load["inserted"], load["updated"], load["stale"]) == (1, 1, 1)
+    assert (load["deletions"], load["deleted"]) == (1, 1)
 
 
 def test_the_same_manifest_again_changes_nothing(running: Running, merged: Object) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_contract.rest import RestApi
-from weir_contract.rows import ColumnType, Field, RowContract
+from weir_contract.rows import ColumnType, DeletionMark, Field, RowContract
 from weir_contract.widening import holds, widened
 from weir_lambdas.common.state import read_contract
 from weir_lambdas.file_processor.columns import measure
@@ -121,6 +121,13 @@ def test_a_new_column_has_a_name_of_its_own() -> None:
         "a-b": "a_b_2",
         "day": "day_2",
     }
+
+
+def test_what_marks_deletions_is_no_new_column() -> None:
+    mark = DeletionMark("source.op", ("d",), {"id": "before.id"})
+    told = replace(STATED, deletion=mark)
+    row = {"id": 1, "source": {"op": "d"}, "before": {"id": 1}, "new": True}
+    assert [one.name for one in grown(told, told, row).fields if one.added] == ["new"]
 
 
 def test_the_number_of_added_columns_is_bounded_for_all_landings_together() -> None:

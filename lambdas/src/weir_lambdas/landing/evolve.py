@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from weir_contract.rows import Field, RowContract
 from weir_contract.widening import widened
-from weir_lambdas.landing.infer import MAX_COLUMNS, Inference, column_name, head_of
+from weir_lambdas.landing.infer import MAX_COLUMNS, Inference, column_name, covered
 
 MAX_ADDED = 200
 """Columns that a source may gain by ``onNewField: add``, all landings together. Further keys are left
@@ -66,10 +66,9 @@ def _wider(stated: RowContract, frozen: RowContract, inference: Inference) -> Ro
 def _added(
     stated: RowContract, frozen: RowContract, inference: Inference, landing: int
 ) -> Iterator[Field]:
-    fields = stated.in_force(frozen).fields
-    paths = {item.path for item in fields}
-    covered = paths | {head_of(path) for path in paths}
-    taken = [item.name for item in (*fields, *frozen.fields)]
+    contract = stated.in_force(frozen)
+    known = covered(contract)
+    taken = [item.name for item in (*contract.fields, *frozen.fields)]
     taken += [*TIME_PARTS, *stated.reserved]
     room = min(
         MAX_ADDED - sum(item.added is not None for item in frozen.fields),
@@ -78,7 +77,7 @@ def _added(
     for key in sorted(inference.unstated):
         column = inference.unstated[key]
         # A key without a value so far has no type: it waits for its first.
-        if key in covered or not column.kinds or not usable(key):
+        if key in known or not column.kinds or not usable(key):
             continue
         if room <= 0:
             return

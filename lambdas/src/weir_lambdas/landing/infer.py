@@ -306,6 +306,14 @@ def head_of(path: str) -> str:
     return re.split(r"[.\[]", path, maxsplit=1)[0] or path
 
 
+def covered(contract: RowContract) -> set[str]:
+    """Keys of a record that the contract has a use for, and paths: no new fields."""
+    paths = {item.path for item in contract.fields}
+    if contract.deletion is not None:
+        paths |= {contract.deletion.path, *contract.deletion.mapping.values()}
+    return paths | {head_of(path) for path in paths}
+
+
 class Inference:
     """Watches a landing's rows for the types of the columns that the contract does not state.
 
@@ -316,8 +324,7 @@ class Inference:
     def __init__(self, contract: RowContract) -> None:
         self._open = not contract.fields
         self._adds = contract.on_new_field == "add" and not self._open
-        paths = {item.path for item in contract.fields}
-        self._covered = paths | {head_of(path) for path in paths}
+        self._covered = covered(contract)
         self._extra: dict[str, Column] = {}
         self._widens = contract.on_type_change == "widen"
         may_widen = (item.path for item in contract.fields if may_need_room(item))
