@@ -129,7 +129,12 @@ class Stream(ServiceAdapter):
                 continue
             if wanted[field] == seen.properties.get(field):
                 continue
-            step(seen, wanted[field])
+            try:
+                step(seen, wanted[field])
+            except Invalid:
+                # Who changes what is so already is refused: a try after one whose reply was lost.
+                if self.must_see(name).properties.get(field) == seen.properties.get(field):
+                    raise
             seen = self._active(name)
             if not seen.settled:
                 break
