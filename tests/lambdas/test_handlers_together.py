@@ -153,7 +153,7 @@ def test_rows_go_from_the_source_to_an_account(
     assert loader({"action": "prepare", "stage": "export", **begun}, Context())["sqls"][
         0
     ].startswith("UNLOAD")
-    cells = [{"longValue": value} for value in (2, 0, 2, 0, 0, 0, 1, 2, 0)]
+    cells = [{"longValue": value} for value in (2, 0, 2, 0, 0, 0, 1, 2, 0, 0)]
     counts = loader(
         {"action": "result", "stage": "warehouse", "records": [cells], **begun}, Context()
     )
