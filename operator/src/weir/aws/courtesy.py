@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-LONGEST_WAIT = 0.25
+LONGEST_WAIT = 0.5
 """Seconds for which one call is held back at most: without a pause between edits a round still
 goes on."""
 
