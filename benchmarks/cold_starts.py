@@ -88,6 +88,7 @@ def start(module: str, folder: Path) -> float:
             "AWS_SECRET_ACCESS_KEY": "s",
             "AWS_DEFAULT_REGION": "eu-west-1",
             **dict.fromkeys(variables(), "weir"),
+            "WEIR_RETRIES": "8",
             "WEIR_CONFIG": "s3://b/config.json",
         }
         process = subprocess.Popen(
