@@ -25,12 +25,12 @@ FUNCTION_TIMEOUT_SECONDS = 900
 """Lambda's longest run (AWS Lambda quotas: 15 minutes)."""
 STATEMENT_POLL_SECONDS = 5
 LOAD_ATTEMPTS = 5
+"""Tries of one load whose transaction could not be serialized (Redshift error 1023)."""
 ALTER_ATTEMPTS = 20
 ALTER_WAIT_SECONDS = 15
 """The operator changes the tables that it has made within seconds; five minutes are for a bad day."""
 NOT_NOW = ("*must be owner*", "*permission denied*", "*already exists*", "*1023*")
 """What Redshift says of a change that the operator makes, or has just made."""
-"""Tries of one load whose transaction could not be serialized (Redshift error 1023)."""
 
 LAMBDA_SERVICE_ERRORS = (
     "Lambda.ServiceException",
@@ -557,6 +557,25 @@ def _warehouse_group(
     done = fetch if stage.kind == "load" else following
     prepared, attempt = f"$.loads.{alias}.prepared", f"$.loads.{alias}.attempt"
     altering = _flag(f"{prepared}.answer.alters")
+
+    def submitted(operation: str, statements: Mapping[str, str]) -> State:
+        return {
+            "Type": "Task",
+            "Resource": f"arn:aws:states:::aws-sdk:redshiftdata:{operation}",
+            "Parameters": {
+                **_connection(facts, parts.pipeline),
+                **statements,
+                "StatementName.$": f"{prepared}.answer.statementName",
+                "ClientToken.$": f"States.Hash(States.Format('{{}}/{{}}', {prepared}.answer.clientToken, "
+                f"{attempt}), 'SHA-256')",
+            },
+            "ResultSelector": {"Id.$": "$.Id"},
+            "ResultPath": f"$.loads.{alias}.statement",
+            "TimeoutSeconds": 120,
+            "Retry": _retry(WAREHOUSE_BUSY),
+            "Next": wait,
+        }
+
     states: dict[str, State] = {
         entry: _call(
             parts.loader,
@@ -573,38 +592,8 @@ def _warehouse_group(
             ],
             "Default": submit,
         },
-        alone: {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::aws-sdk:redshiftdata:executeStatement",
-            "Parameters": {
-                **_connection(facts, parts.pipeline),
-                "Sql.$": f"{prepared}.answer.sqls[0]",
-                "StatementName.$": f"{prepared}.answer.statementName",
-                "ClientToken.$": f"States.Hash(States.Format('{{}}/{{}}', {prepared}.answer.clientToken, "
-                f"{attempt}), 'SHA-256')",
-            },
-            "ResultSelector": {"Id.$": "$.Id"},
-            "ResultPath": f"$.loads.{alias}.statement",
-            "TimeoutSeconds": 120,
-            "Retry": _retry(WAREHOUSE_BUSY),
-            "Next": wait,
-        },
-        submit: {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::aws-sdk:redshiftdata:batchExecuteStatement",
-            "Parameters": {
-                **_connection(facts, parts.pipeline),
-                "Sqls.$": f"{prepared}.answer.sqls",
-                "StatementName.$": f"{prepared}.answer.statementName",
-                "ClientToken.$": f"States.Hash(States.Format('{{}}/{{}}', {prepared}.answer.clientToken, "
-                f"{attempt}), 'SHA-256')",
-            },
-            "ResultSelector": {"Id.$": "$.Id"},
-            "ResultPath": f"$.loads.{alias}.statement",
-            "TimeoutSeconds": 120,
-            "Retry": _retry(WAREHOUSE_BUSY),
-            "Next": wait,
-        },
+        alone: submitted("executeStatement", {"Sql.$": f"{prepared}.answer.sqls[0]"}),
+        submit: submitted("batchExecuteStatement", {"Sqls.$": f"{prepared}.answer.sqls"}),
         wait: {"Type": "Wait", "Seconds": STATEMENT_POLL_SECONDS, "Next": describe},
         describe: {
             "Type": "Task",

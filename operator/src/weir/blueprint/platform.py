@@ -43,11 +43,11 @@ CLAIM_KEY = "config/weir-claim.json"
 METADATA_TIMEOUT_SECONDS = 300
 METADATA_MEMORY_MB = 1024
 METADATA_BATCH = 5
+"""Landings that one call measures; those for which its time does not suffice come again."""
 METADATA_RETRY_SECONDS = 6 * 3600
 METADATA_RETRIES = 8
 """What fails :data:`MAX_RECEIVES` times is tried again so often, for two days: longer than a lock, a
 key or a limit stays wrong unnoticed."""
-"""Landings that one call measures; those for which its time does not suffice come again."""
 
 
 def zone_buckets(platform: Platform) -> dict[str, ZoneBucket]:

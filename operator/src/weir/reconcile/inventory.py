@@ -23,7 +23,7 @@ import json
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -301,15 +301,25 @@ class Inventory:
         tuple
             The sight of each that exists, and the kinds that could not be looked at.
         """
-        names = _by_kind(keys)
+        found: dict[PhysicalKey, Sight] = {}
+        faults: dict[str, AwsError] = {}
+        stale: dict[str, list[str]] = {}
         with self._guard:
-            self.expect((kind, name) for kind, some in names.items() for name in some)
-            stale = [kind for kind, some in names.items() if not self._serves(kind, some)]
-            if not stale:
-                return self._sights(names), {}
-        faults = self._refresh_all({kind: names[kind] for kind in stale})
-        with self._guard:
-            return self._sights({kind: names[kind] for kind in names if kind not in faults}), faults
+            for kind, names in _by_kind(keys).items():
+                self.expect((kind, name) for name in names)
+                if self._serves(kind, names):
+                    found |= self._sights(kind, names)
+                else:
+                    stale[kind] = names
+        for kind in self._in_turn(stale):
+            try:
+                self._refresh(kind, stale[kind])
+            except AwsError as error:
+                faults[kind] = error
+                continue
+            with self._guard:
+                found |= self._sights(kind, stale[kind])
+        return found, faults
 
     def look(
         self, keys: Iterable[PhysicalKey]
@@ -510,22 +520,22 @@ class Inventory:
         if observed is None or not observed.unseen:
             entry.deep = started
 
-    def _sights(self, names: Mapping[str, Sequence[str]]) -> dict[PhysicalKey, Sight]:
+    def _sights(self, kind: str, names: Sequence[str]) -> dict[PhysicalKey, Sight]:
         """What exists of these. The guard is held."""
+        entries = self._entries[kind]
         return {
             (kind, name): Sight(entry.observed, entry.mark, entry.doubt)
-            for kind, some in names.items()
-            for name in some
-            if (entry := self._entries[kind][name]).observed is not None
+            for name in names
+            if (entry := entries[name]).observed is not None
         }
 
-    def _refresh_all(self, names: Mapping[str, Sequence[str]]) -> dict[str, AwsError]:
-        """Look at kinds of which some are too old. Returns those that could not be looked at.
+    def _in_turn(self, kinds: Iterable[str]) -> Iterator[str]:
+        """Kinds, each while its lock is held.
 
-        Of what is left it takes the first kind that nobody looks at just now, so that several
-        readers look at several kinds side by side instead of queueing for one after the other.
+        Of what is left it gives the first that nobody looks at just now, so that several readers
+        look at several kinds side by side instead of queueing for one after the other.
         """
-        left, faults = list(names), dict[str, AwsError]()
+        left = list(kinds)
         while left:
             free = (one for one in left if self._locks[one].acquire(blocking=False))
             kind = next(free, None)
@@ -533,18 +543,16 @@ class Inventory:
                 kind = left[0]
                 with waiting_for_others():
                     self._locks[kind].acquire()
-            left.remove(kind)
             try:
-                self._refresh(kind, names[kind])
-            except AwsError as error:
-                faults[kind] = error
+                left.remove(kind)
+                yield kind
             finally:
                 self._locks[kind].release()
-        return faults
 
     def _refresh(self, kind: str, names: Sequence[str]) -> None:
         """Look at the kind where one of these is too old still, and take all others along that
         are. The kind's lock is held."""
+        self.expect((kind, name) for name in names)
         if self._serves(kind, names):
             return
         now = self._clock()
