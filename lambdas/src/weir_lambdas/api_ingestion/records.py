@@ -135,12 +135,13 @@ def records(
     shape: Shape | None = None,
 ) -> Records:
     """Records from the JSON text of each; ``exact``: some number may be longer than a double."""
+    return Records(len(raws), lambda: cut(raws, exact, shape), lookup)
 
-    def chunks() -> Iterator[Chunk]:
-        for start in range(0, len(raws), CHUNK_ROWS):
-            yield chunk_of(raws[start : start + CHUNK_ROWS], exact, shape)
 
-    return Records(len(raws), chunks, lookup)
+def cut(raws: Sequence[Any], exact: bool, shape: Shape | None) -> Iterator[Chunk]:
+    """JSON texts in chunks."""
+    for start in range(0, len(raws), CHUNK_ROWS):
+        yield chunk_of(raws[start : start + CHUNK_ROWS], exact, shape)
 
 
 def chunk_of(raws: Sequence[Any], exact: bool, shape: Shape | None) -> Chunk:

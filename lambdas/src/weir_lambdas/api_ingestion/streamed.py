@@ -31,6 +31,7 @@ from weir_lambdas.api_ingestion.records import (
     Levels,
     Records,
     chunk_of,
+    cut,
     long_numbers,
     no_member,
     plain_keys,
@@ -69,12 +70,6 @@ class Text:
                 yield from pieces(stream)
 
         return Records(count, chunks, lookup)
-
-
-def cut(raws: Sequence[Any], exact: bool, shape: Shape | None) -> Iterator[Chunk]:
-    """The records of a piece, in chunks."""
-    for start in range(0, len(raws), CHUNK_ROWS):
-        yield chunk_of(raws[start : start + CHUNK_ROWS], exact, shape)
 
 
 # -- JSON ------------------------------------------------------------------------------------

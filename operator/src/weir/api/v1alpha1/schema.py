@@ -92,6 +92,12 @@ RecordPath = Annotated[
 """Dotted names, with ``[n]`` for list items."""
 
 
+COLUMN_NAMES = cel(
+    "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_$]{0,126}$'))",
+    "a column's name has letters, digits, _ and $ only, at most 127, and starts with a letter or _",
+)
+
+
 class DeletionSpec(Model):
     """How a record says that its row is gone at the source."""
 
@@ -114,11 +120,7 @@ class DeletionSpec(Model):
         "before.id. A path may lead on into a text that is JSON: id: _stream.key.id.",
         json_schema_extra=rules(
             QUOTE_IT,
-            cel(
-                "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_$]{0,126}$'))",
-                "a column's name has letters, digits, _ and $ only, at most 127, and starts with "
-                "a letter or _",
-            ),
+            COLUMN_NAMES,
         ),
     )
 
@@ -151,11 +153,7 @@ class SchemaSpec(Model):
         description="Target column: path in the record.",
         json_schema_extra=rules(
             QUOTE_IT,
-            cel(
-                "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_$]{0,126}$'))",
-                "a column's name has letters, digits, _ and $ only, at most 127, and starts with "
-                "a letter or _",
-            ),
+            COLUMN_NAMES,
         ),
     )
     fields: Annotated[list[FieldSpec], Field(max_length=1600)] = Field(
