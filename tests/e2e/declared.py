@@ -21,7 +21,7 @@ FIRST_ORDERS: list[Object] = [
 LATE_ORDERS: list[Object] = [
     {"id": 1, "state": "open", "amount": "9.00", "changed": OLD},
     {"id": 5, "state": "paid", "amount": "50.00", "changed": NEW},
-    {"id": 6, "state": "open", "amount": "60.125", "changed": OLD, "channel": "web"},
+    {"id": 6, "state": "open", "amount": "600000000.25", "changed": OLD, "channel": "web"},
     {"id": 2, "changed": NEW, "deleted": True},
 ]
 """An older state of order 1, a newer one of order 5, and one that is new: with a field that was not
@@ -55,7 +55,7 @@ def loaded(name: str, endpoint: str, **spec: Any) -> Object:
 
 
 def orders(endpoint: str) -> Object:
-    """Orders in pages, typed, merged by key and time of change."""
+    """Orders in pages, typed, merged by key and time of change: in the lake and in the warehouse."""
     return source(
         "orders",
         endpoint,
@@ -81,7 +81,12 @@ def orders(endpoint: str) -> Object:
             "evolution": {"onNewField": "add", "onTypeChange": "widen"},
             "deletion": {"path": "deleted"},
         },
-        destination={"prefix": "orders/", "partitionBy": ["year", "month", "day"]},
+        destination={
+            "prefix": "orders/",
+            "partitionBy": ["year", "month", "day", "state"],
+            "format": "iceberg",
+            "iceberg": {"deletes": "soft"},
+        },
         redshift={
             "schema": "sales",
             "table": "orders",

@@ -9,8 +9,16 @@ from e2e.running import Object, Running, named
 
 pytestmark = pytest.mark.e2e
 
-KEPT = {"kms.Key", "s3.Bucket", "dynamodb.Table", "redshift.Schema", "redshift.Table"}
-"""What a Platform with deletionPolicy Retain leaves: all of it holds data, or opens it."""
+KEPT = {
+    "kms.Key",
+    "s3.Bucket",
+    "dynamodb.Table",
+    "redshift.Schema",
+    "redshift.Table",
+    "glue.Database",
+}
+"""What a Platform with deletionPolicy Retain leaves: all of it holds data, or opens it. A database of
+the catalog does where it has an Iceberg table."""
 
 
 @pytest.fixture(scope="module")

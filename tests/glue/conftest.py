@@ -12,14 +12,31 @@ from pyspark.sql import DataFrame, SparkSession
 
 from weir_glue.common.columns import CARRIED
 from weir_glue.common.session import configure
+from weir_local.aws import sparkjars
 from weir_local.aws.sparkjobs import JVM_OPTIONS
+
+ICEBERG = {
+    "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+    "spark.sql.catalog.glue_catalog": "org.apache.iceberg.spark.SparkCatalog",
+    "spark.sql.catalog.glue_catalog.type": "hadoop",
+    "spark.sql.catalog.glue_catalog.cache-enabled": "false",
+}
+"""The name that a job has for the Glue catalog, here for one in a directory."""
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    list(sparkjars.warm())
+    iceberg = [jar for jar in sparkjars.jars() if "org.apache.iceberg" in jar.name]
+    builder = SparkSession.builder
+    for name, value in ICEBERG.items():
+        builder = builder.config(name, value)
+    warehouse = tmp_path_factory.mktemp("iceberg")
     session = (
-        SparkSession.builder.master("local[2]")
+        builder.master("local[2]")
+        .config("spark.sql.catalog.glue_catalog.warehouse", f"file:{warehouse}")
+        .config("spark.driver.extraClassPath", ":".join(str(jar) for jar in iceberg))
         .appName("weir tests")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.default.parallelism", "2")

@@ -22,10 +22,19 @@ from pyspark.sql import SparkSession
 
 from weir_contract.codec import dumps, loads
 from weir_contract.manifest import Manifest, Part, part_key
-from weir_contract.pipelines import Destination, Input, Load, PipelineConfig, Stage
+from weir_contract.pipelines import (
+    Destination,
+    IcebergTable,
+    Input,
+    Load,
+    PipelineConfig,
+    Stage,
+)
 from weir_contract.rows import DeletionMark, Field, PartitionField, RowContract
 from weir_contract.runs import RunPlan, RunResult, imbalances
+from weir_glue.common.errors import OutputRefused
 from weir_glue.common.plan import read_work, resolve_contract
+from weir_glue.iceberg.table import recover, table_of
 from weir_glue.jobs import process
 from weir_glue.jobs.run import Run
 from weir_local.aws import sparkjars
@@ -470,3 +479,56 @@ def test_a_run_that_can_not_go_on_says_why_in_its_last_line(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ExpressionRefused: stage bad, step 1 (derive)")
+
+
+def test_an_entry_that_was_made_anew_finds_the_tables_newest_metadata(
+    clients: Any,
+    zones: dict[str, str],
+    aws: dict[str, str],
+    spark: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    to = Destination(zones["processed"], "lost/", glue_table="lost", iceberg=IcebergTable("append"))
+    table = table_of(spark, "ns", to)
+    glue = clients("glue")
+
+    def location() -> str | None:
+        entry = glue.get_table(DatabaseName="ns", Name="lost")["Table"]
+        found: str | None = entry["Parameters"].get("metadata_location")
+        return found
+
+    def committed(name: str) -> str:
+        key = f"lost/table/metadata/{name}.metadata.json"
+        clients("s3").put_object(Bucket=zones["processed"], Key=key, Body=b"{}")
+        return f"s3://{zones['processed']}/{key}"
+
+    with pytest.raises(OutputRefused, match="made by the Pipeline's reconciliation"):
+        recover(table)
+    made = {
+        "Name": "lost",
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"table_type": "ICEBERG", "tag:team": "blue"},
+        "StorageDescriptor": {"Location": to.location},
+    }
+    glue.create_table(DatabaseName="ns", TableInput=made)
+    recover(table)
+    assert location() is None
+
+    committed("00002-a")
+    newest = committed("00010-b")
+    rival = committed("00010-c")
+    with pytest.raises(OutputRefused, match="are of the same version"):
+        recover(table)
+    assert location() is None
+
+    bucket, _, key = rival.removeprefix("s3://").partition("/")
+    clients("s3").delete_object(Bucket=bucket, Key=key)
+    recover(table)
+    assert location() == newest
+    entry = glue.get_table(DatabaseName="ns", Name="lost")["Table"]
+    assert entry["Parameters"]["tag:team"] == "blue"
+    committed("00011-d")
+    recover(table)
+    assert location() == newest

@@ -79,6 +79,21 @@ def test_what_the_schema_does_not_allow_stays_as_it_is() -> None:
     assert types_known(still, still)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "becomes"),
+    [
+        ("decimal(4,2)", 123.45, "decimal(21,2)"),
+        ("decimal(4,2)", 1.125, "decimal(4,2)"),
+        ("integer", 10**19, "integer"),
+    ],
+)
+def test_an_iceberg_table_keeps_the_scale_of_its_numbers(
+    kind: str, value: float, becomes: str
+) -> None:
+    stated = replace(STATED, fields=(Field("amount", "amount", kind),), fixed_scale=True)
+    assert types(grown(stated, stated, {"amount": value}))["amount"] == becomes
+
+
 def test_who_states_another_type_means_it() -> None:
     found = grown(STATED, STATED, {"amount": 1.5, "new": 1})
     other = (STATED.fields[0], Field("amount", "amount", "string"), Field("NEW", "new", "string"))

@@ -155,6 +155,21 @@ DESTINATION = {
     "partitionBy": ["year", "month", "day(orderedAt, Europe/Berlin)"],
     "format": "parquet",
 }
+ICEBERG = {
+    "bucket": "${BUCKET:curated}",
+    "prefix": "customers/",
+    "partitionBy": ["country", "day(orderedAt)"],
+    "format": "iceberg",
+    "iceberg": {
+        "mode": "merge",
+        "keys": ["customerId"],
+        "orderBy": "orderedAt",
+        "deletes": "soft",
+        "minRows": 1,
+        "maxShrinkPercent": 50,
+        "keepSnapshots": "5d",
+    },
+}
 NOTIFICATIONS = {
     "onFailure": [{"sns": ARN}, {"email": "a@example.com"}],
     "onQuality": [{"sns": ARN}, {"email": "a@example.com"}],
@@ -479,7 +494,7 @@ PIPELINE = {
         "platform": "default",
         "sources": [{"name": "customer-data-api", "primary": True}, {"name": "countries"}],
         "trigger": {"onArrival": {"minInterval": "5m", "maxWait": "15m", "maxBytes": 1000}},
-        "destination": DESTINATION,
+        "destination": ICEBERG,
         "stages": [
             {
                 "name": "tidy",
@@ -586,9 +601,11 @@ FORM = rest_source(
     },
 )
 SIGNED = rest_source(auth={"awsSigV4": AUTHS["awsSigV4"]})
+ICEBERG_SOURCE = data_source(destination=ICEBERG)
 SAMPLES: dict[str, dict[str, Any]] = {
     "platform": PLATFORM,
     "data source": data_source(),
+    "iceberg": ICEBERG_SOURCE,
     "form": FORM,
     **{name: rest_source(auth={name: auth}) for name, auth in AUTHS.items()},
     "email": EMAIL,

@@ -11,6 +11,11 @@ from weir_contract.rows import PartitionField, RowContract
 LoadMode = Literal["append", "replace", "merge"]
 StageKind = Literal["clean", "transform", "validate", "write", "load", "unload"]
 
+TABLE_FOLDER = "table"
+RUNS_FOLDER = "runs/"
+"""Folders of an Iceberg destination. Whoever removes files that a table does not name looks at the
+table's own folder alone."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -27,14 +32,52 @@ class Input:
 
 
 @dataclass(frozen=True)
+class IcebergTable:
+    """How an Apache Iceberg table takes a run's rows: as :class:`Load` says of one in Redshift.
+
+    ``keep_seconds`` is how long a snapshot that is no longer current can be read. With ``deletes``
+    soft a deletion marks its row, which stays: nothing else would remember it.
+    """
+
+    mode: LoadMode
+    keys: tuple[str, ...] = ()
+    order_by: str | None = None
+    min_rows: int = 1
+    max_shrink: float = 0.5
+    keep_seconds: int = 432_000
+    deletes: Literal["ignore", "soft"] = "ignore"
+
+    @property
+    def takes_deletions(self) -> bool:
+        """Whether deletions that a source reports do something in the table."""
+        return self.deletes != "ignore"
+
+
+@dataclass(frozen=True)
 class Destination:
-    """Where Parquet goes: a bucket, a prefix that ends in ``/``, and the partition columns."""
+    """Where rows go: a bucket, a prefix that ends in ``/``, and the partition columns.
+
+    ``iceberg`` None means Parquet files, each in its partition's folder below the prefix. Else the
+    table is below ``table``, and ``runs/`` beside it holds the files that a warehouse loads.
+    """
 
     bucket: str
     prefix: str
     partition_by: tuple[PartitionField, ...] = ()
     mode: Literal["append", "overwritePartitions"] = "append"
     glue_table: str | None = None
+    iceberg: IcebergTable | None = None
+
+    @property
+    def location(self) -> str:
+        """The ``s3://`` URI that the Glue table has: the prefix, or the Iceberg table's folder."""
+        folder = f"s3://{self.bucket}/{self.prefix}"
+        return f"{folder}{TABLE_FOLDER}" if self.iceberg else folder
+
+    @property
+    def run_files(self) -> Destination:
+        """Where a run of an Iceberg table leaves the Parquet files that a warehouse loads."""
+        return Destination(self.bucket, f"{self.prefix}{RUNS_FOLDER}")
 
 
 @dataclass(frozen=True)
@@ -147,3 +190,10 @@ class PipelineConfig:
     def id(self) -> str:
         """``namespace/name``, the pipeline's key in the state table."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a target becomes what its source has: then it takes whole extractions only."""
+        table = self.processed.iceberg
+        loads = any(stage.load and stage.load.mode == "replace" for stage in self.stages)
+        return loads or (table is not None and table.mode == "replace")

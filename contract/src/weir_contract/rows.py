@@ -161,7 +161,9 @@ class RowContract:
     inferred on the first run. ``keys`` are column names that identify a row, ``rules`` are DQDL.
     ``discovery`` says who tells the types that are not stated: a Glue crawler, or (None) the landing.
     ``pinned`` are columns whose type can't be changed in the tables that they are loaded into;
-    ``reserved`` are names that no new column may have, those of partitions.
+    ``reserved`` are names that no new column may have, those of partitions. With ``fixed_scale`` a
+    decimal gains digits before the point only and an integer stays one: an Iceberg table takes no other
+    wider number.
     ``deletion`` says which records are no rows but deletions; None: none is.
     """
 
@@ -174,6 +176,7 @@ class RowContract:
     discovery: Literal["crawler"] | None = None
     pinned: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
+    fixed_scale: bool = False
     deletion: DeletionMark | None = None
 
     @property

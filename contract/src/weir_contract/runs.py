@@ -25,6 +25,8 @@ JOB_FAULTS = (
     "PiiKeyMissing",
     "QualityFailed",
     "ScriptRefused",
+    "TableConflict",
+    "TableRefused",
 )
 """Errors of the Glue job that the same rows and the same configuration bring again. The job's
 message begins with the class's name."""
@@ -161,6 +163,8 @@ class RunResult:
     expressions in the same order. ``quarantine_reasons`` are rows by reason, the most frequent
     reasons only; a reason names columns, types and rules, never values. ``deletions`` are files of
     the same columns, in which only the loads' keys and ``orderBy`` need to have values.
+    ``table_rows`` are those that went to an Iceberg table, where there are no files for a warehouse
+    beside it.
     """
 
     run: str
@@ -175,11 +179,12 @@ class RunResult:
     sequences: Mapping[str, int] = field(default_factory=dict)
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
     deletions: tuple[OutputFile, ...] = ()
+    table_rows: int = 0
 
     @property
     def rows(self) -> int:
-        """Rows in the output files."""
-        return sum(item.rows for item in self.files)
+        """Rows of the output."""
+        return sum(item.rows for item in self.files) or self.table_rows
 
 
 @dataclass(frozen=True)

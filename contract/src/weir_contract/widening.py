@@ -19,7 +19,9 @@ MAX_SCALE = 37
 """Digits after the point, at most (Amazon Redshift Database Developer Guide, *Numeric types*)."""
 
 
-def wider_number(kind: ColumnType, whole: int, fraction: int) -> ColumnType | None:
+def wider_number(
+    kind: ColumnType, whole: int, fraction: int, fixed_scale: bool = False
+) -> ColumnType | None:
     """The decimal that holds a column's values and such numbers; None where none does, or need be.
 
     It has room for any BIGINT before the point, where there is that much: so that the column is not
@@ -31,8 +33,12 @@ def wider_number(kind: ColumnType, whole: int, fraction: int) -> ColumnType | No
         The column's type.
     whole, fraction
         Digits before and after the point that the numbers need.
+    fixed_scale
+        Whether the digits after the point have to stay as many as they are, and integers integers.
     """
     if kind.name not in ("integer", "decimal"):
+        return None
+    if fixed_scale and (kind.name == "integer" or fraction > kind.scale):
         return None
     held = INTEGER_DIGITS if kind.name == "integer" else kind.precision - kind.scale
     if whole <= held and fraction <= kind.scale:
@@ -61,7 +67,9 @@ def longer_string(length: int | None, longest: int) -> int | None:
     return min(length, MAX_VARCHAR_BYTES)
 
 
-def widened(item: Field, whole: int, fraction: int, longest: int, mark: str) -> Field | None:
+def widened(
+    item: Field, whole: int, fraction: int, longest: int, mark: str, fixed_scale: bool = False
+) -> Field | None:
     """A column that holds such values too, marked with what is stated of it; None: it stays.
 
     Parameters
@@ -74,9 +82,11 @@ def widened(item: Field, whole: int, fraction: int, longest: int, mark: str) -> 
         Digits of the numbers that were seen.
     longest
         Bytes of the longest text.
+    fixed_scale
+        As of :func:`wider_number`.
     """
     kind = ColumnType.parse(item.type or "string")
-    number = wider_number(kind, whole, fraction)
+    number = wider_number(kind, whole, fraction, fixed_scale)
     if number is not None:
         return replace(item, type=str(number), widened_from=mark)
     length = longer_string(item.max_length, longest) if kind.name == "string" else None

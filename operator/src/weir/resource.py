@@ -240,6 +240,11 @@ class Traits:
         Properties whose lists have no order.
     holds_data
         Whether deleting or replacing one loses data: a plan marks it, apply refuses a replace.
+    data_in
+        The same of one with such properties, for a kind of which only some do.
+    contains
+        Whether it has resources of other owners in it: one that is no longer wanted goes if it is
+        empty, and stays otherwise.
     eventually_consistent
         Whether a read right after a write may be stale (IAM): the engine trusts its own write for
         a while.
@@ -254,9 +259,15 @@ class Traits:
     write_only: frozenset[str] = frozenset()
     unordered: frozenset[str] = frozenset()
     holds_data: bool = False
+    data_in: Callable[[Mapping[str, Any]], bool] = lambda _: False
+    contains: bool = False
     eventually_consistent: bool = False
     canonical: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     absent: str = ""
+
+    def has_data(self, properties: Mapping[str, Any]) -> bool:
+        """Whether deleting one with such properties loses data."""
+        return self.holds_data or self.data_in(properties)
 
 
 class Adapter(Protocol):

@@ -134,6 +134,14 @@ STEP = "stages.1.transform.0"
 REJECTED = [
     # (sample, path in spec, value, part of the message)
     (samples.PLATFORM, "redshift.clusterIdentifier", "c", "set exactly one of workgroup"),
+    (SOURCE, "destination.iceberg", {"mode": "append"}, "iceberg is for format: iceberg"),
+    (samples.ICEBERG_SOURCE, "destination.iceberg", {"mode": "merge"}, "mode merge needs keys"),
+    (
+        samples.ICEBERG_SOURCE,
+        "destination.iceberg",
+        {"mode": "append", "deletes": "soft"},
+        "deletes: soft needs mode merge",
+    ),
     (samples.PLATFORM, "redshift.workgroup", None, "set exactly one of workgroup"),
     (samples.PLATFORM, "grants.0.namespaces", {}, "name the namespaces, or give labels"),
     (
@@ -284,6 +292,8 @@ ACCEPTED = [
     (SOURCE, "redshift", {"schema": "shop", "table": "orders", "mode": "append"}),
     (SOURCE, "redshift.deletes", "hard"),
     (SOURCE, "redshift", None),
+    (samples.ICEBERG_SOURCE, "destination.iceberg", None),
+    (samples.ICEBERG_SOURCE, "destination.iceberg.mode", None),
     (SOURCE, "schema.mapping", {"y": "lat", "on": "z"}),
     (SOURCE, "schema", None),
     (samples.PIPELINE, "trigger", {"manual": {}}),
@@ -309,6 +319,9 @@ IMMUTABLE = [
     (SOURCE, "platform", "other", "platform can't be changed"),
     (SOURCE, "redshift.schema", "other", "schema can't be changed"),
     (SOURCE, "redshift.table", "other", "table can't be changed"),
+    (SOURCE, "destination.format", "iceberg", "format can't be changed"),
+    (samples.ICEBERG_SOURCE, "destination.prefix", "b/", "the place of an Iceberg table"),
+    (samples.ICEBERG_SOURCE, "destination.bucket", "other-bucket", "the place of an Iceberg table"),
     (
         samples.CREATED_STREAM,
         "source.stream.kinesis.startingPosition",

@@ -40,6 +40,8 @@ def reasons(found: tuple[check.Problem, ...]) -> set[str]:
     return {problem.reason for problem in found}
 
 
+MARKED = {"fields": [{"name": "a", "type": "string"}], "deletion": {"path": "gone"}}
+
 SOURCE_FAULTS = {
     "a distkey that the mapping does not produce": (
         {"redshift": {**REDSHIFT, "distkey": "customerID2"}},
@@ -112,7 +114,57 @@ SOURCE_FAULTS = {
     ),
     "another's bucket": (destination(bucket="somebody-elses"), "BucketNotAllowed"),
     "the raw zone": (destination(bucket="${BUCKET:raw}"), "BucketNotAllowed"),
-    "iceberg": (destination(format="iceberg"), "NotSupported"),
+    "a hidden partition in a zone": (
+        {
+            "schema": {"fields": [{"name": "at", "type": "timestamp"}]},
+            **destination(format="iceberg", partitionBy=["day(at, Europe/Berlin)"]),
+        },
+        "InvalidPartition",
+    ),
+    "an hour of a date in an Iceberg table": (
+        {
+            "schema": {"fields": [{"name": "on", "type": "date"}]},
+            **destination(format="iceberg", partitionBy=["hour(on)"]),
+        },
+        "InvalidPartition",
+    ),
+    "an Iceberg key that is no column": (
+        {
+            "schema": {"fields": [{"name": "a", "type": "string"}]},
+            **destination(format="iceberg", iceberg={"keys": ["b"]}),
+        },
+        "UnknownColumn",
+    ),
+    "a snapshot that a query can not finish with": (
+        destination(format="iceberg", iceberg={"keepSnapshots": "5m"}),
+        "InvalidDuration",
+    ),
+    "an Iceberg table beside a load that forgets rows": (
+        {
+            "schema": {**MARKED, "keys": ["a"]},
+            "redshift": {**REDSHIFT, "deletes": "hard"},
+            **destination(format="iceberg"),
+        },
+        "DeletionsLost",
+    ),
+    "soft deletions in an Iceberg table that is replaced": (
+        {"schema": MARKED, **destination(format="iceberg", iceberg={"deletes": "soft"})},
+        "InvalidMode",
+    ),
+    "soft deletions in an Iceberg table of a source that reports none": (
+        {
+            "schema": {"fields": [{"name": "a", "type": "string"}]},
+            **destination(format="iceberg", iceberg={"keys": ["a"], "deletes": "soft"}),
+        },
+        "NoDeletions",
+    ),
+    "an Iceberg table that keeps what is new only": (
+        {
+            **rest(incremental={"cursorPath": "at", "startParam": "since"}),
+            **destination(format="iceberg", iceberg={"mode": "replace"}),
+        },
+        "InvalidMode",
+    ),
     "a partition that is no column": (destination(partitionBy=["country"]), "UnknownColumn"),
     "a partition twice": (destination(partitionBy=["year", "year"]), "DuplicatePartition"),
     "a day of a number": (
@@ -498,13 +550,14 @@ def test_a_pipeline_needs_a_warehouse_to_load(world: Any) -> None:
     assert reasons(found) == {"NoWarehouse"}
 
 
-def of_deletions(worlds: Any, *stages: dict[str, Any]) -> tuple[check.Problem, ...]:
+def of_deletions(worlds: Any, *stages: dict[str, Any], **spec: Any) -> tuple[check.Problem, ...]:
     """What is wrong with a pipeline of a source that reports deletions."""
     names = ("customerId", "customerName")
     world = worlds(
         source_spec=mapping(*names, deletion={"path": "op", "values": ["D"]}),
         pipeline_spec={
-            "stages": [{"name": f"s{number}", **one} for number, one in enumerate(stages)]
+            "stages": [{"name": f"s{number}", **one} for number, one in enumerate(stages)],
+            **spec,
         },
     )
     return check.pipeline_problems(world.pipeline, known(world))
@@ -534,3 +587,15 @@ def test_loads_of_one_pipeline_obey_deletions_by_one_key(worlds: Any) -> None:
     found = of_deletions(worlds, load_of(), other)
     assert reasons(found) == {"DeletionsLost"} and found[0].path == "spec.stages[1]"
     assert of_deletions(worlds, load_of(), load_of(table="other", deletes="soft")) == ()
+
+
+def test_an_iceberg_table_obeys_deletions_by_the_loads_key(worlds: Any) -> None:
+    place = {"prefix": "lake/", "format": "iceberg", "iceberg": {"deletes": "soft"}}
+    assert of_deletions(worlds, load_of(), destination=place) == ()
+    joined = {"transform": [{"sql": "select * from input"}]}
+    paths = {one.path for one in of_deletions(worlds, joined, load_of(), destination=place)}
+    assert "spec.destination.iceberg.deletes" in paths
+    other = {**place, "iceberg": {"deletes": "soft", "keys": ["customerName"]}}
+    (found,) = of_deletions(worlds, load_of(), destination=other)
+    assert found.reason == "DeletionsLost"
+    assert "spec.stages[0] and spec.destination.iceberg obey deletions" in found.message

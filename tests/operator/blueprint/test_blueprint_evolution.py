@@ -78,6 +78,10 @@ def test_functions_get_what_must_not_change_and_a_configuration_that_landings_le
     assert contract.pinned == ("amount", "code", "id")
     assert contract.reserved == ("year", "month", "day")
     assert contract.fields == stated_contract(world.source, {}).fields
+    assert not contract.fixed_scale
+    lake = {"destination": {"prefix": "lake/", "format": "iceberg"}}
+    in_lake = worlds(source_spec={"schema": SCHEMA, **lake})
+    assert ingested_contract(in_lake.source, {}).fixed_scale
     plain = worlds(source_spec={"schema": {**SCHEMA, "evolution": {}}, "redshift": REDSHIFT})
     assert (plain_contract := ingested_contract(plain.source, {})).pinned == ()
     assert not plain_contract.evolves

@@ -13,7 +13,7 @@ from weir.aws.redshift_data import Connection
 from weir.aws.registry import adapter_classes
 from weir.blueprint import datasource, platform
 from weir.blueprint.grants import NamespaceGrant
-from weir.resource import Resource, refs, resolve
+from weir.resource import Deletion, Resource, refs, resolve
 
 KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/0f0e0d0c-0b0a-4908-8706-050403020100"
 GROUPS = ("platform_resources", "source_resources", "pipeline_resources")
@@ -384,3 +384,32 @@ def test_ses_is_let_in_only_while_a_source_receives_and_for_rules_of_the_cluster
         }
     for zone in ("processed", "curated", "artifacts", "quarantine"):
         assert "ses.amazonaws.com" not in str(found[f"bucket-{zone}"].properties["Policy"])
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_an_iceberg_table_is_an_entry_that_the_job_alone_commits_to(
+    worlds: Any, policy: str
+) -> None:
+    place = {"prefix": "customers/", "format": "iceberg", "partitionBy": ["year"]}
+    world = worlds(
+        source_spec={"destination": place, "deletionPolicy": policy},
+    )
+    found = {item.logical_id: item for item in world.pipeline_resources()}
+    table = found["table-processed"]
+    bucket = world.facts.buckets["processed"]
+    assert table.deletion is (Deletion.DELETE if policy == "Delete" else Deletion.RETAIN)
+    assert table.properties == {
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"table_type": "ICEBERG"},
+        "StorageDescriptor": {"Location": f"s3://{bucket}/customers/table"},
+    }
+    arguments = found["process"].properties["DefaultArguments"]
+    assert arguments["--datalake-formats"] == "iceberg"
+    assert f"glue_catalog.warehouse=s3://{bucket}/customers/table" in arguments["--conf"]
+    statements = {
+        one["Sid"]: one for one in found["process-role"].properties["Policies"]["weir"]["Statement"]
+    }
+    assert "RegisterPartitions" not in statements
+    commits = statements["CommitToTable"]
+    assert commits["Action"] == ["glue:GetTable", "glue:UpdateTable"]
+    assert commits["Resource"][-1].endswith(f"table/{table.name.replace('.', '/')}")

@@ -10,7 +10,7 @@ from weir.aws.errors import Conflict, Transient
 from weir.reconcile.apply import Applied, Applier, Entry, NotConverging
 from weir.reconcile.inventory import Inventory
 from weir.reconcile.plan import Verb, make_plan
-from weir.resource import TAG_NAME, UNKNOWN, Observed, Owner, Ref, Resource
+from weir.resource import TAG_NAME, UNKNOWN, Observed, Owner, Ref, Resource, Traits
 
 OWNER = Owner("c1", "DataSource", "team", "orders", "uid-1")
 
@@ -246,6 +246,43 @@ def test_deletion_takes_data_too_where_the_policy_says_so(operator, cloud):
     operator.apply(wanted())
     operator.delete(keep_data=False)
     assert cloud.things == {}
+
+
+def test_what_is_no_longer_wanted_stays_while_it_has_things_of_others(operator, cloud, monkeypatch):
+    monkeypatch.setitem(TRAITS, "object", Traits(contains=True))
+    operator.restart()
+    folder = Resource("object", "folder", "folder", {})
+    operator.apply([folder])
+
+    def full(operation: str, kind: str, name: str, done: bool) -> None:
+        if operation == "delete":
+            raise Conflict("folder still has tables (orders)")
+
+    cloud.fault = full
+    result = operator.apply([])
+    assert result.problems == [] and result.entries == []
+    (action,) = result.done
+    assert action.verb is Verb.RETAIN and "still has tables (orders)" in action.reason
+    assert set(cloud.things) == {("object", "folder")}
+
+    cloud.fault = None
+    assert operator.apply([folder]).converged
+    operator.apply([])
+    assert cloud.things == {}
+
+
+def test_one_that_has_data_stays_whatever_others_of_its_kind_have(operator, cloud, monkeypatch):
+    traits = Traits(data_in=lambda properties: properties.get("Format") == "table")
+    monkeypatch.setitem(TRAITS, "object", traits)
+    operator.restart()
+    operator.apply(
+        [
+            Resource("object", "table", "table", {"Format": "table"}),
+            Resource("object", "files", "files", {"Format": "files"}),
+        ]
+    )
+    operator.delete()
+    assert set(cloud.things) == {("object", "table")}
 
 
 def test_an_external_resource_is_required_and_never_written(operator, cloud):

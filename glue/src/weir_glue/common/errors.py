@@ -45,3 +45,11 @@ class AccountDoesNotAddUp(JobError):
 
 class OutputRefused(JobError):
     """A destination can't be written: no table, no column to partition by."""
+
+
+class TableConflict(JobError):
+    """An Iceberg table has a shape that it can't change into the rows' one."""
+
+
+class TableRefused(JobError):
+    """A replace of an Iceberg table is against its guards."""

@@ -40,24 +40,31 @@ class Obeyed:
 
 
 def obeyed(config: PipelineConfig) -> Obeyed | None:
-    """The keys by which the pipeline's loads obey deletions; None where none does.
+    """The keys by which the pipeline's loads, and its Iceberg table, obey deletions; None where none
+    does.
 
     Raises
     ------
     DeletionsLost
-        Two loads go by different keys.
+        Two of them go by different keys.
     """
+    targets = [*(stage.load for stage in config.stages), config.processed.iceberg]
     found = {
-        Obeyed(stage.load.keys, stage.load.order_by)
-        for stage in config.stages
-        if stage.load is not None and stage.load.takes_deletions
+        Obeyed(target.keys, target.order_by)
+        for target in targets
+        if target is not None and target.takes_deletions
     }
     if len(found) > 1:
         raise DeletionsLost(
-            "loads that obey deletions have different keys or orderBy; give them the same, or "
-            "each a pipeline of its own"
+            "loads or tables that obey deletions have different keys or orderBy; give them the "
+            "same, or each a pipeline of its own"
         )
     return found.pop() if found else None
+
+
+def loads_obey(config: PipelineConfig) -> bool:
+    """Whether a load into the warehouse obeys deletions, and needs files of them."""
+    return any(stage.load is not None and stage.load.takes_deletions for stage in config.stages)
 
 
 def take(rows: DataFrame, by: Obeyed, where: str) -> DataFrame:
@@ -122,8 +129,9 @@ def checked(df: DataFrame, rows: int, by: Obeyed) -> DataFrame:
 
 
 def place(processed: Destination) -> Destination:
-    """Where deletions are written."""
-    return Destination(processed.bucket, f"{processed.prefix}{FOLDER}")
+    """Where deletions are written: below the rows' files."""
+    files = processed.run_files if processed.iceberg else processed
+    return Destination(files.bucket, f"{files.prefix}{FOLDER}")
 
 
 def only_rows(df: DataFrame, keys: Sequence[str]) -> DataFrame:

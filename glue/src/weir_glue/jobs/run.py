@@ -32,10 +32,13 @@ from weir_glue.common.records import (
     union_all,
     without_carried,
 )
+from weir_glue.iceberg.output import Staged, write_table
 from weir_glue.jobs import deletions
 from weir_glue.transformation.steps import Context, effects, transform
 from weir_glue.validation.evaluate import evaluate, flag
 
+PROCESSED = "processed"
+"""The account's name of the processed zone's files."""
 WAREHOUSE_KINDS = ("load", "unload")
 """Stages that come after the job, in the state machine."""
 
@@ -94,7 +97,7 @@ class Run:
             for stage in self.config.stages:
                 if stage.kind not in WAREHOUSE_KINDS:
                     self.stage(flow, stage)
-            written = self.write(flow, "processed", self.config.processed)
+            written = self.process(flow)
             return self.finish(flow, written, self.write_deletions(flow))
         finally:
             self.cache.release()
@@ -318,16 +321,62 @@ class Run:
         return written
 
     def write_deletions(self, flow: Flow) -> Written:
-        """Write the deletions, in the rows' columns, where the loads find them."""
-        if flow.deletions is None or self.obeyed is None:
+        """Write the deletions where the warehouse's loads find them."""
+        gone = self.gone(flow) if deletions.loads_obey(self.config) else None
+        if gone is None:
             return Written(())
+        place = deletions.place(self.config.processed)
+        return write_output(gone, flow.deleted, place, replace(self.commit, bytes=0))
+
+    def gone(self, flow: Flow) -> DataFrame | None:
+        """The deletions in the rows' columns; None where no target obeys any.
+
+        Raises
+        ------
+        DeletionsLost
+            One has lost its key.
+        """
+        if flow.deletions is None or self.obeyed is None:
+            return None
         df = deletions.checked(storable(flow.deletions), flow.deleted, self.obeyed)
         names = [column(name) for name in data_columns(flow.df)]
         carried = [F.col(name) for name in CARRIED if name in df.columns]
-        place = deletions.place(self.config.processed)
-        return write_output(
-            df.select(*names, *carried), flow.deleted, place, replace(self.commit, bytes=0)
-        )
+        return df.select(*names, *carried)
+
+    def process(self, flow: Flow) -> Written:
+        """Write the rows to the processed zone: as files, or into the Iceberg table.
+
+        The table's rows are files as well where a warehouse is to load them.
+        """
+        to = self.config.processed
+        if to.iceberg is None:
+            return self.write(flow, PROCESSED, to)
+        flow.df = self.cache.keep(storable(flow.df))
+        written = Written(())
+        if any(stage.load for stage in self.config.stages):
+            written = self.write(flow, PROCESSED, to.run_files)
+        obeys = to.iceberg.takes_deletions
+        gone = self.gone(flow) if obeys else None
+        if flow.rows or gone is not None:
+            flow.accounts.append(
+                write_table(
+                    Staged(flow.df, flow.rows, gone, flow.deleted if obeys else None),
+                    to,
+                    self.config.glue_database,
+                    self.commit,
+                    output_fields(flow.df.schema, self.work.contracts),
+                    self._keep_from(),
+                )
+            )
+            require_balance(flow.accounts)
+        return written
+
+    def _keep_from(self) -> int:
+        """First landing that a replace keeps: of the one source that drives the pipeline."""
+        primary = [item.source for item in self.config.inputs if item.primary]
+        if len(primary) != 1:
+            return 0
+        return self.work.plan.extraction_starts.get(primary[0], 0)
 
     def finish(self, flow: Flow, written: Written, gone: Written) -> RunResult:
         """Write the result: from then on the run's files exist."""
@@ -349,6 +398,7 @@ class Run:
             sequences,
             dict(self.quarantine.reasons.most_common(MAX_REASONS)),
             gone.files,
+            flow.rows if self.config.processed.iceberg else 0,
         )
         bucket, key = split_uri(plan.result_uri)
         boto3.client("s3").put_object(

@@ -53,6 +53,9 @@ ACTIONS = {
     "KeyUnreadable": "Put at least 16 random bytes into the secret that the message names.",
     "MisfitFailsRun": "Mend the source or the column's type, or use onMisfit: quarantine.",
     "PiiKeyMissing": "Create the secret pii-key of the namespace, with at least 16 random bytes.",
+    "TableConflict": "State the type that the table has, or give the column another name.",
+    "TableRefused": "The table was left as it was. If the new number of rows is right, lower "
+    "minRows or raise maxShrinkPercent, and run again.",
     "QualityFailed": "Mend the data or the rules, or use onFailure: quarantine. Nothing was loaded.",
     "ScriptRefused": "Ask the Platform's owner to allow scripts, or correct the script.",
     "LoadFailed": "Read the warehouse's message above; STL_LOAD_ERRORS / SYS_LOAD_ERROR_DETAIL "

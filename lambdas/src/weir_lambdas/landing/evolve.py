@@ -56,7 +56,7 @@ def _wider(stated: RowContract, frozen: RowContract, inference: Inference) -> Ro
         if needs is None or name in pinned:
             continue
         mark = marks.get(name, "inferred")
-        found = widened(item, needs.whole, needs.fraction, needs.longest, mark)
+        found = widened(item, needs.whole, needs.fraction, needs.longest, mark, stated.fixed_scale)
         if found is not None:
             wide[name] = found
     fields = tuple(wide.get(item.name.lower(), item) for item in frozen.fields)

@@ -167,7 +167,7 @@ class Control:
         waiting = self._readable(self._waiting())
         chosen = choose(waiting)
         manifests = [loads(Manifest, self._storage.get_uri(item.uri)) for item in chosen]
-        if self._replaces():
+        if self._config.replaces:
             whole = {m.id for m in whole_extractions(manifests)}
             chosen = [c for c, m in zip(chosen, manifests, strict=True) if m.id in whole]
             manifests = [m for m in manifests if m.id in whole]
@@ -342,9 +342,6 @@ class Control:
             else:
                 found.append(pending)
         return found
-
-    def _replaces(self) -> bool:
-        return any(s.load is not None and s.load.mode == "replace" for s in self._config.stages)
 
     def _mark(self, chosen: Sequence[Pending], run: str, attempt: int) -> None:
         for item in chosen:

@@ -1,7 +1,9 @@
-"""The jars that let Spark read s3://: resolved once into a cache, then used without a network."""
+"""The jars that let Spark read s3:// and write Apache Iceberg tables: resolved once into a cache, then
+used without a network."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,7 +13,31 @@ from pathlib import Path
 PACKAGE = "org.apache.hadoop:hadoop-aws:3.3.4"
 """The S3A connector of the Hadoop that pyspark 3.5 ships."""
 
-NEEDED = ("org.apache.hadoop_hadoop-aws-3.3.4.jar", "com.amazonaws_aws-java-sdk-bundle")
+ICEBERG = "1.7.1"
+"""The Iceberg of Glue 5.0 (AWS Glue Developer Guide, "Using the Iceberg framework in AWS Glue")."""
+
+PACKAGES = (
+    PACKAGE,
+    f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{ICEBERG}",
+    f"org.apache.iceberg:iceberg-aws-bundle:{ICEBERG}",
+)
+
+NEEDED = (
+    "org.apache.hadoop_hadoop-aws-3.3.4.jar",
+    "com.amazonaws_aws-java-sdk-bundle",
+    f"org.apache.iceberg_iceberg-spark-runtime-3.5_2.12-{ICEBERG}.jar",
+    f"org.apache.iceberg_iceberg-aws-bundle-{ICEBERG}.jar",
+)
+
+CHECKSUMS = {
+    f"org.apache.iceberg_iceberg-spark-runtime-3.5_2.12-{ICEBERG}.jar": (
+        "cdf7357865d8d91764e0f147a2d76bc3e1e2b8792ddc0d3be329b3d34aaf218c"
+    ),
+    f"org.apache.iceberg_iceberg-aws-bundle-{ICEBERG}.jar": (
+        "5d7c0baf877ee4296c4f98425165484404af4227fb487f1847a3cb1a577dfc3b"
+    ),
+}
+"""File -> SHA-256 of its content, looked at when it was fetched."""
 
 RESOLVE = """
 from pyspark.sql import SparkSession
@@ -51,6 +77,20 @@ def jars() -> list[Path]:
     return found
 
 
+def verify() -> None:
+    """Compare fetched jars with the checksums that are known.
+
+    :raises JarsMissing: one has another content; it is removed
+    """
+    for name, wanted in CHECKSUMS.items():
+        jar = ivy() / "jars" / name
+        with jar.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != wanted:
+            jar.unlink()
+            raise JarsMissing(f"{name}: SHA-256 {found}, not {wanted}; it was removed")
+
+
 def warm() -> Iterator[str]:
     """Resolve the jars if they are missing.
 
@@ -58,8 +98,9 @@ def warm() -> Iterator[str]:
     :raises JarsMissing: the resolution failed
     """
     if not resolved():
-        yield f"downloading {PACKAGE} and what it needs (about 275 MB) into {ivy()}"
-        arguments = f"--packages {PACKAGE} --conf spark.jars.ivy={ivy()} pyspark-shell"
+        packages = ",".join(PACKAGES)
+        yield f"downloading {packages} and what they need (about 370 MB) into {ivy()}"
+        arguments = f"--packages {packages} --conf spark.jars.ivy={ivy()} pyspark-shell"
         done = subprocess.run(
             [sys.executable, "-c", RESOLVE],
             env={**os.environ, "PYSPARK_SUBMIT_ARGS": arguments},
@@ -68,6 +109,7 @@ def warm() -> Iterator[str]:
             check=False,
         )
         if done.returncode or not resolved():
-            raise JarsMissing(f"could not resolve {PACKAGE} into {ivy()}:\n{done.stderr[-2000:]}")
+            raise JarsMissing(f"could not resolve {packages} into {ivy()}:\n{done.stderr[-2000:]}")
+        verify()
     for jar in jars():
         yield f"{jar.name} {jar.stat().st_size / 1e6:.1f} MB"

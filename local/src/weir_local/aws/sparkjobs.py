@@ -324,6 +324,8 @@ def outcome(
     for item in files:
         if item:
             fetch(s3, item, directory / "script")
+    if missing := without_formats(given):
+        return "FAILED", missing
     driver = drivers.take(run["Id"])
     with STATES:
         if run["JobRunState"] == "STOPPED":
@@ -353,6 +355,7 @@ def outcome(
             "spark.hadoop.fs.s3a.access.key": session.access_key,
             "spark.hadoop.fs.s3a.secret.key": session.secret_key,
             "spark.hadoop.fs.s3a.session.token": session.token,
+            **sdk_properties(session, region, endpoint),
         },
     }
     process = driver.process
@@ -383,6 +386,32 @@ def outcome(
         "FAILED",
         error.read_text() if error.exists() else f"Command failed with exit code {code}",
     )
+
+
+def sdk_properties(session: RoleSession, region: str, endpoint: str) -> dict[str, str]:
+    """Java system properties by which AWS's SDK for Java 2, that Iceberg calls, is the job's role.
+
+    AWS SDKs and Tools Reference Guide, "Settings reference".
+    """
+    return {
+        "aws.accessKeyId": session.access_key,
+        "aws.secretAccessKey": session.secret_key,
+        "aws.sessionToken": session.token,
+        "aws.region": region,
+        "aws.endpointUrl": endpoint,
+    }
+
+
+def without_formats(given: dict[str, Any]) -> str | None:
+    """Why a job does not start: it asks for Iceberg's classes and not for Iceberg.
+
+    AWS Glue Developer Guide, "Using data lake frameworks with AWS Glue ETL jobs".
+    """
+    formats = {item.strip() for item in given.get("--datalake-formats", "").split(",")}
+    for value in conf_argument(given.get("--conf", "")).values():
+        if value.startswith("org.apache.iceberg.") and "iceberg" not in formats:
+            return f"java.lang.ClassNotFoundException: {value} (--datalake-formats has no iceberg)"
+    return None
 
 
 def conf_argument(text: str) -> dict[str, str]:

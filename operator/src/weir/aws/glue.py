@@ -36,7 +36,7 @@ class Database(ServiceAdapter):
     kind = "glue.Database"
     service = "glue"
     tagged_as = ("glue:database",)
-    traits = Traits()
+    traits = Traits(contains=True)
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {key: _given(value) for key, value in properties.items()}
@@ -132,17 +132,32 @@ STORAGE_DEFAULTS: Mapping[str, Any] = {
 }
 
 
+FORMAT = "table_type"
+"""The parameter that says of a catalog table that it is Iceberg's (Iceberg, *AWS Integrations*,
+"Glue Catalog")."""
+
+
+def _is_iceberg(properties: Mapping[str, Any]) -> bool:
+    parameters = properties.get("Parameters") or {}
+    return str(parameters.get(FORMAT, "")).upper() == "ICEBERG"
+
+
 class Table(ServiceAdapter):
     """A catalog table, named ``database.table``.
 
     Properties: ``TableType``, ``Parameters``, ``PartitionKeys``, ``StorageDescriptor``,
     ``Description``. Attributes: ``arn``. A table that is created over a folder with data knows its
     partitions.
+
+    Of an Iceberg table only its format and its place are told and compared: each commit writes its
+    columns and where its metadata is. A write keeps those, and is refused by Glue where a commit
+    came between.
     """
 
     kind = "glue.Table"
     service = "glue"
-    traits = Traits()
+    # The entry of an Iceberg table says which of its states is the newest; files are found without.
+    traits = Traits(data_in=_is_iceberg)
 
     def __init__(self, session: AwsSession) -> None:
         super().__init__(session)
@@ -150,6 +165,8 @@ class Table(ServiceAdapter):
 
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         form = dict(properties)
+        if _is_iceberg(form):
+            return _iceberg(form)
         if "StorageDescriptor" in form:
             form["StorageDescriptor"] = _storage(form["StorageDescriptor"])
         if "PartitionKeys" in form:
@@ -221,12 +238,52 @@ class Table(ServiceAdapter):
         if not changes and not tagging.missing(observed.tags, tags):
             return observed
         whole = {**observed.properties, **resource.properties}
+        if _is_iceberg(whole) or _is_iceberg(observed.properties):
+            return self._keep_iceberg(resource, observed, tags)
         if OPEN in (observed.properties.get("Parameters") or {}):
             database, table = split_table(resource.name)
             named = {**self.canonical(whole), "Name": table}
             self._partitions.register(database, named, self._partitions.found(named))
         made = self._put("UpdateTable", resource, whole, {**observed.tags, **tags})
         return self._observed(resource.name, made)
+
+    def _keep_iceberg(
+        self, resource: Resource, observed: Observed, tags: Mapping[str, str]
+    ) -> Observed:
+        """Write the tags of an Iceberg table, and nothing else of it.
+
+        Raises
+        ------
+        Conflict
+            It has another format or another place than wanted: neither can change.
+        """
+        wanted = self.canonical(resource.properties)
+        for key in ("Parameters", "StorageDescriptor"):
+            if wanted[key] != observed.properties[key]:
+                raise Conflict(
+                    f"catalog table {resource.name} is {_described(observed.properties)}, and is to "
+                    f"be {_described(wanted)}: the one never becomes the other. Keep what was; or "
+                    "delete the table (its objects in S3 stay), after which a new one is made here "
+                    "and a backfill brings its rows",
+                    service=self.service,
+                    operation="UpdateTable",
+                    resource=resource.name,
+                    retry_after=300.0,
+                )
+        database, name = split_table(resource.name)
+        table = self.calls("GetTable", resource.name, DatabaseName=database, Name=name)["Table"]
+        kept = {TAG + key: text for key, text in {**observed.tags, **tags}.items()}
+        # An empty text is how Glue tells of none, and it takes none back.
+        given = {key: table[key] for key in TABLE_INPUT if table.get(key) not in (None, "")}
+        given["Parameters"] = {**(table.get("Parameters") or {}), **kept}
+        self.calls(
+            "UpdateTable",
+            resource.name,
+            DatabaseName=database,
+            TableInput=given,
+            VersionId=table["VersionId"],
+        )
+        return self._observed(resource.name, given)
 
     def delete(self, observed: Observed) -> None:
         database, table = split_table(observed.name)
@@ -274,6 +331,39 @@ class Table(ServiceAdapter):
                 if key.startswith(TAG)
             },
         )
+
+
+TABLE_INPUT = (
+    "Name",
+    "Description",
+    "Owner",
+    "LastAccessTime",
+    "LastAnalyzedTime",
+    "Retention",
+    "StorageDescriptor",
+    "PartitionKeys",
+    "ViewOriginalText",
+    "ViewExpandedText",
+    "TableType",
+    "TargetTable",
+    "ViewDefinition",
+)
+"""What of a table UpdateTable takes (AWS Glue API, "TableInput"); it resets what is left out."""
+
+
+def _iceberg(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Format and place alone: all else is the table's own."""
+    location = str((properties.get("StorageDescriptor") or {}).get("Location") or "")
+    return {
+        "TableType": properties.get("TableType"),
+        "Parameters": {FORMAT: "ICEBERG"},
+        "StorageDescriptor": {"Location": location.rstrip("/")},
+    }
+
+
+def _described(properties: Mapping[str, Any]) -> str:
+    location = (properties.get("StorageDescriptor") or {}).get("Location")
+    return f"{'Iceberg' if _is_iceberg(properties) else 'Parquet'} at {location}"
 
 
 def _projected(resource: Resource) -> bool:

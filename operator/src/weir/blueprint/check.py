@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from weir.api.v1alpha1.common import ADOPT, Notifications
-from weir.api.v1alpha1.datasource import DataSource, Destination, RedshiftTarget
+from weir.api.v1alpha1.datasource import DataSource, Destination, IcebergOptions, RedshiftTarget
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.api.v1alpha1.stream import Kafka, Registry, Stream
-from weir.blueprint import config, deletions, rest, streamfaults
+from weir.blueprint import config, deletions, icebergfaults, rest, streamfaults
 from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -611,11 +611,16 @@ def _source_destination(source: DataSource, known: Known) -> Problems:
         return
     contract = config.row_contract(source, known.schemas)
     yield from _destination(spec, contract, "spec.destination", known)
+    if not config.is_iceberg(spec):
+        return
+    incremental = config.is_incremental(source)
+    for reason, field, message in icebergfaults.mode_faults(
+        spec, source.spec.redshift, contract, incremental
+    ):
+        yield Problem(reason, f"spec.destination{field}", message)
 
 
 def _destination(spec: Destination, contract: RowContract, path: str, known: Known) -> Problems:
-    if spec.format == "iceberg":
-        yield Problem("NotSupported", f"{path}.format", "iceberg is not served yet; use parquet")
     if known.facts is not None and config.bucket_zone(spec.bucket, known.facts) not in OUTPUT_ZONES:
         yield Problem(
             "BucketNotAllowed",
@@ -625,6 +630,21 @@ def _destination(spec: Destination, contract: RowContract, path: str, known: Kno
         )
     yield from _prefix(spec.prefix, f"{path}.prefix", known)
     yield from _partitions(spec.partition_by, contract, f"{path}.partitionBy")
+    if config.is_iceberg(spec):
+        yield from _iceberg(spec, contract, path)
+
+
+def _iceberg(spec: Destination, contract: RowContract, path: str) -> Problems:
+    """What an Iceberg table can't be, and columns of its options that are not there."""
+    for reason, field, message in icebergfaults.shape_faults(spec, contract):
+        yield Problem(reason, f"{path}{field}", message)
+    options = spec.iceberg
+    if options is None:
+        return
+    named = [("keys", name) for name in options.keys or ()]
+    named += [("orderBy", options.order_by)] if options.order_by else []
+    for role, name in named:
+        yield from _column(role, name, contract, f"{path}.iceberg.{role}", orders=True)
 
 
 def _prefix(prefix: str, path: str, known: Known) -> Problems:
@@ -731,14 +751,7 @@ def _stages(pipeline: Pipeline, known: Known) -> Problems:
     """Every stage, against the columns that reach it."""
     first = known.sources[config.primary_names(pipeline)[0]]
     contract = source = config.row_contract(first, known.schemas)
-    loads = {
-        stage.name: config.load(stage.load.redshift, source, incremental=False)
-        for stage in pipeline.spec.stages
-        if stage.load
-    }
-    order = [stage.name for stage in pipeline.spec.stages]
-    for name, message in deletions.differing(loads):
-        yield Problem("DeletionsLost", f"spec.stages[{order.index(name)}]", message)
+    yield from _obeying(pipeline, first, source)
     if pipeline.spec.destination:
         after = after_stages(pipeline.spec.stages, contract)
         yield from _destination(pipeline.spec.destination, after, "spec.destination", known)
@@ -765,6 +778,32 @@ def _stages(pipeline: Pipeline, known: Known) -> Problems:
             yield from _deletes(stage.load.redshift, source, where, before)
         elif stage.unload is not None:
             yield from _unload(stage, f"{path}.unload", known)
+
+
+def _obeying(pipeline: Pipeline, first: DataSource, contract: RowContract) -> Problems:
+    """Whether deletions reach the Iceberg table, and all that obey them do so by the same keys."""
+    stages = pipeline.spec.stages
+    targets: dict[str, deletions.Target] = {
+        f"spec.stages[{index}]": config.load(stage.load.redshift, contract, incremental=False)
+        for index, stage in enumerate(stages)
+        if stage.load
+    }
+    spec = pipeline.spec.destination or first.spec.destination
+    if spec is not None and config.is_iceberg(spec):
+        where = "spec.destination" if pipeline.spec.destination else "spec.sources[0]"
+        incremental = config.is_incremental(first)
+        loads = [stage.load.redshift for stage in stages if stage.load]
+        target = loads[0] if loads else None
+        like = config.load_like(target, contract, incremental)
+        table = config.iceberg_table(spec.iceberg or IcebergOptions(), like)
+        for reason, field, message in (
+            *icebergfaults.mode_faults(spec, target, contract, incremental),
+            *icebergfaults.stage_faults(stages, table),
+        ):
+            yield Problem(reason, f"{where}{field}", message)
+        targets[f"{where}.iceberg"] = table
+    for path, message in deletions.differing(targets):
+        yield Problem("DeletionsLost", path, message)
 
 
 def _clean(clean: Clean, contract: RowContract, path: str) -> Problems:

@@ -14,6 +14,7 @@ from weir.api.v1alpha1.datasource import (
     Email,
     FileOptions,
     Files,
+    IcebergOptions,
     RedshiftTarget,
 )
 from weir.api.v1alpha1.pipeline import Pipeline, Stage
@@ -89,7 +90,7 @@ def ingested_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> 
     """The contract that ingestion gets: where it evolves, with what must not change in the tables.
 
     Columns by which the source's own table finds, spreads and sorts its rows keep their type, and
-    no new column hides a partition.
+    no new column hides a partition. In an Iceberg table no number's scale changes.
     """
     contract = stated_contract(source, schemas)
     if not contract.evolves:
@@ -107,6 +108,7 @@ def ingested_contract(source: DataSource, schemas: Mapping[str, DataSchema]) -> 
         contract,
         pinned=tuple(dict.fromkeys(pinned)),
         reserved=tuple(dict.fromkeys(partition_field(item).name for item in parts)),
+        fixed_scale=is_iceberg(place),
     )
 
 
@@ -181,14 +183,57 @@ def bucket_zone(text: str, facts: PlatformFacts) -> str | None:
 
 
 def destination(
-    spec: Destination | None, facts: PlatformFacts, fallback: str, table: str
+    spec: Destination | None,
+    facts: PlatformFacts,
+    fallback: str,
+    table: str,
+    like: pipelines.Load,
 ) -> pipelines.Destination:
-    """Where processed rows go; ``fallback`` is the prefix where the spec has no destination."""
+    """Where processed rows go.
+
+    Parameters
+    ----------
+    fallback
+        The prefix where the spec has no destination.
+    table
+        The name in the Glue catalog.
+    like
+        The load that an Iceberg table follows where its options say nothing else.
+    """
     if spec is None:
         return pipelines.Destination(facts.buckets["processed"], fallback, (), "append", table)
     parts = tuple(partition_field(item) for item in spec.partition_by)
     return pipelines.Destination(
-        bucket_name(spec.bucket, facts), spec.prefix, parts, "append", table
+        bucket_name(spec.bucket, facts),
+        spec.prefix,
+        parts,
+        "append",
+        table,
+        iceberg_table(spec.iceberg or IcebergOptions(), like) if is_iceberg(spec) else None,
+    )
+
+
+def is_iceberg(spec: Destination | None) -> bool:
+    """Whether a destination is an Iceberg table."""
+    return spec is not None and spec.format == "iceberg"
+
+
+def iceberg_table(options: IcebergOptions, like: pipelines.Load) -> pipelines.IcebergTable:
+    """How an Iceberg table takes rows: as its options say, else as a load does.
+
+    Keys make a mode that is not stated a merge, as they do for a load.
+    """
+    shrink = options.max_shrink_percent
+    mode = options.mode or ("merge" if options.keys else like.mode)
+    marks = mode == "merge" and (options.deletes or like.deletes) == "soft"
+    return pipelines.IcebergTable(
+        mode=mode,
+        keys=tuple(options.keys or like.keys),
+        order_by=options.order_by or like.order_by,
+        min_rows=like.min_rows if options.min_rows is None else options.min_rows,
+        max_shrink=like.max_shrink if shrink is None else shrink / 100,
+        keep_seconds=seconds(options.keep_snapshots),
+        deletes="soft" if options.deletes == "soft" or marks else "ignore",
     )
 
 
@@ -387,8 +432,7 @@ def pipeline_config(
     primaries = primary_names(pipeline)
     first = sources_by_name[primaries[0]]
     contract = row_contract(first, schemas)
-    api = first.spec.source.rest_api
-    incremental = bool(api and api.incremental) or first.spec.source.stream is not None
+    incremental = is_incremental(first)
     arrival = spec.trigger.on_arrival if spec.trigger else None
     resources = spec.resources
     return pipelines.PipelineConfig(
@@ -407,7 +451,7 @@ def pipeline_config(
         stages=tuple(
             _stage(stage, pipeline, facts, contract, incremental) for stage in spec.stages
         ),
-        processed=processed(pipeline, facts, sources_by_name),
+        processed=processed(pipeline, facts, sources_by_name, contract),
         raw_bucket=facts.buckets["raw"],
         quarantine_bucket=facts.buckets["quarantine"],
         artifacts_bucket=facts.buckets["artifacts"],
@@ -430,11 +474,36 @@ def pipeline_config(
 
 
 def processed(
-    pipeline: Pipeline, facts: PlatformFacts, sources_by_name: Mapping[str, DataSource]
+    pipeline: Pipeline,
+    facts: PlatformFacts,
+    sources_by_name: Mapping[str, DataSource],
+    contract: RowContract,
 ) -> pipelines.Destination:
     """Where the pipeline's processed rows go: its own destination, else its source's."""
-    spec = pipeline.spec.destination or sources_by_name[primary_names(pipeline)[0]].spec.destination
-    return destination(spec, facts, f"{pipeline.id}/", naming.catalog_table(pipeline.name))
+    first = sources_by_name[primary_names(pipeline)[0]]
+    spec = pipeline.spec.destination or first.spec.destination
+    like = first_load(pipeline, contract, is_incremental(first))
+    return destination(spec, facts, f"{pipeline.id}/", naming.catalog_table(pipeline.name), like)
+
+
+def first_load(pipeline: Pipeline, contract: RowContract, incremental: bool) -> pipelines.Load:
+    """The pipeline's first load; where it has none, what one that states nothing would be."""
+    targets = [stage.load.redshift for stage in pipeline.spec.stages if stage.load]
+    return load_like(targets[0] if targets else None, contract, incremental)
+
+
+def load_like(
+    target: RedshiftTarget | None, contract: RowContract, incremental: bool
+) -> pipelines.Load:
+    """A target's load; without one, what one that states nothing would be."""
+    unstated = RedshiftTarget(schema_name="none", table="none")
+    return load(target or unstated, contract, incremental)
+
+
+def is_incremental(source: DataSource) -> bool:
+    """Whether a landing holds what is new, rather than all that the source has."""
+    api = source.spec.source.rest_api
+    return bool(api and api.incremental) or source.spec.source.stream is not None
 
 
 def uses_warehouse(pipeline: Pipeline) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Stage
 from weir.blueprint.columns import names_of
-from weir_contract.pipelines import Load
+from weir_contract.pipelines import IcebergTable, Load
 from weir_contract.rows import RowContract
 from weir_contract.tombstones import MAX_TABLE, RESERVED_PREFIX
 
@@ -20,6 +20,10 @@ STREAM = "_stream."
 """How paths into a stream record's metadata begin."""
 
 
+Target = Load | IcebergTable
+"""What may obey deletions."""
+
+
 def load_faults(load: Load, contract: RowContract) -> Iterator[Fault]:
     """What is wrong with a load's ``deletes``, given its source's contract."""
     if load.table.lower().startswith(RESERVED_PREFIX):
@@ -28,31 +32,58 @@ def load_faults(load: Load, contract: RowContract) -> Iterator[Fault]:
             ".table",
             f"tables that begin with {RESERVED_PREFIX} are Weir's own; choose another name",
         )
-    if not load.takes_deletions:
-        return
-    if load.mode != "merge":
-        yield (
-            "InvalidMode",
-            ".deletes",
-            f"{load.deletes} needs mode merge with keys, not {load.mode}; state the keys of a row, or "
-            "use deletes: ignore",
-        )
-    if contract.deletion is None:
-        yield (
-            "NoDeletions",
-            ".deletes",
-            f"{load.deletes}: the schema does not say which records are deletions; state "
-            "schema.deletion, or use deletes: ignore, or mode replace where the source is read whole",
-        )
-    if len(load.table) > MAX_TABLE:
+    if load.takes_deletions and len(load.table) > MAX_TABLE:
         yield (
             "NameTooLong",
             ".table",
             f"with deletes: {load.deletes} a table's name has at most {MAX_TABLE} characters: "
             "Weir's table beside it has a longer one",
         )
+    yield from _target_faults(load, contract)
+
+
+def table_faults(
+    table: IcebergTable, stated: bool, load: Load, contract: RowContract
+) -> Iterator[Fault]:
+    """What is wrong with an Iceberg table's ``deletes``.
+
+    Parameters
+    ----------
+    stated
+        Whether the table's options say what deletions do.
+    load
+        The load that it follows where they do not.
+    """
+    if load.deletes == "hard" and table.mode == "merge" and not stated:
+        yield (
+            "DeletionsLost",
+            ".deletes",
+            "rows that are gone from an Iceberg table could come back with an older record that is "
+            "late, so that it has no deletes: hard as the load has; state soft, after which readers "
+            "ask for rows where _weir_deleted_at is null, or ignore",
+        )
+    yield from _target_faults(table, contract)
+
+
+def _target_faults(target: Target, contract: RowContract) -> Iterator[Fault]:
+    if not target.takes_deletions:
+        return
+    if target.mode != "merge":
+        yield (
+            "InvalidMode",
+            ".deletes",
+            f"{target.deletes} needs mode merge with keys, not {target.mode}; state the keys of a "
+            "row, or use deletes: ignore",
+        )
+    if contract.deletion is None:
+        yield (
+            "NoDeletions",
+            ".deletes",
+            f"{target.deletes}: the schema does not say which records are deletions; state "
+            "schema.deletion, or use deletes: ignore, or mode replace where the source is read whole",
+        )
     known = {name.lower() for name in names_of(contract.fields)}
-    for name in (*load.keys, *((load.order_by,) if load.order_by else ())):
+    for name in (*target.keys, *((target.order_by,) if target.order_by else ())):
         if known and name.lower() not in known:
             yield (
                 "DeletionsLost",
@@ -62,11 +93,11 @@ def load_faults(load: Load, contract: RowContract) -> Iterator[Fault]:
             )
 
 
-def stage_faults(stages: Sequence[Stage], load: Load) -> Iterator[Fault]:
-    """What stages before a load do that a deletion can't be followed through."""
-    if not load.takes_deletions:
+def stage_faults(stages: Sequence[Stage], target: Target) -> Iterator[Fault]:
+    """What stages before a load, or a table, do that a deletion can't be followed through."""
+    if not target.takes_deletions:
         return
-    needed = {name.lower() for name in (*load.keys, load.order_by or "")}
+    needed = {name.lower() for name in (*target.keys, target.order_by or "")}
     for stage in stages:
         for step in stage.transform or ():
             made = next((kind for kind in CHANGING if getattr(step, kind) is not None), None)
@@ -86,16 +117,16 @@ def stage_faults(stages: Sequence[Stage], load: Load) -> Iterator[Fault]:
                 )
 
 
-def differing(loads: Mapping[str, Load]) -> Iterator[tuple[str, str]]:
-    """Stages whose loads obey deletions by other keys than the first one, and why that is wrong."""
-    obeying = {name: load for name, load in loads.items() if load.takes_deletions}
+def differing(targets: Mapping[str, Target]) -> Iterator[tuple[str, str]]:
+    """Targets that obey deletions by other keys than the first one, and why that is wrong."""
+    obeying = {name: target for name, target in targets.items() if target.takes_deletions}
     first = next(iter(obeying.items()), None)
-    for name, load in obeying.items():
-        if first and (load.keys, load.order_by) != (first[1].keys, first[1].order_by):
+    for name, target in obeying.items():
+        if first and (target.keys, target.order_by) != (first[1].keys, first[1].order_by):
             yield (
                 name,
-                f"stages {first[0]} and {name} obey deletions by different keys or orderBy; give "
-                "them the same, or each a pipeline of its own",
+                f"{first[0]} and {name} obey deletions by different keys or orderBy; give them the "
+                "same, or each a pipeline of its own",
             )
 
 

@@ -13,7 +13,7 @@ from weir.blueprint import config, machines, naming, network, pieces, policies, 
 from weir.blueprint.columns import after_stages, catalog_columns
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
-from weir.resource import Resource
+from weir.resource import Deletion, Resource
 from weir_contract.pipelines import PipelineConfig
 from weir_contract.rows import RowContract
 from weir_contract.state import PK, SK, source_pk, subscriber_sk
@@ -174,6 +174,7 @@ def pipeline_resources(
             plan,
             contract,
             {ref.name: config.row_contract(sources[ref.name], schemas) for ref in spec.sources},
+            pieces.data_deletion(first.spec.deletion_policy == "Delete"),
         ),
         *_targets(facts, pipeline, plan, contract, first),
         machine_role,
@@ -254,7 +255,8 @@ def _job(
             config_key=pieces.object_key(stored),
             runs_prefix=runs_prefix(pipeline),
             writes=[(zones[item.bucket], item.prefix) for item in outputs],
-            tables=[item.glue_table for item in outputs if item.glue_table],
+            tables=[item.glue_table for item in outputs if item.glue_table and not item.iceberg],
+            iceberg=plan.processed.glue_table if plan.processed.iceberg else None,
             scripts=plan.allow_scripts,
             script_files=[
                 step.script.uri.removeprefix("s3://")
@@ -283,6 +285,7 @@ def _job(
                 "--job-language": "python",
                 "--job-bookmark-option": "job-bookmark-disable",
                 "--enable-continuous-cloudwatch-log": "true",
+                **(iceberg_arguments(plan.processed.location) if plan.processed.iceberg else {}),
             },
             "WorkerType": resources.worker_type,
             "NumberOfWorkers": resources.min,
@@ -296,25 +299,59 @@ def _job(
     return role, job
 
 
+def iceberg_arguments(location: str) -> dict[str, str]:
+    """The job's arguments that give Spark Iceberg and the Glue catalog.
+
+    AWS Glue Developer Guide, *Using the Iceberg framework in AWS Glue*. Each commit asks the
+    catalog for the table as it is: a copy in memory would not show what another job has committed.
+    """
+    catalog = "spark.sql.catalog.glue_catalog"
+    settings = {
+        "spark.sql.extensions": (
+            "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+        ),
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.catalog-impl": "org.apache.iceberg.aws.glue.GlueCatalog",
+        f"{catalog}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+        f"{catalog}.warehouse": location,
+        f"{catalog}.cache-enabled": "false",
+    }
+    conf = " --conf ".join(f"{name}={value}" for name, value in settings.items())
+    return {"--datalake-formats": "iceberg", "--conf": conf}
+
+
 def _catalog(
     pipeline: Pipeline,
     plan: PipelineConfig,
     contract: RowContract,
     others: Mapping[str, RowContract],
+    deletion: Deletion,
 ) -> tuple[Resource, ...]:
-    """The processed table, and one for each write stage, with the columns that reach it."""
+    """The processed table, and one for each write stage, with the columns that reach it.
+
+    ``deletion`` is for an Iceberg table: without its entry nobody finds the table's newest state,
+    while Parquet's is made anew over the files that are there.
+    """
     stages = pipeline.spec.stages
-    targets = [("table-processed", plan.processed, catalog_columns(stages, contract, others))]
+    targets = []
+    if plan.processed.iceberg is None:
+        columns = catalog_columns(stages, contract, others)
+        targets.append(("table-processed", plan.processed, columns))
     for index, stage in enumerate(plan.stages):
         if stage.write:
             columns = catalog_columns(stages[:index], contract, others)
             targets.append((f"table-{stage.name}", stage.write, columns))
-    return tuple(
+    found = [
         tables.catalog_table(
             logical_id, plan.glue_database, target, columns, f"Weir: rows of {pipeline.id}"
         )
         for logical_id, target, columns in targets
-    )
+    ]
+    if plan.processed.iceberg is not None:
+        found.append(
+            tables.iceberg_table("table-processed", plan.glue_database, plan.processed, deletion)
+        )
+    return tuple(found)
 
 
 def _targets(

@@ -686,6 +686,7 @@ def glue_job(
     runs_prefix: str,
     writes: Sequence[tuple[str, str]],
     tables: Sequence[str],
+    iceberg: str | None = None,
     scripts: bool = False,
     script_files: Sequence[str] = (),
     pii_secret: str | None = None,
@@ -698,6 +699,8 @@ def glue_job(
         Zone and prefix of each output: ``("processed", "customers/")``. The quarantine is implied.
     tables
         Glue tables whose partitions it adds.
+    iceberg
+        Glue table that it commits to.
     scripts
         Whether it runs Python of a tenant's own.
     script_files
@@ -759,7 +762,23 @@ def glue_job(
                 facts.arn("glue", f"database/{database}"),
                 *(facts.arn("glue", f"table/{database}/{table}") for table in tables),
             ],
-        ),
+        )
+        if tables
+        else None,
+        allow(
+            "CommitToTable",
+            [
+                "glue:GetTable",
+                "glue:UpdateTable",
+            ],
+            [
+                facts.arn("glue", "catalog"),
+                facts.arn("glue", f"database/{database}"),
+                facts.arn("glue", f"table/{database}/{iceberg}"),
+            ],
+        )
+        if iceberg
+        else None,
         table_access(
             facts,
             "ReadContracts",

@@ -113,6 +113,29 @@ def catalog_table(
     )
 
 
+def iceberg_table(
+    logical_id: str, database: str, target: Destination, deletion: Deletion
+) -> Resource:
+    """The catalog's entry of an Iceberg table.
+
+    It says where the table is. All else about it, its columns among them, is the table's own: the
+    job that commits to it writes it there, and nobody else may.
+    """
+    properties = {
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"table_type": "ICEBERG"},
+        "StorageDescriptor": {"Location": target.location},
+    }
+    return Resource(
+        "glue.Table",
+        logical_id,
+        f"{database}.{target.glue_table}",
+        properties,
+        deletion=deletion,
+        tagged=False,
+    )
+
+
 def warehouse_name(warehouse: WarehouseFacts) -> str:
     """The name of a ``redshift.Warehouse``: ``serverless:<workgroup>``, ``provisioned:<cluster>``."""
     return f"{'serverless' if warehouse.serverless else 'provisioned'}:{warehouse.name}"

@@ -12,6 +12,7 @@ from weir.reconcile.diff import changes, hides, mark_of, tag_changes, wanted_tag
 from weir.reconcile.graph import dependencies, waves
 from weir.reconcile.inventory import THEIRS, Inventory, Sight
 from weir.reconcile.plan import (
+    EMPTIED,
     Action,
     Adopt,
     Orphan,
@@ -703,16 +704,20 @@ class Applier:
         keep_data: bool,
     ) -> tuple[Action, Deletion]:
         """What is to become of one resource that goes, and by which policy."""
-        holds_data = self._adapters[entry.kind].traits.holds_data
+        traits = self._adapters[entry.kind].traits
+        holds_data = traits.has_data(seen.properties)
         policy = resource.deletion if resource is not None else None
+        if policy is None and traits.contains:
+            policy = Deletion.EMPTY_ONLY
         if policy is None:
             policy = Deletion.RETAIN if holds_data and keep_data else Deletion.DELETE
         keep = policy is Deletion.RETAIN
         orphan = Orphan(entry.kind, entry.id, entry.name, seen, keep)
-        traits = replace(self._adapters[entry.kind].traits, holds_data=False)
+        # The policy decides, not the kind.
+        traits = replace(traits, holds_data=False, data_in=lambda _: False)
         action = decide_orphan(owner, orphan, traits)
         if action.verb is Verb.DELETE and policy is Deletion.EMPTY_ONLY:
-            action = replace(action, reason="no longer wanted; stays if it holds anything")
+            action = replace(action, reason=EMPTIED)
         elif action.verb is Verb.DELETE:
             action = replace(action, loses_data=holds_data)
         return action, policy

@@ -239,21 +239,26 @@ class Orphan:
     keep: bool = False
 
 
+EMPTIED = "no longer wanted; stays if it holds anything"
+"""Why a resource goes that is deleted only while it is empty."""
+
+
 def decide_orphan(owner: Owner, orphan: Orphan, traits: Traits) -> Action:
     """What to do about a resource that is no longer wanted."""
+    holds_data = traits.has_data(orphan.observed.properties)
     action = Action(
         Verb.DELETE,
         orphan.kind,
         orphan.logical_id,
         orphan.name,
         observed=orphan.observed,
-        loses_data=traits.holds_data,
-        reason="no longer wanted",
+        loses_data=holds_data,
+        reason=EMPTIED if traits.contains else "no longer wanted",
     )
     if tagged_owner(orphan.observed.tags) is not None and not owner.owns(orphan.observed.tags):
         return replace(action, verb=Verb.NONE, reason="belongs to another object by now")
     adopted = is_adopted(orphan.observed)
-    if orphan.keep or adopted or traits.holds_data:
+    if orphan.keep or adopted or holds_data:
         why = "was there before Weir" if adopted else "holds data"
         return replace(
             action, verb=Verb.RETAIN, loses_data=False, reason=f"no longer wanted, but {why}"

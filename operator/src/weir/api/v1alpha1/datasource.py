@@ -303,8 +303,88 @@ class Source(Model):
     stream: Stream | None = Field(None, description="A Kinesis stream, or topics of Kafka.")
 
 
+class IcebergOptions(Model):
+    """How the Iceberg table takes a run's rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.mode) || self.mode != 'merge' || has(self.keys)",
+                "mode merge needs keys",
+            ),
+            cel(
+                "!has(self.deletes) || self.deletes == 'ignore' || !has(self.mode) || "
+                "self.mode == 'merge'",
+                "deletes: soft needs mode merge",
+            ),
+        ),
+    )
+
+    mode: Literal["append", "replace", "merge"] | None = Field(
+        None,
+        description="append: add rows. replace: the table is what the source has. merge: by keys. "
+        "Default: as the Pipeline's first load; without one merge with keys, append with "
+        "incremental and of streams, else replace.",
+    )
+    keys: Annotated[list[Identifier], Field(min_length=1, max_length=16)] | None = Field(
+        None,
+        description="Columns that identify a row. Default: those of the first load, else the "
+        "schema's.",
+        json_schema_extra=string_set(),
+    )
+    order_by: Identifier | None = Field(
+        None,
+        description="Column that tells a newer row from an older one. Default: that of the first "
+        "load, else the landing's sequence.",
+    )
+    min_rows: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Mode replace leaves the table alone for fewer rows than this. Default: that "
+        "of the first load, else 1.",
+    )
+    max_shrink_percent: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None,
+        description="Mode replace leaves the table alone if it would lose more percent than this. "
+        "Default: that of the first load, else 50.",
+    )
+    deletes: Literal["ignore", "soft"] | None = Field(
+        None,
+        description="What a deletion (schema.deletion) does in mode merge. soft: the row stays, and "
+        "_weir_deleted_at says when it was deleted. ignore: nothing. Default: as the Pipeline's first load, "
+        "else ignore. A table whose first load has hard has to state one: nothing would remember what "
+        "is gone from an Iceberg table.",
+    )
+    keep_snapshots: Duration = Field(
+        "5d", description="How long a former state of the table can be queried."
+    )
+
+
+PARQUET_OR_ICEBERG = "(has({0}.format) ? {0}.format : 'parquet')"
+"""In CEL: a destination's format."""
+
+
 class Destination(Model):
-    """Where processed rows go, as Parquet."""
+    """Where processed rows go: Parquet files, or an Apache Iceberg table."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.iceberg) || (has(self.format) && self.format == 'iceberg')",
+                "iceberg is for format: iceberg",
+            ),
+            cel(
+                f"{PARQUET_OR_ICEBERG.format('self')} == {PARQUET_OR_ICEBERG.format('oldSelf')}",
+                "format can't be changed: delete the object and create it anew",
+            ),
+            cel(
+                f"{PARQUET_OR_ICEBERG.format('self')} != 'iceberg' || (self.prefix == "
+                "oldSelf.prefix && has(self.bucket) == has(oldSelf.bucket) && "
+                "(!has(self.bucket) || self.bucket == oldSelf.bucket))",
+                "the place of an Iceberg table can't be changed: delete the object and create it "
+                "anew",
+            ),
+        )
+    )
 
     bucket: BucketRef = Field("${BUCKET:processed}", description="Bucket.")
     prefix: Prefix = Field(description="Prefix, with a closing slash.")
@@ -315,8 +395,11 @@ class Destination(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     format: Literal["parquet", "iceberg"] = Field(
-        "parquet", description="Table format. Reserved: iceberg is not served yet."
+        "parquet",
+        description="parquet: files below the prefix, a run's beside those of others. iceberg: an "
+        "Apache Iceberg table, into which each run is merged.",
     )
+    iceberg: IcebergOptions | None = Field(None, description="Of format iceberg.")
 
 
 class RedshiftTarget(Model):
@@ -428,8 +511,8 @@ class DataSourceSpec(Model):
     suspend: bool = Field(False, description="Stop asking; everything stays as it is.")
     deletion_policy: DeletionPolicy = Field(
         "Retain",
-        description="Whether the table in the warehouse, and a stream that the source created, go "
-        "when this object does. Landed and processed objects in S3 stay in any case.",
+        description="Whether the table in the warehouse, an Iceberg table's entry in the catalog, and a "
+        "stream that the source created, go when this object does. Landed and processed objects in S3 stay in any case.",
     )
 
 

@@ -1,0 +1,1 @@
+"""Apache Iceberg tables in the Glue Data Catalog."""
