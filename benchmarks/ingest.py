@@ -18,8 +18,9 @@ JSON line last; keys without a suffix are Weir's, ``_dlt`` and ``_airbyte`` are 
     Mails with a CSV of 200 rows, through one worker.
 ``stream_records_per_s`` and others of ``stream_``
     See :mod:`benchmarks.ingest_stream`.
-``cold_ms_<handler>``, ``zip_mb_<artifact>``
-    Of each function, from its first import to its first AWS call; of each artifact.
+``cold_ms_<handler>``, ``cold_cpu_ms_<handler>``, ``zip_mb_<artifact>``
+    Of each function, from its first import to its first AWS call, by the clock and by the CPU's time;
+    of each artifact.
 
 ``ONLY=csv,email`` measures these parts alone, ``ROUNDS=1`` measures each once: the best of 3 counts
 otherwise, since other work on the machine only ever slows one down.

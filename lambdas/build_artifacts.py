@@ -86,6 +86,10 @@ UNUSED = (
 """Beginnings of names that no function needs, and that would take most of the archive's room."""
 
 GLUE_DEPENDENCIES = ("sqlglot",)
+COMPILED = ("functions", "files", "streams")
+"""Artifacts whose modules are compiled: where Lambda unpacks them nothing can be written, so that each
+cold start would compile all that it imports."""
+COMPILER = Path(__file__).with_name("compile_modules.py")
 OWN_UV = Path(__file__).resolve().parents[1] / ".local" / "uv" / "bin" / "uv"
 """Where the Makefile puts uv."""
 
@@ -145,6 +149,34 @@ def write_zip(target: Path, files: Sequence[tuple[str, Path]]) -> None:
             archive.writestr(entry, path.read_bytes(), compresslevel=6)
 
 
+def uv() -> str:
+    """The path of uv.
+
+    Raises
+    ------
+    SystemExit
+        There is none.
+    """
+    found = os.environ.get("UV") or shutil.which("uv") or (str(OWN_UV) if OWN_UV.exists() else None)
+    if found is None:
+        raise SystemExit("uv is missing: run make setup, put uv on the PATH, or set UV to its path")
+    return found
+
+
+def run(command: Sequence[str], given: str = "") -> str:
+    """What a command says.
+
+    Raises
+    ------
+    SystemExit
+        It failed.
+    """
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout
+
+
 def install(packages: Sequence[str], target: Target, into: Path) -> None:
     """Install third-party packages, without their dependencies, in the locked versions.
 
@@ -153,14 +185,32 @@ def install(packages: Sequence[str], target: Target, into: Path) -> None:
     SystemExit
         uv is missing or failed.
     """
-    uv = os.environ.get("UV") or shutil.which("uv") or (str(OWN_UV) if OWN_UV.exists() else None)
-    if uv is None:
-        raise SystemExit("uv is missing: run make setup, put uv on the PATH, or set UV to its path")
-    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(into)]
-    command += target.pip_options() + [pinned(name) for name in packages]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    command = [uv(), "pip", "install", "--quiet", "--no-deps", "--target", str(into)]
+    run(command + target.pip_options() + [pinned(name) for name in packages])
+
+
+def compiled(
+    files: Sequence[tuple[str, Path]], target: Target, into: Path
+) -> list[tuple[str, Path]]:
+    """Compile modules for the target's Python; gives the compiled files as they belong in an archive.
+
+    They are taken without a look at the source (PEP 552), which cannot change under them.
+
+    Raises
+    ------
+    SystemExit
+        There is no such Python on this machine, or it failed.
+    """
+    own = ".".join(map(str, sys.version_info[:2]))
+    python = sys.executable
+    if target.python != own:
+        python = run([uv(), "python", "find", "--no-project", target.python]).strip()
+    names = sorted((name, path) for name, path in files if path.suffix == ".py")
+    given = "".join(f"{name}\t{path.resolve()}\n" for name, path in names)
+    run([python, "-I", "-S", str(COMPILER), str(into)], given)
+    return [
+        (path.relative_to(into).as_posix(), path) for path in into.rglob("*.pyc") if path.is_file()
+    ]
 
 
 def pinned(name: str) -> str:
@@ -212,9 +262,12 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
             index[artifact] = describe(out / name)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            install(dependencies, target, Path(folder))
+            installed, modules = Path(folder) / "installed", Path(folder) / "modules"
+            install(dependencies, target, installed)
             files = [item for package in packages for item in own[package]]
-            files += list(files_under(Path(folder)))
+            files += list(files_under(installed))
+            if artifact in COMPILED:
+                files += compiled(files, target, modules)
             write_zip(out / name, files)
         index[artifact] = describe(out / name)
     script = package_root("weir_glue") / "jobs" / "process.py"
@@ -240,8 +293,8 @@ def _known(out: Path) -> dict[str, str]:
 def inputs_of(
     files: Sequence[tuple[str, Path]], dependencies: Sequence[str], target: Target
 ) -> str:
-    """Hash of what an archive is made from, this script included."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    """Hash of what an archive is made from, these scripts included."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + COMPILER.read_bytes())
     for name in dependencies:
         digest.update(f"{pinned(name)}\0".encode())
     digest.update(f"{target}{sys.version_info[:2]}{platform.machine()}\0".encode())

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -37,6 +38,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+BEGIN = """
+import importlib, sys
+from importlib.machinery import SourceFileLoader
+sys.path[:0] = [here]; sys.path.append(runtime)
+own = SourceFileLoader.source_to_code
+def source_to_code(self, data, path, **options):
+    assert not path.startswith(here), f"each cold start would compile {path}"
+    return own(self, data, path, **options)
+SourceFileLoader.source_to_code = source_to_code
+"""
+
+
 def run_alone(archive: Path, folder: Path, checks: str) -> None:
     """Run checks in an interpreter that has the archive and the runtime's SDK and nothing else.
 
@@ -47,10 +60,7 @@ def run_alone(archive: Path, folder: Path, checks: str) -> None:
     spec = importlib.util.find_spec("boto3")
     assert spec is not None and spec.origin is not None
     runtime = str(Path(spec.origin).parents[1])
-    begin = (
-        f"import importlib, sys; here = {str(folder)!r}\n"
-        f"sys.path[:0] = [here]; sys.path.append({runtime!r})\n"
-    )
+    begin = f"here, runtime = {str(folder)!r}, {runtime!r}\n{BEGIN}"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", begin + checks],
         capture_output=True,
@@ -107,7 +117,7 @@ def test_the_functions_are_small_and_import_from_the_archive_alone(
     archive = built / "functions.zip"
     assert archive.stat().st_size < 15_000_000
     names = zipfile.ZipFile(archive).namelist()
-    assert not any("__pycache__" in name or "boto" in name for name in names)
+    assert not any("boto" in name for name in names)
     script = (
         f"for name in {HANDLERS!r}:\n"
         f"    module = importlib.import_module(name)\n"
@@ -119,6 +129,22 @@ def test_the_functions_are_small_and_import_from_the_archive_alone(
         f"assert 'sqlglot' not in sys.modules and 'pyspark' not in sys.modules\n"
     )
     run_alone(archive, tmp_path, script)
+
+
+def test_compiled_modules_are_taken_as_they_are_and_tell_where_lambda_has_their_source(
+    built: Path,
+) -> None:
+    with zipfile.ZipFile(built / "functions.zip") as archive:
+        module = archive.read("weir_lambdas/trigger/__pycache__/handler.cpython-311.pyc")
+    hashed_and_unchecked = 0b01  # PEP 552
+    assert module[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(module[4:8], "little") == hashed_and_unchecked
+    assert marshal.loads(module[16:]).co_filename == "/var/task/weir_lambdas/trigger/handler.py"
+
+
+def test_a_runtime_whose_python_is_not_here_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"python find .* 3\.1 failed"):
+        artifacts.compiled([("a.py", SCRIPT)], artifacts.Target(python="3.1"), tmp_path)
 
 
 def test_the_glue_archive_has_the_job_its_contract_and_its_parser(built: Path) -> None:

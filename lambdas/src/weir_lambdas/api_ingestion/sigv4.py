@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir_lambdas.common.aws import session
 from weir_lambdas.common.egress import Request
 from weir_lambdas.common.errors import ConfigInvalid
 
@@ -24,7 +25,6 @@ def sign(
     ConfigInvalid
         There are no keys.
     """
-    import boto3
     from botocore.auth import S3SigV4Auth, SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
@@ -33,7 +33,7 @@ def sign(
     if access and secret:
         credentials = Credentials(access, secret, token)
     else:
-        found = boto3.Session().get_credentials()
+        found = session().get_credentials()
         if found is None:
             raise ConfigInvalid("there are no AWS credentials to sign with", "restApi.auth")
         frozen = found.get_frozen_credentials()

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from weir_contract.codec import dumps, loads
@@ -27,28 +26,13 @@ from weir_contract.state import (
     run_sk,
     source_pk,
 )
+from weir_lambdas.common.attributes import from_item, to_item
 from weir_lambdas.common.aws import error_code
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 TRANSACTION_CANCELED = "TransactionCanceledException"
 MAX_TRANSACTION = 100
 """Actions in one TransactWriteItems (DynamoDB Developer Guide, *Transactions*)."""
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
-
-
-def _to_item(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items()}
-
-
-def _from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(_deserialize(value)) for name, value in item.items()}
-
-
-def _plain(value: Any) -> Any:
-    """DynamoDB's Decimal back to int: this table holds no fractions outside of JSON texts."""
-    return int(value) if type(value).__name__ == "Decimal" else value
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ class Update:
         if names:
             parameters["ExpressionAttributeNames"] = names
         if self.values:
-            parameters["ExpressionAttributeValues"] = _to_item(
+            parameters["ExpressionAttributeValues"] = to_item(
                 {f":{name}": value for name, value in self.values.items()}
             )
         return parameters
@@ -97,20 +81,20 @@ class Table:
     def get(self, pk: str, sk: str) -> dict[str, Any] | None:
         """An item, or None."""
         item = self._db.get_item(
-            TableName=self.name, Key=_to_item({PK: pk, SK: sk}), ConsistentRead=True
+            TableName=self.name, Key=to_item({PK: pk, SK: sk}), ConsistentRead=True
         ).get("Item")
-        return _from_item(item) if item else None
+        return from_item(item) if item else None
 
     def put(self, pk: str, sk: str, values: Mapping[str, Any]) -> None:
         """Write an item, whatever was there."""
-        self._db.put_item(TableName=self.name, Item=_to_item({PK: pk, SK: sk} | dict(values)))
+        self._db.put_item(TableName=self.name, Item=to_item({PK: pk, SK: sk} | dict(values)))
 
     def put_new(self, pk: str, sk: str, values: Mapping[str, Any]) -> bool:
         """Write an item that must not be there yet; returns whether it was written."""
         try:
             self._db.put_item(
                 TableName=self.name,
-                Item=_to_item({PK: pk, SK: sk} | dict(values)),
+                Item=to_item({PK: pk, SK: sk} | dict(values)),
                 ConditionExpression="attribute_not_exists(pk)",
             )
         except ClientError as error:
@@ -124,7 +108,7 @@ class Table:
         try:
             answer = self._db.update_item(
                 TableName=self.name,
-                Key=_to_item({PK: pk, SK: sk}),
+                Key=to_item({PK: pk, SK: sk}),
                 ReturnValues="ALL_NEW",
                 **update.parameters(),
             )
@@ -132,11 +116,11 @@ class Table:
             if error_code(error) == CONDITION_FAILED:
                 return None
             raise
-        return _from_item(answer.get("Attributes", {}))
+        return from_item(answer.get("Attributes", {}))
 
     def delete(self, pk: str, sk: str) -> None:
         """Delete an item, if it is there."""
-        self._db.delete_item(TableName=self.name, Key=_to_item({PK: pk, SK: sk}))
+        self._db.delete_item(TableName=self.name, Key=to_item({PK: pk, SK: sk}))
 
     def query(
         self,
@@ -163,14 +147,14 @@ class Table:
             page = self._db.query(
                 TableName=self.name,
                 KeyConditionExpression=f"pk = :pk{condition}",
-                ExpressionAttributeValues=_to_item(asked),
+                ExpressionAttributeValues=to_item(asked),
                 ConsistentRead=True,
                 ScanIndexForward=not newest_first,
                 **({"Limit": left} if left else {}),
                 **start,
             )
             for item in page["Items"]:
-                yield _from_item(item)
+                yield from_item(item)
             if left is not None:
                 left -= len(page["Items"])
             if "LastEvaluatedKey" not in page:
@@ -216,7 +200,7 @@ class Table:
 
 def putting(pk: str, sk: str, values: Mapping[str, Any], *, new: bool = False) -> dict[str, Any]:
     """A transaction's Put; ``new`` demands that the item is not there yet."""
-    body: dict[str, Any] = {"Item": _to_item({PK: pk, SK: sk} | dict(values))}
+    body: dict[str, Any] = {"Item": to_item({PK: pk, SK: sk} | dict(values))}
     if new:
         body["ConditionExpression"] = "attribute_not_exists(pk)"
     return {"Put": body}
@@ -226,7 +210,7 @@ def absent(pk: str, sk: str) -> dict[str, Any]:
     """A transaction's condition that an item is not there."""
     return {
         "ConditionCheck": {
-            "Key": _to_item({PK: pk, SK: sk}),
+            "Key": to_item({PK: pk, SK: sk}),
             "ConditionExpression": "attribute_not_exists(pk)",
         }
     }
@@ -234,7 +218,7 @@ def absent(pk: str, sk: str) -> dict[str, Any]:
 
 def updating(pk: str, sk: str, update: Update) -> dict[str, Any]:
     """A transaction's Update."""
-    return {"Update": {"Key": _to_item({PK: pk, SK: sk})} | update.parameters()}
+    return {"Update": {"Key": to_item({PK: pk, SK: sk})} | update.parameters()}
 
 
 def run_partition(record: RunRecord) -> str:
