@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import Sink
+from weir_lambdas.file_processor.memory import share_arrow_pool
 from weir_lambdas.file_processor.unpack import Unreadable, as_file
 from weir_lambdas.landing.values import json_value
+
+share_arrow_pool()
 
 IN_MEMORY_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 65_536

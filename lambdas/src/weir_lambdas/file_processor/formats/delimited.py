@@ -19,7 +19,10 @@ from weir_contract.sources import CsvDialect, Parsing
 from weir_lambdas.file_processor.formats.base import BEGINNING, MAX_RECORD_BYTES, Jump, Place, Sink
 from weir_lambdas.file_processor.formats.cuts import BLOCK_BYTES, Cutter, Text, witness
 from weir_lambdas.file_processor.formats.text import Utf8, lines
+from weir_lambdas.file_processor.memory import share_arrow_pool
 from weir_lambdas.file_processor.unpack import Unreadable
+
+share_arrow_pool()
 
 THREADS = 2
 """Blocks that are parsed at once: one is read while another is looked at."""
