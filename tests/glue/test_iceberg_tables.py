@@ -228,6 +228,7 @@ def test_columns_join_decimals_widen_and_other_types_are_refused(catalog: SparkS
     kinds = table.columns()
     assert (kinds["amount"], kinds["note"]) == ("decimal(20,2)", "string")
     assert counts(run(catalog, by_day, "r2", [(1, 3, "3")], 2)) == (0, 1, 0, 0, 0)
+    assert counts(run(catalog, by_day, "r0", [(1, 1, "9")], 0)) == (0, 0, 1, 0, 0)
     assert stored(catalog, to) == [(1, 3, "3.00", 2, False), (2, 2, "2.00", 1, False)]
 
     for kind in ("number", "decimal(21,3)"):

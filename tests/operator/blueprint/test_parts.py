@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.datasource import DataSource, Destination
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import Backfill
 from weir.blueprint.parts import Part, PartsRefused, backfill_parts, replay_parts
@@ -151,6 +151,24 @@ def test_what_brings_no_row_twice_is_done(
     spec: dict[str, Any], mode: str | None, asked: dict[str, Any]
 ) -> None:
     assert parts(spec, pipeline(mode), **asked)
+
+
+def in_a_lake(mode: str) -> Pipeline:
+    made = pipeline()
+    options = {"mode": mode, **({"keys": ["id"]} if mode == "merge" else {})}
+    place = {"prefix": "lake/", "format": "iceberg", "iceberg": options}
+    spec = made.spec.model_copy(update={"destination": Destination.model_validate(place)})
+    return made.model_copy(update={"spec": spec})
+
+
+def test_an_iceberg_table_is_not_spoiled_either() -> None:
+    with pytest.raises(PartsRefused, match="the Iceberg table has mode replace"):
+        parts(FILES, in_a_lake("replace"))
+    with pytest.raises(PartsRefused, match="the Iceberg table has mode append"):
+        parts(FILES, in_a_lake("append"), force=True)
+    with pytest.raises(PartsRefused, match="the Iceberg table has mode replace"):
+        replay_parts([("r", record())], in_a_lake("replace"), {"orders": source(api())}, {})
+    assert parts(FILES, in_a_lake("merge"), force=True)
 
 
 def record(**more: Any) -> RunRecord:

@@ -245,9 +245,12 @@ def older(options: IcebergTable) -> str:
 
 
 def _parent(table: Table, before: set[int]) -> int | None:
-    """The snapshot that this application's new one was made upon; None where there was none."""
+    """The snapshot that this application's new one was made upon; None where there was none.
+
+    Where it made none, since nothing changed, that is the current one.
+    """
     found = table.load()
-    snapshot = found.currentSnapshot()
+    snapshot = current = found.currentSnapshot()
     mine = table.spark.sparkContext.applicationId
     while snapshot is not None:
         new = snapshot.snapshotId() not in before
@@ -255,7 +258,7 @@ def _parent(table: Table, before: set[int]) -> int | None:
         if new and snapshot.summary().get(APPLICATION) == mine:
             return None if parent is None else int(parent)
         snapshot = None if parent is None else found.snapshot(parent)
-    return None
+    return None if current is None else int(current.snapshotId())
 
 
 def _tally(table: Table, fresh: DataFrame, deduplicated: int, parent: int | None) -> Counts:

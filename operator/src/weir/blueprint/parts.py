@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from weir.api.v1alpha1.datasource import DataSource
+from weir.api.v1alpha1.datasource import DataSource, IcebergOptions
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.pipelinerun import Backfill
 from weir.api.v1alpha1.schema import DataSchema
@@ -150,21 +150,21 @@ def _load_faults(
 ) -> Iterator[str]:
     """Why a load must not get a window's rows."""
     api, stream = source.spec.source.rest_api, source.spec.source.stream
-    for name, mode in load_modes(pipeline, source, schemas):
+    for name, mode in target_modes(pipeline, source, schemas):
         if mode == "replace":
             yield (
-                f"stage {name} has mode replace: a window's rows would take the place of the whole "
+                f"{name} has mode replace: a window's rows would take the place of the whole "
                 "table. Run the pipeline now, or use merge with keys"
             )
         if mode == "append" and asked.force:
             yield (
-                f"stage {name} has mode append: what was landed before would be in the table twice. "
+                f"{name} has mode append: what was landed before would be in the table twice. "
                 "Leave force out, or use merge with keys"
             )
         begins = streams.begins(source) if stream else None
         if mode == "append" and stream and not (begins and _before(asked, begins, "UTC")):
             yield (
-                f"stage {name} has mode append, and the window reaches into what the source's own "
+                f"{name} has mode append, and the window reaches into what the source's own "
                 f"landings bring, from {begins or 'the oldest record'} on: rows would be in the table "
                 "twice. End the window there, or use merge with keys"
             )
@@ -172,7 +172,7 @@ def _load_faults(
             initial = api.incremental.initial_value
             if not initial or not _before(asked, initial, api.incremental.timezone):
                 yield (
-                    f"stage {name} has mode append, and the window reaches into what the source's own "
+                    f"{name} has mode append, and the window reaches into what the source's own "
                     f"landings bring, from initialValue {initial or '(none: all)'} on: rows would be "
                     "in the table twice. End the window there, or use merge with keys"
                 )
@@ -186,19 +186,23 @@ def _before(asked: Backfill, initial: str, timezone: str) -> bool:
         return False
 
 
-def load_modes(
+def target_modes(
     pipeline: Pipeline, source: DataSource, schemas: Mapping[str, DataSchema]
 ) -> Iterator[tuple[str, str]]:
-    """Each load stage with its mode, stated or not."""
+    """Each load stage, and the Iceberg table, with its mode, stated or not."""
     try:
         contract = config.row_contract(source, schemas)
     except KeyError as error:
         raise PartsRefused(f"DataSource {source.name}: there is no DataSchema {error}") from error
-    api = source.spec.source.rest_api
+    incremental = config.is_incremental(source)
     for stage in pipeline.spec.stages:
         if stage.load:
-            plan = config.load(stage.load.redshift, contract, bool(api and api.incremental))
-            yield stage.name, plan.mode
+            plan = config.load(stage.load.redshift, contract, incremental)
+            yield f"stage {stage.name}", plan.mode
+    spec = pipeline.spec.destination or source.spec.destination
+    if spec is not None and config.is_iceberg(spec):
+        like = config.first_load(pipeline, contract, incremental)
+        yield "the Iceberg table", config.iceberg_table(spec.iceberg or IcebergOptions(), like).mode
 
 
 def replay_parts(
@@ -269,10 +273,10 @@ def _stage_faults(
 ) -> Iterator[str]:
     first = sources.get(config.primary_names(pipeline)[0])
     if first is not None:
-        for name, mode in load_modes(pipeline, first, schemas):
+        for name, mode in target_modes(pipeline, first, schemas):
             if mode == "replace":
                 yield (
-                    f"stage {name} has mode replace: the rows would take the place of the whole table. "
+                    f"{name} has mode replace: the rows would take the place of the whole table. "
                     "Mend the contract and run the pipeline now: that brings them"
                 )
     for stage in pipeline.spec.stages:
