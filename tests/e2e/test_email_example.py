@@ -14,7 +14,8 @@ import yaml
 
 from e2e.running import Object, Running, condition, is_ready, until
 from lambdas.files.letters import stored
-from weir_local.aws.server import LOOPBACK, SMTP_PORT_FILE
+from weir_local.aws.server import ACCOUNT, LOOPBACK, REGION, SMTP_PORT_FILE
+from weir_local.aws.workmail import MAILS_FILE, RULES_FILE
 from weir_local.stack import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -47,11 +48,36 @@ def deliver(running: Running, number: int, body: bytes) -> None:
     running.aws("s3").put_object(Bucket=BUCKET, Key=f"inbox/{number}", Body=received)
 
 
-def send(running: Running, found: EmailMessage, recipient: str) -> None:
+def send(
+    running: Running,
+    found: EmailMessage,
+    recipient: str,
+    sender: str = "sue@supplier.example",
+) -> None:
     """By SMTP, to the local AWS."""
     port = int((running.stack.state / "aws" / SMTP_PORT_FILE).read_text())
     with smtplib.SMTP(LOOPBACK, port, timeout=30) as server:
-        server.send_message(found, "sue@supplier.example", [recipient])
+        server.send_message(found, sender, [recipient])
+
+
+def call_from_workmail(running: Running, organization: str, function: str) -> None:
+    """As people make the rule in WorkMail's console, for mails that SES hands to the organization."""
+    rule = {"organizationId": organization, "lambdaArn": function, "synchronous": True}
+    (running.stack.state / "aws" / RULES_FILE).write_text(
+        json.dumps([rule | {"timeoutMinutes": 1}])
+    )
+    ses, place = running.aws("ses"), f"arn:aws:workmail:{REGION}:{ACCOUNT}:organization"
+    ses.verify_domain_dkim(Domain="office.example")
+    ses.create_receipt_rule(
+        RuleSetName=ses.describe_active_receipt_rule_set()["Metadata"]["Name"],
+        Rule={
+            "Name": organization,
+            "Enabled": True,
+            "ScanEnabled": True,
+            "Recipients": ["office.example"],
+            "Actions": [{"WorkmailAction": {"OrganizationArn": f"{place}/{organization}"}}],
+        },
+    )
 
 
 def table(running: Running) -> list[tuple[object, ...]]:
@@ -114,5 +140,45 @@ def test_a_mail_to_an_address_of_the_sources_own_is_received_and_loaded(running:
     until(
         lambda: bool(running.keys("quarantine", "default/order-mails/")),
         "the forged mail is not in quarantine",
+        60,
+    )
+
+
+def test_a_mail_that_workmail_passes_on_is_loaded(running: Running) -> None:
+    source = yaml.safe_load((ROOT / "examples/email/workmail.yaml").read_text())
+    organization = source["spec"]["source"]["email"]["workmail"]["organizationId"]
+    running.apply(source)
+    until(
+        lambda: is_ready(running.get("dsrc", "office-mails")),
+        "the source of WorkMail's mails is not ready",
+        120,
+    )
+    routed = condition(running.get("dsrc", "office-mails"), "MailRouted")
+    assert (routed["status"], routed["reason"]) == ("Unknown", "WaitingForRule")
+    function = routed["message"].split()[-1]
+    name = running.resource("dsrc", "office-mails", "workmail")["name"]
+    assert function == f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+    call_from_workmail(running, organization, function)
+    trusted, inside = (
+        mail(number, **{"invoices.csv": f"article,price\nc{number},7.50\n".encode()})
+        for number in (21, 22)
+    )
+    send(running, trusted, "invoices@office.example")
+    inside.replace_header("From", "eve@office.example")
+    send(running, inside, "invoices@office.example", "eve@office.example")
+    running.wait_run("pipe", "office-mails")
+    rows = running.query("select article, price from suppliers.invoices")
+    assert [(row["article"], str(row["price"])) for row in rows] == [("c21", "7.50")]
+    until(
+        lambda: bool(running.keys("quarantine", "default/office-mails/")),
+        "the mail from within the organization is not in quarantine",
+        60,
+    )
+    told = (running.stack.state / "aws" / MAILS_FILE).read_text().splitlines()
+    assert [json.loads(line)["outcome"] for line in told] == ["DEFAULT", "DEFAULT"]
+    running.look_again("dsrc", "office-mails")
+    until(
+        lambda: condition(running.get("dsrc", "office-mails"), "MailRouted")["status"] == "True",
+        "the source does not say that mails come from WorkMail",
         60,
     )

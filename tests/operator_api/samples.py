@@ -382,6 +382,14 @@ RECEIVED = data_source(
         }
     }
 )
+WORKMAIL = data_source(
+    source={
+        "email": {
+            "workmail": {"organizationId": "m-" + "0a" * 16},
+            "recipients": ["in@example.com"],
+        }
+    }
+)
 FILES = data_source(
     source={
         "files": {
@@ -610,6 +618,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     **{name: rest_source(auth={name: auth}) for name, auth in AUTHS.items()},
     "email": EMAIL,
     "received mails": RECEIVED,
+    "mails of WorkMail": WORKMAIL,
     "mailed trees": _mails(format="json", recordPath="a.b"),
     "mailed widths": _mails(format="fixedWidth", columns=WIDTHS),
     "mailed sheets": _mails(format="xlsx", sheet="Data"),

@@ -136,7 +136,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Email:
-    """Attachments of mails that SES has put into a bucket.
+    """Attachments of mails that SES, or WorkMail's message flow, has put into a bucket.
 
     Parameters
     ----------
@@ -154,6 +154,9 @@ class Email:
         Of one attachment as it was sent.
     password
         ``${SECRET:name}`` of encrypted archives.
+    workmail
+        Id of the WorkMail organization whose message flow brings the mails: each has its envelope on
+        top then. None where SES has stored them.
     """
 
     bucket: str
@@ -167,6 +170,7 @@ class Email:
     password: str | None = None
     parsing: Parsing = Parsing("auto")
     duplicates: Literal["skip", "land"] = "skip"
+    workmail: str | None = None
 
 
 @dataclass(frozen=True)

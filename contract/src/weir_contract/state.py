@@ -18,6 +18,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``RECEIVED#time#lane#place`` | an object of received records that is not sealed; removed with its landing | receive, ingestion |
 | ``SOURCE#ns/name`` | ``BACKLOG`` | bytes received since the last sealing began, when that was, and when one was last asked for | receive, ingestion |
 | ``SOURCE#ns/name`` | ``MAPPINGS`` | ids of the event source mappings that a stream ever had | ingestion |
+| ``SOURCE#ns/name`` | ``WORKMAIL#organization`` | ``firstAt``, ``lastAt``: when WorkMail has passed on its first mail, and its last | WorkMail's receiver |
 | ``FILES#ns/name`` | ``RANGE#lane#place`` | records of a lane that were committed together, from ``first`` to its place; expires | receive, ingestion |
 | ``FILES#ns/name`` | ``GIVENUP#mapping#key`` | a batch that Lambda gave up on: what became of it | ingestion |
 | ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag: state and the sequence that took it | trigger, ingestion |
@@ -52,6 +53,7 @@ POSITION = "POSITION#"
 RECEIVED = "RECEIVED#"
 BACKLOG = "BACKLOG"
 MAPPINGS = "MAPPINGS"
+WORKMAIL = "WORKMAIL#"
 RANGE = "RANGE#"
 GIVEN_UP = "GIVENUP#"
 FILE = "FILE#"
@@ -90,6 +92,11 @@ def checkpoint_sk(lane: str | None = None) -> str:
 def subscriber_sk(pipeline: str) -> str:
     """Sort key of a subscription of a pipeline to a source."""
     return f"SUBSCRIBER#{pipeline}"
+
+
+def workmail_sk(organization: str) -> str:
+    """Sort key of what is known of the mails that a WorkMail organization passes on."""
+    return f"{WORKMAIL}{organization}"
 
 
 def files_pk(source: str) -> str:

@@ -396,7 +396,10 @@ def platform(found: Mapping[str, Any]) -> dict[str, Any]:
                 {
                     "namespaces": {"names": ["default"]},
                     "egress": {"allowLoopback": True},
-                    "externalArns": ["arn:aws:s3:::weir-example-*"],
+                    "externalArns": [
+                        "arn:aws:s3:::weir-example-*",
+                        f"arn:aws:workmail:{REGION}:{account}:organization/*",
+                    ],
                     "mailRecipients": ["*@weir.example"],
                     "allow": ["adopt", "scripts", "delete"],
                 }

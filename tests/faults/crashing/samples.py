@@ -387,6 +387,14 @@ def _function(g: Ground, s: str, code: str, changed: bool) -> Properties:
     }
 
 
+def _permission(organization: str) -> Properties:
+    return {
+        "Action": "lambda:InvokeFunction",
+        "Principal": "workmail.eu-west-1.amazonaws.com",
+        "SourceArn": f"arn:aws:workmail:eu-west-1:{ACCOUNT}:organization/{organization}",
+    }
+
+
 def _kinesis_mapping(g: Ground, s: str, changed: bool, replaced: bool = False) -> Properties:
     return {
         "FunctionName": "ground-function",
@@ -634,6 +642,13 @@ SAMPLES = (
         lambda g, s: _kinesis_mapping(g, s, False),
         lambda g, s: _kinesis_mapping(g, s, True),
         lambda g, s: _kinesis_mapping(g, s, True, True),
+    ),
+    Sample(
+        "lambda.Permission",
+        "ground-function|Allow{s}",
+        lambda g, s: _permission("m-" + "0a" * 16),
+        lambda g, s: _permission("m-" + "0b" * 16),
+        tagged=False,
     ),
     Sample(
         "kinesis.Stream",

@@ -79,6 +79,10 @@ MAILS_SPEC: dict[str, Any] = {
     "schema": {"fields": [{"name": "id", "type": "integer", "nullable": False}]},
     "deletionPolicy": "Delete",
 }
+OFFICE_SPEC: dict[str, Any] = {
+    **MAILS_SPEC,
+    "source": {"email": {"workmail": {"organizationId": "m-" + "0a" * 16}}},
+}
 STREAM_SPEC: dict[str, Any] = {
     "source": {
         "stream": {
@@ -237,6 +241,9 @@ class Installation:
         self.mails = DataSource.model_validate(
             {"metadata": {**metadata, "name": "mails", "uid": "m-1"}, "spec": MAILS_SPEC}
         )
+        self.office = DataSource.model_validate(
+            {"metadata": {**metadata, "name": "office", "uid": "o-1"}, "spec": OFFICE_SPEC}
+        )
         self.stream = DataSource.model_validate(
             {
                 "metadata": {"namespace": NAMESPACE, "name": "clicks", "uid": "s-2"},
@@ -291,7 +298,7 @@ class Installation:
         """Apply Platform, sources and pipeline, each until it rests."""
         grant = namespace_grant(self.platform, NAMESPACE)
         uses = platform.uses_of(
-            [self.source, self.mails, self.stream], [self.pipeline], {NAMESPACE: grant}
+            [self.source, self.mails, self.office, self.stream], [self.pipeline], {NAMESPACE: grant}
         )
         first = Part(
             self.owner("Platform", self.platform),
@@ -324,9 +331,13 @@ class Installation:
             self.owner("DataSource", self.stream),
             datasource.datasource_resources(self.stream, facts, grant, {}),
         )
-        for part in (second, third, fourth, fifth):
+        sixth = Part(
+            self.owner("DataSource", self.office),
+            datasource.datasource_resources(self.office, facts, grant, {}),
+        )
+        for part in (second, third, fourth, fifth, sixth):
             self.apply(part)
-        return [first, second, third, fourth, fifth]
+        return [first, second, third, fourth, fifth, sixth]
 
     def apply(self, part: Part) -> Applied:
         """Apply one object until it rests."""

@@ -82,6 +82,15 @@ def bucket_policy() -> dict[str, Any]:
     }
 
 
+def let_everybody_call(world: World, seen: Observed) -> None:
+    """Put a statement without a condition in the place of ours."""
+    function, statement = seen.name.split("|")
+    where = {"FunctionName": function, "StatementId": statement}
+    world.calls("lambda")("RemovePermission", **where)
+    given = {key: text for key, text in seen.properties.items() if key != "SourceArn"}
+    world.calls("lambda")("AddPermission", **where, **given)
+
+
 MACHINE = {
     "Comment": "one step",
     "StartAt": "Only",
@@ -272,6 +281,18 @@ CASES = (
             "UpdateEventSourceMapping", UUID=seen.attributes["uuid"], BatchSize=1
         ),
         "BatchSize",
+    ),
+    Case(
+        "lambda.Permission",
+        "world-function|AllowCase",
+        lambda world: {
+            "Action": "lambda:InvokeFunction",
+            "Principal": "workmail.eu-central-1.amazonaws.com",
+            "SourceArn": f"arn:aws:workmail:eu-central-1:{ACCOUNT}:organization/m-{'0a' * 16}",
+        },
+        let_everybody_call,
+        "SourceArn",
+        tagged=False,
     ),
     Case(
         "logs.LogGroup",

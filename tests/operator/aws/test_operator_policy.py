@@ -149,6 +149,8 @@ ROOMS: dict[str, dict[str, tuple[Callable[[Probe, str], None], str]]] = {
     "operator-mail": {
         "KeepReceiptRules": (Probe.update, "ses.ReceiptRule"),
         "SeeDomains": (Probe.one, "ses.Identity"),
+        "LetWorkMailCall": (Probe.create, "lambda.Permission"),
+        "KeepCallers": (Probe.update, "lambda.Permission"),
         "MakeRuleSet": (Probe.create, "ses.RuleSet"),
     },
     "operator-storage": {

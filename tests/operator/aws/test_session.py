@@ -196,6 +196,7 @@ def test_every_kind_of_the_table_has_an_adapter() -> None:
         "iam.Role",
         "lambda.Function",
         "lambda.EventSourceMapping",
+        "lambda.Permission",
         "logs.LogGroup",
         "sns.Topic",
         "sqs.Queue",

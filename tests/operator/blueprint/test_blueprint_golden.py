@@ -119,6 +119,15 @@ STREAMS = {
 }
 
 
+def test_a_source_of_workmail_wants_exactly_the_golden_resources(worlds: Any) -> None:
+    mails = {"email": {"workmail": {"organizationId": "m-" + "0a" * 16}}}
+    text = canonical(worlds(source_spec={"source": mails}).source_resources())
+    path = GOLDEN / "source-workmail.json"
+    if os.environ.get("WEIR_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("kind", list(STREAMS))
 def test_a_stream_wants_exactly_the_golden_resources(worlds: Any, kind: str) -> None:
     text = canonical(worlds(source_spec={"source": STREAMS[kind]}).source_resources())

@@ -48,6 +48,11 @@ CALLS: dict[str, tuple[str, str, Any]] = {
         lambda n, p: drop(p, "CodeSha256") | {"FunctionName": n},
     ),
     "lambda.EventSourceMapping": ("lambda", "CreateEventSourceMapping", lambda n, p: p),
+    "lambda.Permission": (
+        "lambda",
+        "AddPermission",
+        lambda n, p: {**p, "FunctionName": n.split("|")[0], "StatementId": n.split("|")[1]},
+    ),
     "scheduler.Schedule": ("scheduler", "CreateSchedule", schedule_call),
     "states.StateMachine": (
         "stepfunctions",
@@ -139,7 +144,8 @@ def test_boto_takes_the_properties_of_every_kind(world: Any, worlds: Any) -> Non
     session = botocore.session.Session()
     checked = set()
     crawled = worlds(source_spec={"schema": {"discovery": "crawler"}})
-    for item in (*world.resources(), *crawled.source_resources()):
+    others = (*crawled.source_resources(), *worlds(source_spec=OFFICE).source_resources())
+    for item in (*world.resources(), *others):
         if item.external or item.kind not in CALLS:
             continue
         service, operation, call = CALLS[item.kind]
@@ -359,6 +365,44 @@ def test_a_source_that_receives_mails_has_a_rule_a_domain_each_and_no_bucket(wor
     assert "watched" not in found
     watch = found["watch"].properties["Item"]
     assert watch["prefix"] == "default/customer-data-api/_mail/"
+
+
+OFFICE = {
+    "source": {"email": {"workmail": {"organizationId": "m-" + "0a" * 16}}},
+    "redshift": {"schema": "customers", "table": "t"},
+}
+
+
+def test_a_source_of_workmail_has_a_function_that_its_organization_alone_may_call(
+    worlds: Any,
+) -> None:
+    world = worlds(source_spec=OFFICE)
+    found = by_id(world.source_resources())
+    function, permission = found["workmail"], found["workmail-permission"]
+    assert function.properties["Handler"] == "weir_lambdas.email_processor.workmail.handler"
+    assert permission.name == f"{function.name}|AllowWorkMail" and not permission.tagged
+    assert permission.properties == {
+        "Action": "lambda:InvokeFunction",
+        "Principal": "workmail.eu-central-1.amazonaws.com",
+        "SourceArn": "arn:aws:workmail:eu-central-1:111122223333:organization/m-" + "0a" * 16,
+    }
+    (policy,) = found["workmail-role"].properties["Policies"].values()
+    allowed = {one["Sid"]: one for one in policy["Statement"]}
+    assert allowed["ReadMails"]["Resource"] == [
+        "arn:aws:workmailmessageflow:eu-central-1:111122223333:message/m-"
+        + "0a" * 16
+        + "/incoming/*"
+    ]
+    (kept,) = allowed["KeepMails"]["Resource"]
+    assert kept.endswith("/default/customer-data-api/_mail/*")
+    alarm = found["alarm-workmail"].properties
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": function.name}]
+    watch = found["watch"].properties["Item"]
+    assert watch["prefix"] == "default/customer-data-api/_mail/"
+    assert "watched" not in found and "receipt-rule" not in found
+    suspended = by_id(worlds(source_spec={**OFFICE, "suspend": True}).source_resources())
+    assert "workmail-permission" in suspended and "watch" not in suspended
+    assert "ses.amazonaws.com" not in str(world.platform_resources())
 
 
 def test_ses_is_let_in_only_while_a_source_receives_and_for_rules_of_the_cluster_alone(

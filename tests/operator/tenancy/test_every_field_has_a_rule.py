@@ -217,6 +217,9 @@ NAMES: dict[str, dict[str, Refused]] = {
             "RecipientNotGranted",
             "spec.source.email.receive.recipients[0]",
         ),
+        "spec.source.email.workmail.organizationId": Refused(
+            {"source": {"email": {"workmail": {"organizationId": "m-" + "0b" * 16}}}}, EXTERNAL
+        ),
         "spec.source.files.bucket": Refused(
             {"source": {"files": {"bucket": "somebody-elses", "prefix": "in/"}}}, EXTERNAL
         ),

@@ -29,6 +29,7 @@ SERVICES = (
     "s3",
     "secretsmanager",
     "stepfunctions",
+    "workmailmessageflow",
 )
 """All that a function speaks to, as botocore names them."""
 

@@ -3,6 +3,9 @@
 SES puts its own headers before all that the sender wrote (SES Developer Guide, *Email receiving
 concepts* and *Contents of notifications*). So the first header of a name is SES's, and whatever the
 sender has added under the same name comes after it and is not looked at.
+
+WorkMail receives through SES too, but also passes on what its own users write to each other: there the
+first header may be the writer's. So of a mail whose sender may be such a user no verdict is believed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 
 from weir_contract.sources import Email, Trust
+from weir_lambdas.email_processor.envelope import Envelope, of_mail
 
 AUTHORITY = "amazonses.com"
 """The authserv-id of SES (RFC 8601, section 2.5)."""
@@ -58,13 +62,22 @@ def verdicts(mail: EmailMessage) -> Verdicts:
 
 def distrust(mail: EmailMessage, config: Email) -> str | None:
     """Why a mail is not taken, or None where it may be."""
-    found = verdicts(mail)
+    envelope = of_mail(mail) if config.workmail else None
+    if config.workmail and (envelope is None or envelope.organization != config.workmail):
+        return (
+            f"it did not come through the message flow of WorkMail organization {config.workmail}"
+        )
+    internal = envelope is not None and envelope.is_internal
+    found = Verdicts() if internal else verdicts(mail)
     for name in Trust.__dataclass_fields__:
         verdict = getattr(found, name)
         if getattr(config.trust, name) and verdict != "pass":
-            return f"{name} is {verdict or 'not known'} (trust.{name})"
-    recipient = recipient_of(mail)
-    if config.recipients and not allowed(recipient, config.recipients):
+            why = ": it may be of the organization's own users, whom SES does not check"
+            said = f"{name} is {verdict or 'not known'} (trust.{name})"
+            return f"{said}{why}" if internal else said
+    if config.recipients and not any(
+        allowed(one, config.recipients) for one in recipients_of(mail, envelope)
+    ):
         return "it was sent to none of recipients"
     sender = address_of(mail)
     if config.allowed_senders and not allowed(sender, config.allowed_senders):
@@ -82,6 +95,13 @@ def recipient_of(mail: EmailMessage) -> str:
     """
     found = _FOR.search(_flat(str(mail.get("Received", ""))))
     return found.group(1).lower() if found else ""
+
+
+def recipients_of(mail: EmailMessage, envelope: Envelope | None) -> tuple[str, ...]:
+    """Whom a mail came for: by the envelope where WorkMail has passed it on, else as SES says."""
+    if envelope is not None:
+        return tuple(one.lower() for one in envelope.recipients)
+    return (recipient_of(mail),)
 
 
 def address_of(mail: EmailMessage) -> str:

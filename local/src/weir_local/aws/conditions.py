@@ -1,8 +1,8 @@
 """Condition keys that MiniStack does not feed: of KMS keys, event source mappings and EC2's networks.
 
 AWS KMS Developer Guide, "ABAC for AWS KMS": ``aws:ResourceTag/<key>``. Service Authorization
-Reference, "Actions, resources, and condition keys for AWS Lambda": ``lambda:FunctionArn``; the same of Amazon
-EC2: ``aws:ResourceTag``, ``aws:RequestTag``, ``ec2:Vpc``.
+Reference, "Actions, resources, and condition keys for AWS Lambda": ``lambda:FunctionArn``,
+``lambda:Principal``; the same of Amazon EC2: ``aws:ResourceTag``, ``aws:RequestTag``, ``ec2:Vpc``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ def of_key(given: dict[str, Any]) -> dict[str, str]:
     return key_tags(given.get("KeyId") or given.get("TargetKeyId"))
 
 
-def of_mapping(given: dict[str, Any]) -> dict[str, str]:
-    """The keys of a call that makes an event source mapping."""
+def of_function(given: dict[str, Any]) -> dict[str, str]:
+    """The keys of a call that makes an event source mapping, or lets somebody call a function."""
     from ministack.core.responses import get_account_id, get_region
 
+    if "StatementId" in given and "Principal" in given:
+        return {"lambda:principal": str(given["Principal"])}
     name = given.get("FunctionName")
     if not name or not {"EventSourceArn", "SelfManagedEventSource"}.intersection(given):
         return {}
@@ -53,7 +55,7 @@ def of_network(given: dict[str, Any]) -> dict[str, Any]:
 
 FED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "kms": of_key,
-    "lambda": of_mapping,
+    "lambda": of_function,
     "ec2": of_network,
 }
 """Service -> the condition keys of a call, from its JSON body or its parameters."""

@@ -126,6 +126,12 @@ MENDS: tuple[Mend, ...] = (
         "SES Developer Guide: Email receiving concepts; Receipt rule actions",
     ),
     Mend(
+        "workmail",
+        "WorkMail hands mails to the function of a rule, and their content to who may read it",
+        "WorkMail Administrator Guide: Configuring AWS Lambda for Amazon WorkMail; Managing access to "
+        "the Amazon WorkMail Message Flow API",
+    ),
+    Mend(
         "scheduler",
         "Schedules know time zones and context attributes, and call under their role with retries",
         "EventBridge Scheduler User Guide: Schedule types; Adding context attributes",

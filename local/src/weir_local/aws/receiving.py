@@ -24,6 +24,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 
 from weir_contract.recipients import domain_of, matches, with_parents
+from weir_local.aws import workmail
 from weir_local.aws.access import service_denial
 from weir_local.aws.deliveries import receiver_denial
 from weir_local.aws.receiptrules import SES, bucket_denial, put, rule_arn
@@ -159,6 +160,9 @@ def run(rule: dict[str, Any], rule_set: str, mail: Passing) -> bool:
                 store(settings, source, mail, text)
             elif kind == "SNSAction":
                 publish(settings, source, mail, recipients, text)
+            elif kind == "WorkmailAction":
+                organization, sender = settings["OrganizationArn"], mail.envelope.sender
+                workmail.deliver(organization, sender, recipients, text, mail.account, mail.region)
             elif kind == "LambdaAction" and (done := call(settings, source, mail, recipients)):
                 return done == "STOP_RULE_SET"
             told = settings.get("TopicArn")

@@ -177,6 +177,14 @@ def network(call: Call) -> str | None:
     return networks.resource(call.operation, call.given, call.region, call.account)
 
 
+def message(call: Call) -> str | None:
+    """WorkMail's message flow: a mail in transit."""
+    from weir_local.aws import workmail
+
+    number = call.request.path.rpartition("/")[2]
+    return workmail.arn_of(number, call.region, call.account)
+
+
 RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "lambda": function,
     "scheduler": schedule,
@@ -188,6 +196,7 @@ RESOURCES: dict[str, Callable[[Call], str | None]] = {
     "kms": key,
     "iam": role_or_user,
     "ec2": network,
+    "workmailmessageflow": message,
 }
 """Service -> its ARNs; None leaves the call to MiniStack."""
 

@@ -17,7 +17,7 @@ from weir.api.v1alpha1.datasource import DataSource, Destination, IcebergOptions
 from weir.api.v1alpha1.pipeline import Clean, Pipeline, Stage, TransformStep
 from weir.api.v1alpha1.schema import DataSchema
 from weir.api.v1alpha1.stream import Kafka, Registry, Stream
-from weir.blueprint import config, deletions, icebergfaults, rest, streamfaults
+from weir.blueprint import config, deletions, icebergfaults, rest, streamfaults, workmail
 from weir.blueprint.columns import after_stage, after_stages, after_step
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -259,6 +259,9 @@ def _externals(source: DataSource, known: Known) -> Problems:
         yield from _watched(source, f"{path}.files.bucket", partition, known)
     if found.email and found.email.receive:
         yield from _recipients(found.email.receive.recipients, known)
+    elif found.email and found.email.workmail:
+        where = f"{path}.email.workmail.organizationId"
+        yield from _organization(found.email.workmail.organization_id, where, known)
     elif found.email:
         yield from _watched(source, f"{path}.email.bucket", partition, known)
     if found.stream:
@@ -339,6 +342,21 @@ def _recipients(recipients: Sequence[str], known: Known) -> Problems:
                 f"namespace {known.namespace} may not receive the mails of {recipient}; ask the "
                 "Platform's owner to grant it (grants[].mailRecipients)",
             )
+
+
+def _organization(organization: str, where: str, known: Known) -> Problems:
+    """Which organization's mails a function may read is granted, and WorkMail is in some regions."""
+    if known.facts is None:
+        return
+    if known.facts.region not in workmail.REGIONS:
+        yield Problem(
+            "NotInRegion",
+            where,
+            f"WorkMail is not in {known.facts.region}, where Platform {known.facts.platform} is: use "
+            f"a Platform in {', '.join(sorted(workmail.REGIONS))}",
+        )
+    arn = workmail.organization_arn(organization, known.facts)
+    yield from _external(arn, where, known)
 
 
 def _external(arn: str, where: str, known: Known) -> Problems:

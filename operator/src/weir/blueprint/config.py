@@ -340,6 +340,7 @@ def _email(email: Email, bucket: str, prefix: str) -> sources.Email:
         password=f"${{SECRET:{options.password_secret}}}" if options.password_secret else None,
         parsing=parsing(options),
         duplicates=options.duplicates,
+        workmail=email.workmail.organization_id if email.workmail else None,
     )
 
 
@@ -355,13 +356,20 @@ def watched(source: DataSource) -> Watched | None:
 
 def arrivals(source: DataSource, facts: PlatformFacts) -> Watched | None:
     """Where a source's files or mails arrive, in others' buckets or in its own folder."""
-    return Watched(*place_of_mails(source, facts)) if receives(source) else watched(source)
+    own = has_mail_folder(source)
+    return Watched(*place_of_mails(source, facts)) if own else watched(source)
 
 
 def receives(source: DataSource) -> bool:
     """Whether a receipt rule is made for the source."""
     email = source.spec.source.email
     return email is not None and email.receive is not None
+
+
+def has_mail_folder(source: DataSource) -> bool:
+    """Whether the source's mails come into a folder of its own in the raw zone."""
+    email = source.spec.source.email
+    return email is not None and email.bucket is None
 
 
 def _files(files: Files) -> sources.Files:

@@ -19,6 +19,7 @@ from weir.blueprint import (
     policies,
     rest,
     streams,
+    workmail,
 )
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant
@@ -192,6 +193,7 @@ def datasource_resources(
         timer,
         *_watch(source, facts, machine),
         *mail.receiving(source, facts),
+        *workmail.receiving(source, facts, stored, failure),
         *discovery.discovery_resources(source, facts, schemas),
         *alarms,
     )
@@ -213,7 +215,7 @@ def _watch(source: DataSource, facts: PlatformFacts, machine: str) -> tuple[Reso
     watched = config.arrivals(source, facts)
     if watched is None:
         return ()
-    own = config.receives(source)
+    own = config.has_mail_folder(source)
     buckets = () if own else (Resource("s3.Bucket", "watched", watched.bucket, external=True),)
     if source.spec.suspend:
         return buckets

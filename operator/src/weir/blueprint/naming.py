@@ -21,8 +21,8 @@ HASH_CHARACTERS = 8
 """Characters of RFC 4648 base32: 40 bits, on top of the readable part."""
 
 MAIL_FOLDER = "_mail"
-"""Where SES puts a source's mails, below the source's own folder in the raw zone: no part of a
-manifest, so that pipelines never read it."""
+"""Where SES, or the function that WorkMail calls, puts a source's mails, below the source's own folder
+in the raw zone: no part of a manifest, so that pipelines never read it."""
 
 
 @dataclass(frozen=True)

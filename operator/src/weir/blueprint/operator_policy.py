@@ -1,7 +1,8 @@
 """What the operator itself may do: the policies that docs/iam.md publishes and the local AWS enforces.
 
 Five managed policies, since IAM allows 6,144 characters each (IAM User Guide, *IAM and AWS STS
-quotas*); one is needed where a Platform names a VPC, one where sources have SES receive mails.
+quotas*); one is needed where a Platform names a VPC, one where sources have SES or WorkMail
+receive mails.
 Everything is bounded by the cluster's names; what AWS gives no resource for stands in
 :data:`UNSCOPED` with the reason.
 """
@@ -548,6 +549,14 @@ def documents(
             ["*"],
         ),
         _allow("SeeDomains", ("ses:GetIdentityVerificationAttributes",), ["*"]),
+        # For sources that WorkMail brings mails: nobody else may be let in to call a function.
+        _allow(
+            "LetWorkMailCall",
+            ("lambda:AddPermission",),
+            functions,
+            {"StringEquals": {"lambda:Principal": f"workmail.{region}.amazonaws.com"}},
+        ),
+        _allow("KeepCallers", ("lambda:GetPolicy", "lambda:RemovePermission"), functions),
         # For spec.mail.createRuleSet of a Platform alone.
         _allow(
             "MakeRuleSet",
@@ -676,7 +685,7 @@ def boundary() -> Document:
         "secretsmanager:UpdateSecretVersionStage", "sns:Publish", "sqs:*Message*",
         "sqs:GetQueueAttributes", "states:DescribeExecution", "states:StartExecution",
         "states:StopExecution", "events:DescribeRule", "events:PutRule", "events:PutTargets",
-        "xray:Put*",
+        "workmailmessageflow:GetRawMessageContent", "xray:Put*",
     )  # fmt: skip
     return {
         "Version": "2012-10-17",

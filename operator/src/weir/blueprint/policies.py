@@ -239,6 +239,42 @@ def ingestion(
     )
 
 
+def workmail(
+    facts: PlatformFacts, *, source: str, function: str, config_key: str, organization: str
+) -> Document:
+    """The role of the function that WorkMail calls with a mail.
+
+    Parameters
+    ----------
+    source
+        ``namespace/name``.
+    function
+        The function's physical name.
+    config_key
+        Key of the source's configuration in the artifacts bucket.
+    organization
+        Id of the WorkMail organization: mails that come to it are read, and no others.
+    """
+    incoming = facts.arn("workmailmessageflow", f"message/{organization}/incoming/*")
+    return document(
+        writes_logs(facts, function),
+        allow("ReadConfig", ["s3:GetObject"], [facts.bucket_arn("artifacts", config_key)]),
+        allow("ReadMails", ["workmailmessageflow:GetRawMessageContent"], [incoming]),
+        allow(
+            "KeepMails",
+            ["s3:PutObject"],
+            [facts.bucket_arn("raw", f"{source}/{naming.MAIL_FOLDER}/*")],
+        ),
+        allow(
+            "SayThatMailsCome",
+            ["dynamodb:UpdateItem"],
+            [facts.state_table_arn],
+            {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [source_pk(source)]}},
+        ),
+        uses_key(facts, "s3", "dynamodb", "lambda"),
+    )
+
+
 def replays(facts: PlatformFacts, namespace: str) -> tuple[Statement, ...]:
     """Read what the namespace's pipelines have put into quarantine, to land it again."""
     return (

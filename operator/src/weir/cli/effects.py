@@ -40,6 +40,9 @@ GONE: Mapping[tuple[str, Verb], Disturbance] = {
     ("lambda.EventSourceMapping", REPLACE): Disturbance(
         "what arrives waits until the mapping is there again", stops=False
     ),
+    ("lambda.Permission", DELETE): Disturbance(
+        "mails that WorkMail passes on are not taken", stops=False
+    ),
     ("glue.Crawler", DELETE): Disturbance("types are discovered no more, and its tables go"),
     ("glue.Job", DELETE): Disturbance("job runs under way fail"),
     ("glue.Job", REPLACE): Disturbance("job runs under way fail"),

@@ -14,7 +14,7 @@ from weir.reconcile import wanted as blueprints
 from weir.reconcile.discovered import follow_discovered
 from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
-from weir.reconcile.mail import check_recipients, follow_route, kept_away
+from weir.reconcile.mail import check_recipients, follow_flow, follow_route, kept_away
 from weir.reconcile.moves import take_over
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
@@ -70,6 +70,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
         source = parse(DataSource, {**look.obj, "status": look.status})
     wanted = blueprints.source_wanted(context, source, look.obj)
     halt = converge(look, world, wanted, lambda one: context.grant.may_adopt(one.name))
+    follow_flow(look, source, context, world)
     _freeze_schema(look, source, context, world, anew=shown)
     ingestion = ingestion_of(source)
     follow_runs(

@@ -32,6 +32,7 @@ from weir_contract.state import (
     run_sk,
     source_pk,
     taken_sk,
+    workmail_sk,
 )
 
 FEED_PAGE = 200
@@ -94,6 +95,11 @@ class Ledger:
         """What landings have shown of a source's shape, or None before they did."""
         item = self._get(table, source_pk(source), DISCOVERED)
         return None if item is None else loads(Discovered, item[BODY]["S"])
+
+    def first_mail(self, table: str, source: str, organization: str) -> str | None:
+        """When WorkMail passed on its first mail to a source (UTC, ISO 8601), or None before."""
+        item = self._get(table, source_pk(source), workmail_sk(organization))
+        return None if item is None else str(item["firstAt"]["S"])
 
     def request(
         self, table: str, pipeline: str, request: str, body: dict[str, Any]

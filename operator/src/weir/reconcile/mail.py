@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
-from weir.blueprint import mail
+from weir.blueprint import mail, workmail
 from weir.blueprint.grants import namespace_grant
 from weir.kube.client import Object
-from weir.kube.conditions import find
+from weir.kube.conditions import Condition, find, true, unknown
 from weir.kube.keys import Key, is_deleting
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.look import Halt, Look, halt_of
@@ -98,6 +98,36 @@ def follow_route(look: Look, platform: Platform) -> None:
     before = find(look.obj.get("status") or {}, ROUTED) or {}
     if found.status == "False" and before.get("message") != found.message:
         look.services.events.warn(look.obj, found.reason, found.message, "Receive")
+
+
+def follow_flow(look: Look, source: DataSource, context: blueprints.Context, world: World) -> None:
+    """Say whether a rule of WorkMail has ever called the source's function.
+
+    Nobody can look at the rules: WorkMail's console alone shows them. Once a mail has come, nothing is
+    asked any more.
+    """
+    email = source.spec.source.email
+    if email is None or email.workmail is None:
+        return
+    organization = email.workmail.organization_id
+    before = find(look.obj.get("status") or {}, ROUTED) or {}
+    told = str(before.get("message", ""))
+    if before.get("status") == "True" and organization in told:
+        look.routed = Condition(ROUTED, "True", str(before["reason"]), told)
+        return
+    first = world.ledger.first_mail(context.facts.state_table, source.id, organization)
+    function = workmail.function_arn(source, context.facts)
+    look.routed = (
+        true(ROUTED, "WorkMailCalls", f"organization {organization} passes mails on since {first}")
+        if first
+        else unknown(
+            ROUTED,
+            "WaitingForRule",
+            f"no mail has come from WorkMail organization {organization} yet: make an inbound rule in "
+            f"its console (Organization settings, Inbound rules) with the action Run Lambda and the "
+            f"function {function}",
+        )
+    )
 
 
 def kept_away(source: DataSource, context: blueprints.Context, world: World) -> Halt | None:

@@ -242,19 +242,31 @@ class Receive(Model):
     )
 
 
+class WorkMail(Model):
+    """A WorkMail organization whose message flow passes mails on. Legacy: AWS ends WorkMail."""
+
+    organization_id: Annotated[
+        str, StringConstraints(min_length=34, max_length=34, pattern=r"^m-[0-9a-f]{32}$")
+    ] = Field(
+        description="The organization's id, in the account and region of the Platform, which grants "
+        "its ARN (grants[].externalArns): arn:aws:workmail:REGION:ACCOUNT:organization/ID. Somebody "
+        "makes the rule in WorkMail's console; the condition MailRouted says with which function."
+    )
+
+
 class Email(Model):
-    """Attachments of mails that SES receives."""
+    """Attachments of mails that SES or WorkMail receives."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            exactly_one("bucket", "receive"),
+            exactly_one("bucket", "receive", "workmail"),
             cel(
                 "has(self.bucket) || !has(self.prefix) || self.prefix == ''",
                 "prefix belongs to bucket",
             ),
             cel(
-                "has(self.bucket) || !has(self.recipients) || size(self.recipients) == 0",
-                "recipients belongs to bucket; with receive state receive.recipients",
+                "!has(self.receive) || !has(self.recipients) || size(self.recipients) == 0",
+                "recipients belongs to bucket or workmail; with receive state receive.recipients",
             ),
         )
     )
@@ -269,10 +281,15 @@ class Email(Model):
     receive: Receive | None = Field(
         None, description="A receipt rule of the source's own, which the operator makes."
     )
+    workmail: WorkMail | None = Field(
+        None,
+        description="Legacy, AWS ends WorkMail on 31 March 2027: mails that an inbound rule of a "
+        "WorkMail organization passes to a function of the source's own (Run Lambda).",
+    )
     recipients: Annotated[list[Address], Field(max_length=50)] = Field(
         default_factory=list,
-        description="Of the mails in bucket: addresses or domains that one was received for. "
-        "Default: any.",
+        description="Of the mails in bucket, or of WorkMail: addresses or domains that one was "
+        "received for. Default: any.",
         json_schema_extra=string_set(),
     )
     allowed_senders: Annotated[list[Address], Field(max_length=200)] = Field(

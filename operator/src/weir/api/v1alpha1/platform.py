@@ -276,8 +276,8 @@ class Grant(Model):
     )
     external_arns: Annotated[list[Arn], Field(max_length=100)] | None = Field(
         None,
-        description="SNS topics of others that may be notified, buckets, streams and Kafka clusters "
-        "of others that may be read; patterns with *.",
+        description="SNS topics of others that may be notified, buckets, streams, Kafka clusters and "
+        "WorkMail organizations of others that may be read; patterns with *.",
     )
     mail_recipients: Annotated[list[Pattern], Field(max_length=100)] | None = Field(
         None,

@@ -1,0 +1,100 @@
+"""Lambda: who else may call a function, by statements of its resource policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.aws.base import ServiceAdapter, changed
+from weir.aws.errors import Conflict, Invalid
+from weir.resource import Change, Observed, Resource, Traits
+
+
+def split_permission(name: str) -> tuple[str, str]:
+    """Function and statement id of a permission's name, ``functionName|statementId``.
+
+    Raises
+    ------
+    Invalid
+        It has not two parts.
+    """
+    function, bar, statement = name.partition("|")
+    if not bar or not function or not statement:
+        raise Invalid(f"{name!r} is not functionName|statementId", service="lambda", resource=name)
+    return function, statement
+
+
+class Permission(ServiceAdapter):
+    """One statement of a function's policy, by its id; statements of others are left as they are.
+
+    Properties: ``Action``, ``Principal`` (a service) and ``SourceArn``, as in ``AddPermission``. No
+    call changes one: it is removed and added. No attributes.
+    """
+
+    kind = "lambda.Permission"
+    service = "lambda"
+    traits = Traits()
+
+    def look(self, name: str) -> Observed | None:
+        function, statement = split_permission(name)
+        found = self.calls.find("GetPolicy", name, FunctionName=function)
+        policy = json.loads(found["Policy"]) if found else {}
+        for one in policy.get("Statement") or ():
+            if one.get("Sid") == statement:
+                return Observed(name, _properties(one))
+        return None
+
+    def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
+        try:
+            self._add(resource)
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return Observed(resource.name, dict(resource.properties))
+
+    def update(
+        self,
+        resource: Resource,
+        observed: Observed,
+        changes: Sequence[Change],
+        tags: Mapping[str, str],
+    ) -> Observed:
+        if changed(changes):
+            self.delete(observed)
+            self._add(resource)
+        return self.rewritten(resource, observed, changes, tags)
+
+    def delete(self, observed: Observed) -> None:
+        function, statement = split_permission(observed.name)
+        self.calls.find(
+            "RemovePermission", observed.name, FunctionName=function, StatementId=statement
+        )
+
+    def _add(self, resource: Resource) -> None:
+        function, statement = split_permission(resource.name)
+        self.calls(
+            "AddPermission",
+            resource.name,
+            FunctionName=function,
+            StatementId=statement,
+            **resource.properties,
+        )
+
+
+def _properties(statement: Mapping[str, Any]) -> dict[str, Any]:
+    principal = statement.get("Principal")
+    condition = statement.get("Condition") or {}
+    sources = [
+        value
+        for operator in ("ArnLike", "ArnEquals", "StringEquals")
+        for key, value in (condition.get(operator) or {}).items()
+        if key.lower() == "aws:sourcearn"
+    ]
+    return {
+        "Action": statement.get("Action"),
+        "Principal": principal.get("Service") if isinstance(principal, dict) else principal,
+        "SourceArn": sources[0] if sources else None,
+    }
+
+
+ADAPTERS = (Permission,)
