@@ -27,7 +27,13 @@ from weir_contract.rows import Field
 from weir_contract.runs import StageAccount
 from weir_lambdas.common.errors import LoadLost, LoadRefused
 from weir_lambdas.redshift_loader.handler import counts_of
-from weir_lambdas.redshift_loader.shape import Target, next_step, target_of
+from weir_lambdas.redshift_loader.shape import (
+    Target,
+    next_step,
+    target_of,
+    tombstone_step,
+    widens_tombstones,
+)
 from weir_lambdas.redshift_loader.sql import LoadPlan, fields_of, load_statements
 from weir_lambdas.redshift_loader.unload import UnloadPlan, unload_statements
 from weir_local.redshift.errors import SqlError
@@ -151,11 +157,9 @@ class Shop:
     def alter(self, load: Load, fields: tuple[Field, ...]) -> int:
         """As the state machine: steps, until nothing is left to do. Returns how many there were."""
         for count in range(20):
-            columns = self.sql(
-                "SELECT column_name, data_type FROM svv_redshift_columns "
-                f"WHERE schema_name = '{load.schema}' AND table_name = '{load.table}'"
-            )
-            step = next_step(load, fields, {name: seen_type(kind) for name, kind in columns})
+            step = next_step(load, fields, self.columns(load.table))
+            if step is None and widens_tombstones(load, fields):
+                step = tombstone_step(load, fields, self.columns(f"_weir_deleted_{load.table}"))
             if step is None:
                 return count
             if step.alone:
@@ -163,6 +167,14 @@ class Shop:
             else:
                 self.batch(list(step.sqls))
         raise AssertionError("the steps have no end")
+
+    def columns(self, table: str) -> dict[str, Target]:
+        """As DescribeTable tells them."""
+        columns = self.sql(
+            "SELECT column_name, data_type FROM svv_redshift_columns "
+            f"WHERE schema_name = 'shop' AND table_name = '{table}'"
+        )
+        return {name: seen_type(kind) for name, kind in columns}
 
     def rows(self) -> list[Row]:
         return sorted(self.sql("SELECT id, name, at FROM shop.orders"))
@@ -523,6 +535,47 @@ def test_tombstones_are_forgotten_after_their_time_but_for_marked_rows(shop: Sho
         kept = shop.sql(f"SELECT id FROM {TOMBSTONES}")
         assert kept == ([] if load is HARD else [(1,)])
     assert shop.load(HARD, [(8, "late", 2)], "r9", 9)["inserted"] == 1
+
+
+def test_tombstones_follow_wider_types_of_keys_and_of_what_tells_newer(shop: Shop) -> None:
+    load = changed(HARD, keys=("name",))
+    narrow = (FIELDS[0], Field("name", "name", "string", max_length=4), FIELDS[2])
+    shop.load(load, [(1, "a", 1)], "r1", 1, fields=narrow, gone=[(None, "old", 3)])
+    wide = (
+        FIELDS[0],
+        Field("name", "name", "string", max_length=8, widened_from="string(4)"),
+        Field("at", "at", "decimal(21,2)", widened_from="integer"),
+    )
+    assert shop.alter(load, wide) == 4
+    assert shop.alter(load, wide) == 0
+    schema = SCHEMA.set(2, pa.field("at", pa.decimal128(21, 2)))
+    gone = shop.table_of([(None, "12345678", Decimal("5.75"), "r2", 2)], schema)
+    more = {"fields": wide, "manifest_uri": None, "deletions_uri": gone}
+    assert shop.load(load, [], "r2", 2, **more)["deletions"] == 1
+    assert shop.sql(f"SELECT name, at FROM {TOMBSTONES} ORDER BY at") == [
+        ("old", Decimal("3.00")),
+        ("12345678", Decimal("5.75")),
+    ]
+    for number, (at, name) in enumerate((("5.50", None), ("5.90", "12345678")), start=3):
+        rows = [(2, "12345678", Decimal(at), f"r{number}", number)]
+        more = {"fields": wide, "manifest_uri": shop.table_of(rows, schema)}
+        shop.load(load, [], f"r{number}", number, **more)
+        there = [row[1] for row in shop.rows() if row[0] == 2]
+        assert there == ([name] if name else []), f"a row of {at} and a deletion of 5.75"
+
+
+def test_a_tombstones_key_that_redshift_cannot_write_anew_is_refused_by_name() -> None:
+    wide = (
+        Field("id", "id", "decimal(38,2)", widened_from="integer"),
+        Field("at", "at", "integer"),
+    )
+    narrow = {name: target_of({"typeName": "int8"}) for name in ("id", "at")}
+    with pytest.raises(ContractError, match=r"column id .* a key of shop\._weir_deleted_orders"):
+        tombstone_step(HARD, wide, narrow)
+    assert tombstone_step(HARD, wide, {}) is None
+    assert not widens_tombstones(changed(HARD, deletes="ignore"), wide)
+    assert not widens_tombstones(changed(HARD, keys=("at",)), wide)
+    assert widens_tombstones(HARD, wide)
 
 
 def test_a_load_that_ignores_deletions_makes_no_tombstones(shop: Shop) -> None:

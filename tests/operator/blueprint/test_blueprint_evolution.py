@@ -60,6 +60,20 @@ def test_tables_follow_what_landings_brought(worlds: Any) -> None:
     }
 
 
+def test_tombstones_follow_what_landings_widened(worlds: Any) -> None:
+    fields = [*SCHEMA["fields"], {"name": "gone", "type": "boolean"}]
+    schema = {**SCHEMA, "fields": fields, "keys": ["code"], "deletion": {"path": "gone"}}
+    target = {"schema": "s", "table": "t", "mode": "merge", "orderBy": "amount", "deletes": "hard"}
+    world = worlds(source_spec={"schema": schema, "redshift": target}, status=GROWN)
+    (table,) = [
+        one for one in world.pipeline_resources() if one.logical_id.startswith("tombstones-")
+    ]
+    found = {one["name"]: one["type"] for one in table.properties["Columns"]}
+    assert (found["code"], found["amount"]) == ("VARCHAR(8)", "DECIMAL(38,2)")
+    # A key is never null, and so is never written anew: a longer VARCHAR is all that it may become.
+    assert table.properties["Widened"] == ["amount"]
+
+
 def test_what_was_taken_stays_when_the_spec_turns_evolution_off(worlds: Any) -> None:
     world = grown(worlds, evolution={})
     assert row_contract(world.source, {}).types == {

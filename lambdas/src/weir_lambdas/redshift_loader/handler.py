@@ -13,9 +13,10 @@ from botocore.exceptions import ClientError
 from weir_contract.codec import ContractError, loads
 from weir_contract.compile import DELETED_AT
 from weir_contract.manifest import LANES
-from weir_contract.pipelines import Load, PipelineConfig, Stage, Warehouse
+from weir_contract.pipelines import PipelineConfig, Stage, Warehouse
 from weir_contract.rows import Field, RowContract
 from weir_contract.runs import OutputFile, RunPlan, RunResult
+from weir_contract.tombstones import tombstone_table
 from weir_lambdas.common.aws import client, error_code
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.errors import ConfigInvalid, LoadLost, LoadRefused
@@ -23,7 +24,13 @@ from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_contract
 from weir_lambdas.common.storage import Storage, split_uri
 from weir_lambdas.redshift_loader.fragments import RUN, SEQUENCE
-from weir_lambdas.redshift_loader.shape import Target, next_step, target_of
+from weir_lambdas.redshift_loader.shape import (
+    Target,
+    next_step,
+    target_of,
+    tombstone_step,
+    widens_tombstones,
+)
 from weir_lambdas.redshift_loader.sql import (
     RESULT_COLUMNS,
     LoadPlan,
@@ -120,11 +127,16 @@ def prepare(
             keep_from=_keep_from(config, plan),
             copy_role_arn=warehouse.copy_role_arn,
         )
-        there = existing_columns(redshift, warehouse, stage.load)
+        load, fields = stage.load, load_plan.fields
+        there = existing_columns(redshift, warehouse, load.schema, load.table)
         new_mark = stage.load.deletes == "soft" and bool(there) and DELETED_AT[0] not in there
         try:
             statements = load_statements(replace(load_plan, new_mark=new_mark))
-            step = next_step(stage.load, load_plan.fields, there)
+            step = next_step(load, fields, there)
+            if step is None and widens_tombstones(load, fields):
+                beside = tombstone_table(load)
+                there = existing_columns(redshift, warehouse, load.schema, beside)
+                step = tombstone_step(load, fields, there)
         except ContractError as error:
             raise ConfigInvalid(str(error), f"{config.id} stage {stage.name}") from error
     else:
@@ -180,8 +192,10 @@ def connection(warehouse: Warehouse) -> dict[str, str]:
     return found | {"clusterIdentifier": warehouse.cluster, "dbUser": warehouse.db_user}
 
 
-def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> dict[str, Target]:
-    """The target's columns by name, folded; none where it does not exist or may not be described.
+def existing_columns(
+    redshift: Any, warehouse: Warehouse, schema: str, table: str
+) -> dict[str, Target]:
+    """A table's columns by name, folded; none where it does not exist or may not be described.
 
     Where it may not be described, it is not altered: a load that needs that fails and says so.
     """
@@ -193,10 +207,10 @@ def existing_columns(redshift: Any, warehouse: Warehouse, load: Load) -> dict[st
     while True:
         try:
             found = redshift.describe_table(
-                **place, Schema=load.schema.lower(), Table=load.table.lower(), **more
+                **place, Schema=schema.lower(), Table=table.lower(), **more
             )
         except ClientError as error:
-            log("WARNING", "target not described", table=load.table, code=error_code(error))
+            log("WARNING", "table not described", table=table, code=error_code(error))
             return {}
         columns |= {
             str(column["name"]).lower(): target_of(column) for column in found.get("ColumnList", [])

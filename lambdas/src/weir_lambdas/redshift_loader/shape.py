@@ -1,4 +1,5 @@
-"""Is the target as the rows need it, and what makes it so? One step at a time, before the load.
+"""Are the target and its tombstones as the rows need them, and what makes them so? One step at a
+time, before the load.
 
 How Redshift changes a table (Amazon Redshift Database Developer Guide, *ALTER TABLE*): columns are
 added in a transaction; a VARCHAR is made longer in place, outside of one; any other type needs a new
@@ -7,7 +8,7 @@ column, a copy, and a change of names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from weir_contract.codec import ContractError
 from weir_contract.compile import quoted, redshift_type, rewrite_column
 from weir_contract.pipelines import Load
 from weir_contract.rows import ColumnType, Field
+from weir_contract.tombstones import tombstone_fields, tombstone_name, tombstone_table
 from weir_contract.widening import holds
 
 MAX_STATEMENTS = 40
@@ -81,6 +83,52 @@ def next_step(load: Load, fields: Sequence[Field], there: Mapping[str, Target]) 
     ]
     if new:
         return Step(tuple(new[:MAX_STATEMENTS]))
+    return _wider(table, fields, there, lambda item: _may_be_rewritten(load, item))
+
+
+def widens_tombstones(load: Load, fields: Sequence[Field]) -> bool:
+    """Whether landings have widened a column that the tombstones of a load have too."""
+    return load.takes_deletions and any(
+        item.widened_from is not None for item in tombstone_fields(load, fields)
+    )
+
+
+def tombstone_step(load: Load, fields: Sequence[Field], there: Mapping[str, Target]) -> Step | None:
+    """What is to be done to a load's tombstones before it, once the target is as it should be; None:
+    nothing.
+
+    Parameters
+    ----------
+    fields, there
+        As of :func:`next_step`; ``there`` are the tombstones' columns. A column that they lack is no
+        step: they do not fit the load.
+
+    Raises
+    ------
+    ContractError
+        A key would have to be written anew, which is never null.
+    """
+    known = [item for item in tombstone_fields(load, fields) if item.name.lower() in there]
+
+    def check(item: Field) -> None:
+        if item.name.lower() in (key.lower() for key in load.keys):
+            where = f"{load.schema}.{tombstone_table(load)}"
+            raise ContractError(
+                f"column {item.name} is {item.type} in the rows by now (onTypeChange: widen), and a "
+                f"key of {where}, which Redshift can't change: drop {where}, which is made anew and "
+                "forgets the deletions that it has"
+            )
+
+    return _wider(tombstone_name(load), known, there, check)
+
+
+def _wider(
+    table: str,
+    fields: Sequence[Field],
+    there: Mapping[str, Target],
+    check: Callable[[Field], None],
+) -> Step | None:
+    """What makes columns of a table as wide as landings have made them."""
     wide = [item for item in fields if item.widened_from is not None]
     for item in wide:
         length = there[item.name.lower()].length
@@ -89,7 +137,7 @@ def next_step(load: Load, fields: Sequence[Field], there: Mapping[str, Target]) 
             return Step((f"ALTER TABLE {table} {alter}",), alone=True)
     narrow = [item for item in wide if _narrow(item, there[item.name.lower()])]
     for item in narrow:
-        _may_be_rewritten(load, item)
+        check(item)
     statements: list[str] = []
     for item in narrow[:MAX_REWRITES]:
         statements += rewrite_column(table, item.name, redshift_type(item))

@@ -29,6 +29,7 @@ from weir_contract.tombstones import (
     tombstone_columns,
     tombstone_ddl,
     tombstone_distkey,
+    tombstone_fields,
     tombstone_table,
 )
 
@@ -268,6 +269,14 @@ def tombstones(
         ],
         "Ddl": tombstone_ddl(load, contract.fields),
     }
+    keys = {key.lower() for key in load.keys}
+    widened = [
+        item.name.lower()
+        for item in tombstone_fields(load, contract.fields)
+        if item.widened_from is not None and item.name.lower() not in keys
+    ]
+    if widened:
+        properties["Widened"] = widened
     if tombstone_distkey(load):
         properties["DistKey"] = tombstone_distkey(load)
     return Resource(
