@@ -17,7 +17,7 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.land import Lander, Landing
 from weir_lambdas.stream_processor.backlog import Backlog
-from weir_lambdas.stream_processor.decode import decoder
+from weir_lambdas.stream_processor.decode import decoder, key_reader
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
 from weir_lambdas.stream_processor.loads import OBJECT_BYTES, Loads
@@ -114,7 +114,13 @@ class Rig:
     def loads(self) -> Loads:
         assert self.config.stream is not None
         decode = decoder(self.config, Storage(self.s3), self.schemas)
-        return Loads(decode, self.config.stream.metadata, lambda: 600.0, self.object_bytes)
+        return Loads(
+            decode,
+            self.config.stream.metadata,
+            lambda: 600.0,
+            self.object_bytes,
+            key_reader(self.config, self.schemas),
+        )
 
     def receive(self, event: Mapping[str, Any], s3: Any = None, table: Table | None = None) -> Any:
         backlog = Backlog(table or self.table, self.config.id, self.clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from lambdas.streams.rig import BASE, Rig, kafka, kinesis
+from weir_contract.rows import DeletionMark, Field, RowContract
+from weir_contract.sources import Registry
 from weir_contract.state import SETTLED, source_pk
 from weir_lambdas.common.errors import SourceUnavailable
 from weir_lambdas.stream_processor import sealing
@@ -176,8 +179,6 @@ def confluent(schema: int, value: int) -> bytes:
 def test_a_registry_that_cannot_be_reached_loses_nothing(
     kind: str, stream_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from weir_contract.sources import Registry
-
     rig = stream_rig(kind, format="avro", registry=Registry("confluent", "https://r"))
     flaky = rig.schemas = Flaky()
     records = [
@@ -197,11 +198,71 @@ def test_a_registry_that_cannot_be_reached_loses_nothing(
     assert rig.quarantined()[0]["reason"].endswith("the schema registry has no schema 9")
 
 
+class KeySchemas:
+    """A registry: 1 is of values, 2 of keys that are records, 3 of keys that are texts."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find(self, schema: str) -> Definition:
+        self.asked.append(schema)
+        key = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "long"}]}
+        known = {"1": SCHEMA.decode(), "2": json.dumps(key), "3": '"string"'}
+        if schema not in known:
+            raise UnknownSchema(f"the schema registry has no schema {schema}")
+        return Definition(known[schema])
+
+
+LONG = (7).to_bytes(8)
+"""A key as Kafka's LongSerializer writes it: it looks like one with an id."""
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "told", "asked"),
+    [
+        (confluent(2, 7), "_stream.key.id", '{"id":7}', "12"),
+        (b"\0\0\0\0\3\x06abc", "_stream.key", "abc", "13"),
+        (b'{"id": 7}', "_stream.key.id", '{"id": 7}', "1"),
+        (LONG, "_stream.key.id", LONG.decode(), "01"),
+        (confluent(2, 7) + b"x", "_stream.key.id", "\0\0\0\0\2\x0ex", "12"),
+        (confluent(2, 7) + b"\xff", "_stream.key.id", "base64:AAAAAAIO/w==", "12"),
+        # Nothing is told by the key: it is not looked at.
+        (confluent(2, 7), "id", "\0\0\0\0\2\x0e", "1"),
+    ],
+)
+def test_a_tombstones_key_in_avro_is_read_where_the_schema_tells_deletions_by_it(
+    stream_rig: Callable[..., Rig], key: bytes, path: str, told: str, asked: str
+) -> None:
+    mark = DeletionMark("_stream.tombstone", (), {"id": path})
+    contract = RowContract((Field("id", "id", "integer"),), deletion=mark)
+    settings = {"format": "avro", "registry": Registry("confluent", "https://r"), "metadata": True}
+    rig = stream_rig("kafka", {"contract": contract}, **settings)
+    rig.schemas = registry = KeySchemas()
+    keyed = {"key": base64.b64encode(key).decode()}
+    rig.receive(kafka([(0, confluent(1, 7)), (1, None)], **keyed))
+    seal(rig, "r1")
+    kept, deleted = rig.records()
+    assert kept["_stream"]["key"] == deleted["_stream"]["key"] == told
+    assert deleted["_stream"]["tombstone"] is True
+    assert set(registry.asked) == set(asked)
+
+
+def test_a_tombstones_key_in_json_loses_its_schemas_id(stream_rig: Callable[..., Rig]) -> None:
+    mark = DeletionMark("_stream.tombstone", (), {"id": "_stream.key.id"})
+    contract = RowContract((Field("id", "id", "integer"),), deletion=mark)
+    settings = {"format": "json", "registry": Registry("confluent", "https://r"), "metadata": True}
+    rig = stream_rig("kafka", {"contract": contract}, **settings)
+    rig.schemas = KeySchemas()
+    key = base64.b64encode(b'\0\0\0\0\2{"id": 7}').decode()
+    rig.receive(kafka([(0, None)], key=key))
+    seal(rig, "r1")
+    (deleted,) = rig.records()
+    assert deleted["_stream"]["key"] == '{"id": 7}'
+
+
 def test_a_mapping_that_takes_no_reports_gets_the_failure_itself(
     stream_rig: Callable[..., Rig],
 ) -> None:
-    from weir_contract.sources import Registry
-
     registry = Registry("confluent", "https://r")
     rig = stream_rig("kafka", format="avro", registry=registry, partial=False)
     rig.schemas = Flaky()

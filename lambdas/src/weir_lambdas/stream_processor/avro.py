@@ -48,6 +48,21 @@ class Avro:
         Raises
         ------
         Rejected
+            It can't be read, or is a single value; the message holds no content.
+        WeirError
+            The registry can't be asked.
+        """
+        row = self.value(schema, payload)
+        if not isinstance(row, dict):
+            raise Rejected("its Avro schema is of a single value, not of a record")
+        return row
+
+    def value(self, schema: str, payload: bytes) -> Any:
+        """What was written, a record or a single value, as JSON values.
+
+        Raises
+        ------
+        Rejected
             It can't be read; the message holds no content.
         WeirError
             The registry can't be asked.
@@ -61,8 +76,6 @@ class Avro:
             raise Rejected("it is not what its Avro schema says") from error
         if stream.read(1):
             raise Rejected("it has bytes left after what its Avro schema says")
-        if not isinstance(row, dict):
-            raise Rejected("its Avro schema is of a single value, not of a record")
         return row
 
     def _schema(self, schema: str) -> Any:

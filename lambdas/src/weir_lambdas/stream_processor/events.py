@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from weir_contract.moments import iso
 from weir_lambdas.common.errors import ConfigInvalid
+
+ReadKey = Callable[[bytes], str | None]
+"""A Kafka key's bytes -> what they say, as text; None where they are to be shown as they are."""
 
 TEXT_ELSE = "base64:"
 """In front of a Kafka key or header that is no UTF-8 text."""
@@ -94,8 +97,14 @@ class Lane:
         kind = "sequence number" if self.kind == "kinesis" else "offset"
         return f"{self.title}, {kind} {entry.place}: {why}"
 
-    def metadata(self, entry: Entry) -> dict[str, Any]:
-        """``_stream`` of a record."""
+    def metadata(self, entry: Entry, read_key: ReadKey | None = None) -> dict[str, Any]:
+        """``_stream`` of a record.
+
+        Parameters
+        ----------
+        read_key
+            What reads a Kafka key that is no text; None: nothing does.
+        """
         at = iso(datetime.fromtimestamp(entry.at, UTC))
         if self.kind == "kinesis":
             return {
@@ -109,7 +118,7 @@ class Lane:
             **self.about,
             "offset": entry.place,
             "time": at,
-            "key": None if key is None else _text(binascii.a2b_base64(key)),
+            "key": None if key is None else _key(binascii.a2b_base64(key), read_key),
             "headers": [
                 {"name": name, "value": None if value is None else _text(_bytes(value))}
                 for header in entry.raw.get("headers") or ()
@@ -122,6 +131,11 @@ class Lane:
 def _bytes(numbers: Sequence[int]) -> bytes:
     """Lambda writes a header's bytes as Java does: from -128 to 127."""
     return bytes(one & 0xFF for one in numbers)
+
+
+def _key(value: bytes, read_key: ReadKey | None) -> str:
+    read = read_key(value) if read_key else None
+    return _text(value) if read is None else read
 
 
 def _text(value: bytes) -> str:

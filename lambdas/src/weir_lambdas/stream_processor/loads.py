@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from weir_lambdas.common.errors import OutOfTime, WeirError
 from weir_lambdas.landing.records import dump_line, parse
 from weir_lambdas.stream_processor.aggregated import user_records
 from weir_lambdas.stream_processor.decode import Decode
-from weir_lambdas.stream_processor.events import TEXT_ELSE, Entry, Lane
+from weir_lambdas.stream_processor.events import TEXT_ELSE, Entry, Lane, ReadKey
 from weir_lambdas.stream_processor.rejected import Object, Rejected
 
 OBJECT_BYTES = 32 * 1024 * 1024
@@ -67,6 +68,8 @@ class Loads:
         Seconds that the call may still take.
     object_bytes
         Bytes of records at which a load ends.
+    read_key
+        What reads the keys of Kafka's records, for ``_stream``.
     """
 
     def __init__(
@@ -75,9 +78,11 @@ class Loads:
         metadata: bool,
         remaining: Callable[[], float],
         object_bytes: int = OBJECT_BYTES,
+        read_key: ReadKey | None = None,
     ) -> None:
         self._decode, self._metadata = decode, metadata
         self._remaining, self._object_bytes = remaining, object_bytes
+        self._read_key = read_key
 
     def of(self, lane: Lane, entries: Sequence[Entry], since: float) -> Iterator[Load]:
         """Decoded records. What precedes one that can't be decoded now is given before it raises."""
@@ -104,7 +109,8 @@ class Loads:
         tombstone = entry.data is None
         if tombstone:
             if self._metadata:
-                lines.append(dump_line({METADATA: lane.metadata(entry)})[:-1])
+                told = lane.metadata(entry, self._read_key)
+                lines.append(dump_line({METADATA: told})[:-1])
         else:
             self._read(lane, entry, lines, rejects)
         # Nothing of a record counts before all of it is decoded: a registry may fail in between.
@@ -139,14 +145,15 @@ class Loads:
                     rejects.append((lane.reason(entry, one), part))
                 elif self._metadata:
                     index = len(lines) + len(rejects) if several else None
-                    lines.append(with_metadata(one, lane, entry, index))
+                    told = lane.metadata(entry, self._read_key)
+                    lines.append(with_metadata(one, told, index))
                 else:
                     lines.append(one)
 
 
-def with_metadata(line: bytes, lane: Lane, entry: Entry, index: int | None) -> bytes:
+def with_metadata(line: bytes, about: Mapping[str, Any], index: int | None) -> bytes:
     """A JSON object with ``_stream``, which stands first; one that it had itself is replaced."""
-    told = lane.metadata(entry) | ({"index": index} if index is not None else {})
+    told = dict(about) | ({"index": index} if index is not None else {})
     if b'"_stream' in line or b"\\u" in line:
         row = parse(line)
         if METADATA in row:

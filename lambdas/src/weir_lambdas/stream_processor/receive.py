@@ -16,8 +16,8 @@ from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.stream_processor.backlog import Backlog
-from weir_lambdas.stream_processor.decode import Decode, decoder
-from weir_lambdas.stream_processor.events import lanes
+from weir_lambdas.stream_processor.decode import Decode, decoder, key_reader
+from weir_lambdas.stream_processor.events import ReadKey, lanes
 from weir_lambdas.stream_processor.intake import RETRIED, Counts, Intake
 from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
@@ -65,7 +65,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return receive(config, event, intake, Backlog(table, config.id, clock), clock, start)
 
 
-_decoders: list[tuple[SourceConfig, Decode]] = []
+_decoders: list[tuple[SourceConfig, Decode, ReadKey | None]] = []
 
 
 def loads_of(
@@ -85,16 +85,21 @@ def loads_of(
     """
     if config.stream is None:
         raise ConfigInvalid("the source is no stream", config.id)
-    return Loads(_decoder_of(config, storage, clock), config.stream.metadata, remaining)
+    decode, read_key = _decoder_of(config, storage, clock)
+    return Loads(decode, config.stream.metadata, remaining, read_key=read_key)
 
 
-def _decoder_of(config: SourceConfig, storage: Storage, clock: Clock) -> Decode:
-    """The decoder of a source, made once a process: it keeps the schemas that it has found."""
+def _decoder_of(
+    config: SourceConfig, storage: Storage, clock: Clock
+) -> tuple[Decode, ReadKey | None]:
+    """What reads a source's records and their keys, made once a process: it keeps the schemas that it
+    has found."""
     if not _decoders or _decoders[0][0] != config:
         secrets = Secrets(client("secretsmanager"), config.secrets, clock)
-        made = decoder(config, storage, schemas_of(config, secrets, clock))
-        _decoders[:] = [(config, made)]
-    return _decoders[0][1]
+        schemas = schemas_of(config, secrets, clock)
+        made = decoder(config, storage, schemas), key_reader(config, schemas)
+        _decoders[:] = [(config, *made)]
+    return _decoders[0][1:]
 
 
 def receive(
