@@ -40,10 +40,11 @@ FUNCTION_DEPENDENCIES = (
     "msgspec",
     "defusedxml",
     "backports-zstd",
-    "cryptography",
-    "cffi",
 )
 """Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
+
+SIGNING_DEPENDENCIES = ("cryptography", "cffi")
+"""What signs the tokens of APIs."""
 
 FILE_DEPENDENCIES = (
     "brotli",
@@ -64,7 +65,15 @@ FILE_DEPENDENCIES = (
 )
 """What reads files and mails, beside what every function has."""
 
-STREAM_DEPENDENCIES = ("fastavro", "protobuf")
+STREAM_DEPENDENCIES = (
+    "cramjam",
+    "crc32c",
+    "fastavro",
+    "kafka-python",
+    "lz4",
+    "protobuf",
+    "python-snappy",
+)
 """What reads streams, beside what every function has."""
 
 UNUSED = (
@@ -238,10 +247,14 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
         for name in ("weir_contract", "weir_lambdas", "weir_glue")
     }
     archives = {
-        "functions": (("weir_contract", "weir_lambdas"), FUNCTION_DEPENDENCIES, "functions.zip"),
+        "functions": (
+            ("weir_contract", "weir_lambdas"),
+            (*FUNCTION_DEPENDENCIES, *SIGNING_DEPENDENCIES),
+            "functions.zip",
+        ),
         "files": (
             ("weir_contract", "weir_lambdas"),
-            (*FUNCTION_DEPENDENCIES, *FILE_DEPENDENCIES),
+            (*FUNCTION_DEPENDENCIES, *SIGNING_DEPENDENCIES, *FILE_DEPENDENCIES),
             "files.zip",
         ),
         "streams": (

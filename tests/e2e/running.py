@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -155,6 +158,24 @@ class Running:
         assert obj is not None
         return obj
 
+    def backfill(self, name: str, pipeline: str, begin: datetime, end: datetime) -> Object:
+        """Ask for a window, whole seconds of both; the PipelineRun once it has ended well."""
+        window = {
+            key: moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+            for key, moment in (("from", begin), ("to", end))
+        }
+        spec = {"pipeline": pipeline, "backfill": window}
+        meta = {"name": name, "namespace": "default"}
+        api = {"apiVersion": "weir.dev/v1alpha1", "kind": "PipelineRun"}
+        self.apply({**api, "metadata": meta, "spec": spec})
+
+        def ended(obj: Object | None) -> bool:
+            return bool(((obj or {}).get("status") or {}).get("finished"))
+
+        done: Object = self.wait("prun", name, ended, RUN_SECONDS)
+        assert is_true(done, "Ready"), condition(done, "Ready")
+        return done
+
     def query(self, sql: str) -> list[dict[str, Any]]:
         """``weir query``, in this process: tests ask often."""
         command = ["query", sql, "--output", "json"]
@@ -176,6 +197,15 @@ class Running:
         except manager.exceptions.ResourceExistsException:
             manager.put_secret_value(SecretId=name, SecretString=value)
 
+    def grant(self, *arns: str) -> None:
+        """Have the Platform grant namespace default what others own."""
+        platform = self.get("plat", "default")
+        assert platform is not None
+        grants = platform["spec"]["grants"]
+        known = grants[0]["externalArns"]
+        grants[0]["externalArns"] = [*known, *(arn for arn in arns if arn not in known)]
+        self.patch("plat", "default", {"spec": {"grants": grants}})
+
     def bucket(self, zone: str) -> str:
         """The Platform's bucket for a zone."""
         return self.resource("plat", "default", f"bucket-{zone}")["name"]
@@ -195,6 +225,31 @@ class Running:
             for page in pages.paginate(Bucket=self.bucket(zone), Prefix=prefix)
             for item in page.get("Contents", [])
         ]
+
+    def landed(self, source: str) -> list[dict[str, Any]]:
+        """The records of a source's committed manifests, in order."""
+        s3, bucket, found = self.aws("s3"), self.bucket("raw"), list[dict[str, Any]]()
+        for key in self.keys("raw", f"default/{source}/_manifests/"):
+            manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            for part in manifest["parts"]:
+                body = s3.get_object(Bucket=bucket, Key=part["key"])["Body"].read()
+                found += [json.loads(line) for line in gzip.decompress(body).splitlines()]
+        return found
+
+    def kill_workers(self, function: str) -> int:
+        """SIGKILL to the processes in which this stack's local AWS runs a function; how many."""
+        wanted = {
+            f"AWS_LAMBDA_FUNCTION_NAME={function}".encode(),
+            f"AWS_ENDPOINT_URL={self.stack.environment()['AWS_ENDPOINT_URL']}".encode(),
+        }
+        killed = 0
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            # Processes end while they are looked through.
+            with suppress(OSError):
+                if wanted <= set(environ.read_bytes().split(b"\0")):
+                    os.kill(int(environ.parent.name), signal.SIGKILL)
+                    killed += 1
+        return killed
 
     def pod(self) -> Object:
         """The operator's pod."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
+from datetime import UTC, datetime
 
 import fastavro
 import pytest
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.e2e
 
 NAME, TOPIC, TABLE = "shop-orders", "orders", "shop.orders"
 WAIT_SECONDS = 240
+MORE = range(100, 160)
 
 
 def example() -> Object:
@@ -68,10 +71,28 @@ def test_orders_of_every_partition_are_loaded_and_merged_by_key(
     kafka.produce(TOPIC, [("1", avro(1, "Ann", 1050), [])], partition=0)
     kafka.produce(TOPIC, [("2", b"\xff", []), ("2", avro(2, "Bo", 700), [])], partition=1)
     loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "7.00")])
-    kafka.produce(
-        TOPIC, [("2", avro(2, "Bo", 800), []), ("3", avro(3, "Cleo", 5), [])], partition=1
-    )
-    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "8.00"), (3, "Cleo", "0.05")])
+
+
+def test_a_topic_that_grows_is_loaded_whole_and_each_record_once_though_workers_are_killed(
+    running: Running, kafka: Broker, reading: Object
+) -> None:
+    function = running.resource("dsrc", NAME, "receive")["name"]
+    kafka.grow_topic(TOPIC, 4)
+    changed = [("2", avro(2, "Bo", 800), []), ("3", avro(3, "Cleo", 5), [])]
+    kafka.produce(TOPIC, changed, partition=1)
+    killed = 0
+    for number in MORE:
+        kafka.produce(TOPIC, [(None, avro(number, "Dee", number), [])], partition=number % 4)
+        if number % 6 == 0:
+            # In the midst of a batch, mostly: a window of one second gathers it.
+            time.sleep(0.4)
+            killed += running.kill_workers(function)
+    assert killed > 0
+    more = [(number, "Dee", f"{number / 100:.2f}") for number in MORE]
+    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "8.00"), (3, "Cleo", "0.05"), *more])
+    rows = running.landed(NAME)
+    assert sorted(row["orderId"] for row in rows) == [1, 2, 2, 3, *MORE]
+    assert {row["_stream"]["partition"] for row in rows} == {0, 1, 2, 3}
 
 
 def test_a_record_of_another_schema_is_in_quarantine_with_its_place(
@@ -91,7 +112,21 @@ def test_a_record_of_another_schema_is_in_quarantine_with_its_place(
 
 def test_the_place_in_the_topic_is_a_column(running: Running, reading: Object) -> None:
     rows = running.query(f"select orderId, kafkaOffset from {TABLE} order by 1")
-    assert [(row["orderid"], row["kafkaoffset"]) for row in rows] == [(1, 0), (2, 2), (3, 3)]
+    assert [(row["orderid"], row["kafkaoffset"]) for row in rows[:3]] == [(1, 0), (2, 2), (3, 3)]
+
+
+def test_a_backfill_reads_the_topic_again_and_moves_nothing_of_the_sources_own(
+    running: Running, reading: Object
+) -> None:
+    sql = f"select orderId, customer, amount, kafkaOffset from {TABLE} order by 1"
+    whole, live = running.query(sql), running.keys("raw", f"default/{NAME}/_manifests/")
+    running.query(f"delete from {TABLE} where orderId <> 2")
+    begin = datetime.fromisoformat(reading["metadata"]["creationTimestamp"])
+    done = running.backfill("orders-again", NAME, begin, datetime.now(UTC))
+    # Three orders came first, one of them changed.
+    assert done["status"]["progress"]["rows"] == 4 + len(MORE), done["status"]
+    assert running.query(sql) == whole
+    assert running.keys("raw", f"default/{NAME}/_manifests/") == live
 
 
 def test_brokers_that_are_not_granted_are_refused_with_the_reason(

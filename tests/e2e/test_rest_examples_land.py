@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -54,30 +52,19 @@ def landed(running: Running) -> Iterator[dict[str, Object]]:
         running.kubectl("delete", "dsrc", *documents(), "--wait=false")
 
 
-def rows(running: Running, name: str) -> list[dict[str, Any]]:
-    """The rows of a source's committed manifests, in order."""
-    s3, bucket, found = running.aws("s3"), running.bucket("raw"), list[dict[str, Any]]()
-    for key in running.keys("raw", f"default/{name}/_manifests/"):
-        manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        for part in manifest["parts"]:
-            body = s3.get_object(Bucket=bucket, Key=part["key"])["Body"].read()
-            found += [json.loads(line) for line in gzip.decompress(body).splitlines()]
-    return found
-
-
 def test_every_rest_example_lands_its_rows(running: Running, landed: dict[str, Object]) -> None:
     for name, obj in landed.items():
         run = last_run(obj)
         assert run["state"] == "Succeeded", (name, run)
         if name in WANTED:
-            assert rows(running, name) == WANTED[name], name
+            assert running.landed(name) == WANTED[name], name
             assert run["rows"] == len(WANTED[name]), name
 
 
 def test_the_example_with_windows_lands_two_pages_of_each_week(
     running: Running, landed: dict[str, Object]
 ) -> None:
-    starts = [row["occurredAt"] for row in rows(running, "events")]
+    starts = [row["occurredAt"] for row in running.landed("events")]
     assert starts[0] == "2025-01-01T00:00:00Z"
     assert len(starts) == 2 * len(set(starts)) > 100
 

@@ -89,6 +89,7 @@ def test_a_second_build_gives_the_same_bytes(built: Path, tmp_path: Path) -> Non
 def test_every_dependency_has_a_wheel_for_every_platform(platform: str, tmp_path: Path) -> None:
     wanted = {
         *artifacts.FUNCTION_DEPENDENCIES,
+        *artifacts.SIGNING_DEPENDENCIES,
         *artifacts.FILE_DEPENDENCIES,
         *artifacts.STREAM_DEPENDENCIES,
     }
@@ -195,11 +196,11 @@ def test_the_archive_that_reads_streams_reads_each_format_from_itself_alone(
         "    module = importlib.import_module(f'weir_lambdas.stream_processor.{name}')\n"
         "    assert module.__file__.startswith(here), module.__file__\n"
         "    assert callable(module.handler)\n"
-        "late = {'fastavro', 'google.protobuf', 'cryptography', 'pyarrow'} & set(sys.modules)\n"
+        "late = {'fastavro', 'google.protobuf', 'kafka', 'pyarrow'} & set(sys.modules)\n"
         "assert not late, f'a cold start pays for {late}, which it may not need'\n"
-        "for name in ('avro', 'protobuf'):\n"
+        "for name in ('avro', 'protobuf', 'brokers'):\n"
         "    importlib.import_module(f'weir_lambdas.stream_processor.{name}')\n"
-        "for name in ('fastavro', 'google.protobuf'):\n"
+        "for name in ('fastavro', 'google.protobuf', 'kafka', 'lz4', 'snappy', 'crc32c'):\n"
         "    assert sys.modules[name].__file__.startswith(here), name\n"
     )
     run_alone(archive, tmp_path, script)

@@ -192,6 +192,38 @@ class Registry:
     credentials: str | None = None
 
 
+Login = Literal["none", "iam", "scramSha512", "scramSha256", "plain", "mtls"]
+"""How Kafka's brokers know a reader."""
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """Where the brokers of Kafka's topics are, and what they are shown: a backfill reads them itself.
+
+    Parameters
+    ----------
+    servers
+        ``host:port`` of brokers; empty for Amazon MSK.
+    cluster
+        ARN of the MSK cluster; empty for others.
+    login
+        What the brokers want: as ``kafka.auth`` of the DataSource, or ``none``.
+    secret
+        ``${SECRET:...}`` with the keys ``username`` and ``password``; of ``mtls`` with
+        ``certificate``, ``privateKey`` and, where it has one, ``privateKeyPassword``.
+    authority
+        ``${SECRET:...}`` with the key ``certificate``: who signed the brokers' certificates, where it
+        is no public authority.
+    """
+
+    topics: tuple[str, ...]
+    servers: tuple[str, ...] = ()
+    cluster: str = ""
+    login: Login = "none"
+    secret: str | None = None
+    authority: str | None = None
+
+
 @dataclass(frozen=True)
 class Stream:
     """Records of a Kinesis stream, or of Kafka topics.
@@ -223,6 +255,8 @@ class Stream:
     partial
         Whether the event source mappings take ``batchItemFailures`` (ReportBatchItemFailures); where
         they do not, a failure fails the whole call.
+    kafka
+        Of topics of Kafka: how a backfill reads them.
     """
 
     kind: Literal["kinesis", "kafka"]
@@ -237,6 +271,7 @@ class Stream:
     machine: str = ""
     partial: bool = True
     arn: str = ""
+    kafka: Kafka | None = None
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,39 @@ def test_a_cluster_of_msk_is_read_by_its_arn(rig: Rig, aws: LocalAws) -> None:
     rig.end(made["UUID"])
 
 
+def test_who_shows_msk_no_login_is_judged_by_what_its_role_may_do_there(rig: Rig) -> None:
+    arn = rig.broker.declare_msk(rig.admin, unique("cluster"))
+    topic, client = rig.topic(), rig.admin.client("lambda")
+    asked: dict[str, Any] = {
+        "EventSourceArn": arn,
+        "Topics": [topic],
+        "StartingPosition": "TRIM_HORIZON",
+        "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": unique("group")},
+    }
+    message = refused(client.create_event_source_mapping, FunctionName=rig.fn.name, **asked)
+    assert "kafka-cluster:Connect" in message
+    head, _, cluster = arn.partition(":cluster/")
+    group = asked["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"]
+    fn = recorder(
+        rig.admin,
+        allow([*CLUSTER, *NETWORK]),
+        allow("kafka-cluster:Connect", arn),
+        allow(
+            ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
+            f"{head}:topic/{cluster}/{topic}",
+        ),
+        allow(
+            ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
+            f"{head}:group/{cluster}/{group}",
+        ),
+    )
+    made = client.create_event_source_mapping(FunctionName=fn.name, **asked)
+    rig.broker.produce(topic, ["one"])
+    assert fn.of(topic).wait(1) == ["one"]
+    settled(rig.admin, made["UUID"])
+    client.delete_event_source_mapping(UUID=made["UUID"])
+
+
 def test_a_poller_that_is_told_to_stop_goes_on_where_it_was(rig: Rig) -> None:
     topic = rig.topic()
     uuid = rig.map(
@@ -257,6 +290,20 @@ def test_a_batch_is_tried_until_it_succeeds_and_only_then_committed(rig: Rig) ->
     told = rig.admin.client("lambda").get_event_source_mapping(UUID=uuid)
     assert told["LastProcessingResult"] == "PROBLEM: Function call failed"
     assert rig.committed(uuid, topic) == 0
+    rig.end(uuid)
+
+
+def test_a_topic_that_grows_while_a_batch_is_tried_again_is_read_whole(rig: Rig) -> None:
+    topic = rig.topic(2)
+    rig.broker.produce(topic, ["poison"], partition=0)
+    retries = {"MaximumRetryAttempts": 5, "ProvisionedPollerConfig": PROVISIONED}
+    uuid = rig.map(topic, **retries)
+    seen = rig.fn.of(topic)
+    seen.wait(1)
+    rig.broker.grow_topic(topic, 3)
+    for partition, name in enumerate(["one", "two", "three"]):
+        rig.broker.produce(topic, [name], partition=partition)
+    eventually(lambda: {"one", "two", "three"} <= {data for call in seen.calls() for data in call})
     rig.end(uuid)
 
 

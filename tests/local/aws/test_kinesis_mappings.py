@@ -295,9 +295,20 @@ def test_lanes_keep_the_order_of_each_key_and_run_at_once(
     assert data != sorted(data, key=lambda value: value[6])
 
 
-def test_a_consumer_with_enhanced_fan_out_reads_by_its_own_arn(admin: EndpointSession) -> None:
+def test_a_consumer_with_enhanced_fan_out_reads_by_its_own_arn(
+    admin: EndpointSession, aws: LocalAws
+) -> None:
     name, arn = stream(admin)
     kinesis = admin.client("kinesis")
+    named = [allow(["kinesis:RegisterStreamConsumer", "kinesis:TagResource"], f"{arn}/consumer/a*")]
+    named.append(allow("kinesis:RegisterStreamConsumer", arn))
+    narrow = aws.session(aws.principal({"Statement": named})).client("kinesis")
+    tagged = {"StreamARN": arn, "Tags": {"team": "data"}}
+    assert "kinesis:TagResource" in refused(
+        narrow.register_stream_consumer, ConsumerName="b", **tagged
+    )
+    mine = narrow.register_stream_consumer(ConsumerName="a-1", **tagged)["Consumer"]
+    kinesis.deregister_stream_consumer(ConsumerARN=mine["ConsumerARN"])
     made = kinesis.register_stream_consumer(
         StreamARN=arn, ConsumerName="fan", Tags={"team": "data"}
     )["Consumer"]

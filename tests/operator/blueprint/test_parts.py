@@ -102,6 +102,12 @@ def test_a_kinesis_stream_is_one_part_whatever_the_step() -> None:
     assert found.message["window"]["to"] == "2026-01-04T00:00:00.000Z"
 
 
+def test_topics_of_kafka_are_one_part_of_which_the_rest_can_be_asked_for() -> None:
+    (found,) = parts(KAFKA, pipeline("merge"), force=True)
+    assert found.message["window"]["to"] == "2026-01-04T00:00:00.000Z"
+    assert found.message["force"] is True
+
+
 def test_files_are_one_part() -> None:
     (found,) = parts(FILES, pipeline("merge"), force=True)
     assert found.message["force"] is True
@@ -119,13 +125,13 @@ def test_files_are_one_part() -> None:
         (api(endParam=None, step="1d"), "merge", {}, "has no end"),
         (api(lagNumber=5), "merge", {}, "is a number"),
         (api(format="date"), "merge", {"step": "6h"}, "whole days"),
-        (api(), "merge", {"force": True}, "files and mails"),
+        (api(), "merge", {"force": True}, "files, mails and topics"),
         (api(), "merge", {"to": "2026-03-02"}, "future"),
         (kinesis(), "append", {}, "from the oldest record on"),
         (kinesis(**at("2026-01-03T23:00:00Z")), "append", {}, "from 2026-01-03T23:00:00Z on"),
-        (kinesis(), "merge", {"force": True}, "files and mails"),
+        (kinesis(), "merge", {"force": True}, "files, mails and topics"),
         (kinesis(), "replace", {}, "mode replace"),
-        (KAFKA, "merge", {}, "second DataSource read the topics"),
+        (KAFKA, "append", {"force": True}, "from the oldest record on"),
     ],
 )
 def test_what_would_spoil_a_table_or_can_not_be_asked_for_is_refused(

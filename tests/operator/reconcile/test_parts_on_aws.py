@@ -295,7 +295,7 @@ def test_a_replay_takes_each_source_of_each_run_and_names_its_lane_by_the_run(
         ({"backfill": {"to": "2025-01-01"}}, "empty"),
         ({"backfill": {"to": "2200-01-01", "step": "100d"}}, "future"),
         ({"backfill": {"timezone": "Nowhere/Land"}}, "Nowhere/Land"),
-        ({"backfill": {"force": True}}, "files and mails"),
+        ({"backfill": {"force": True}}, "files, mails and topics"),
         ({"replay": {"runs": ["pass-unknown"]}}, "no run pass-unknown"),
         ({"replay": {"runs": ["pass-clean"]}}, "nothing to replay"),
         ({"replay": {"runs": ["pass-failed"]}}, "is Failed"),

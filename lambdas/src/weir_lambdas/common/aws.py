@@ -24,6 +24,7 @@ CONFIG = Config(
 SERVICES = (
     "dynamodb",
     "glue",
+    "kafka",
     "kinesis",
     "redshift-data",
     "s3",

@@ -46,7 +46,8 @@ class Asked:
     replay
         The run of the lane's pipeline whose quarantined records are landed.
     force
-        Of a backfill of files or mails: whether those that were landed before are taken again.
+        Of a backfill of files or mails: whether those that were landed before are taken again. Of
+        Kafka: whether what is left is taken where the window's beginning was dropped.
     """
 
     run: str

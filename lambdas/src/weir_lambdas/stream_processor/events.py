@@ -181,23 +181,32 @@ def _kinesis(records: list[Mapping[str, Any]]) -> list[Lane]:
     return list(found.values())
 
 
+def kafka_lane(cluster: str, topic: str, number: int) -> Lane:
+    """The lane of a partition, without records.
+
+    Parameters
+    ----------
+    cluster
+        ARN of an MSK cluster, which ends in cluster/<name>/<uuid>; empty for another one, whose
+        addresses change while it stays.
+    """
+    known = cluster.partition("cluster/")[2].partition("/")[0]
+    name = f"{topic}-{number}"
+    return Lane(
+        "kafka",
+        f"{known}/{name}" if known else name,
+        f"partition {number} of the topic {topic}",
+        {"topic": topic, "partition": number},
+        name,
+    )
+
+
 def _kafka(event: Mapping[str, Any]) -> list[Lane]:
-    # An MSK cluster's ARN ends in cluster/<name>/<uuid>; of another one the event tells addresses
-    # alone, which change while the cluster stays.
-    cluster = str(event.get("eventSourceArn") or "").partition("cluster/")[2].partition("/")[0]
-    found = []
+    cluster, found = str(event.get("eventSourceArn") or ""), []
     for records in event["records"].values():
         if not records:
             continue
-        topic, number = str(records[0]["topic"]), int(records[0]["partition"])
-        name = f"{topic}-{number}"
-        lane = Lane(
-            "kafka",
-            f"{cluster}/{name}" if cluster else name,
-            f"partition {number} of the topic {topic}",
-            {"topic": topic, "partition": number},
-            name,
-        )
+        lane = kafka_lane(cluster, str(records[0]["topic"]), int(records[0]["partition"]))
         lane.entries += [
             Entry(int(one["offset"]), one.get("value"), float(one["timestamp"]) / 1000, one)
             for one in records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir_contract.sources import SourceConfig
 from weir_lambdas.common.aws import client
@@ -13,6 +13,7 @@ from weir_lambdas.common.config import load_config
 from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
+from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Source
@@ -27,6 +28,10 @@ from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import loads_of
 from weir_lambdas.stream_processor.sealing import SealSource
 from weir_lambdas.stream_processor.sweeping import sweep
+from weir_lambdas.stream_processor.topics import PastTopics
+
+if TYPE_CHECKING:
+    from weir_lambdas.stream_processor.brokers import Brokers
 
 MAPPINGS = "WEIR_MAPPINGS"
 """Environment: ids of the source's event source mappings, with commas."""
@@ -94,7 +99,7 @@ def past(
     storage: Storage,
     clock: Clock,
     remaining: Callable[[], float],
-) -> PastSource:
+) -> Source:
     """The window of the past that a call asks for.
 
     Raises
@@ -102,10 +107,20 @@ def past(
     ConfigInvalid
         It has no lane of its own, or the source can't be asked.
     """
-    if call.lane is None:
+    if call.lane is None or config.stream is None:
         raise ConfigInvalid("a window must have a lane", config.id)
     loads = loads_of(config, storage, clock, remaining)
-    return PastSource(config, client("kinesis"), storage, clock, loads)
+    where = config.stream.kafka
+    if where is None:
+        return PastSource(config, client("kinesis"), storage, clock, loads)
+
+    def connect() -> Brokers:
+        from weir_lambdas.stream_processor import brokers
+
+        secrets = Secrets(client("secretsmanager"), config.secrets, clock)
+        return brokers.connect(where, secrets, config.egress, lambda: client("kafka"))
+
+    return PastTopics(config, connect, storage, clock, loads, call.force)
 
 
 def look(

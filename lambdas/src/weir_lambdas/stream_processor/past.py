@@ -33,11 +33,11 @@ from weir_lambdas.common.errors import (
 )
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, Source, Start, Window
-from weir_lambdas.landing.quarantine import Reject, quarantine_body
 from weir_lambdas.stream_processor.events import Entry, Lane, kinesis_lane
-from weir_lambdas.stream_processor.loads import Load, Loads, shown
+from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.sealing import rows_of
 from weir_lambdas.stream_processor.shards import AT_ONCE, Place, Shard, ShardsGone, Walk
+from weir_lambdas.stream_processor.windows import keep_rejects, window_of
 
 BETWEEN_SECONDS = 0.5
 """Between two calls for one shard, which gives 5 answers a second to all its readers: Lambda's poller
@@ -125,11 +125,7 @@ class PastSource(Source):
         NoLongerKept
             The stream has dropped records of the window.
         """
-        window = start.window
-        if window is None:
-            raise ConfigInvalid("a window is missing", self._config.id)
-        if window.end > self._clock.now():
-            raise ConfigInvalid(f"it ends in the future, at {iso(window.end)}", "window")
+        window = window_of(start, self._config, self._clock)
         walk = self._walk(window, start)
         if not walk.left:
             yield Batch()
@@ -151,7 +147,8 @@ class PastSource(Source):
 
     def _walk(self, window: Window, start: Start) -> Walk:
         """The way that is left, all of whose records the stream still has."""
-        summary = self._kinesis.describe_stream_summary(StreamARN=self._stream.arn)
+        asked = {"StreamARN": self._stream.arn}
+        summary = self._ask(self._kinesis.describe_stream_summary, asked)
         told = summary["StreamDescriptionSummary"]
         hours = int(told["RetentionPeriodHours"])
         oldest = self._clock.now() - timedelta(hours=hours)
@@ -175,8 +172,7 @@ class PastSource(Source):
         """An answer as batches, each with the place after it; the last of all has none."""
         for load in self._loads.of(reader.lane, answer.entries, 0.0):
             walk.reach(reader.shard, Place(str(load.last), load.newest))
-            if load.rejects:
-                self._quarantine(run, reader.lane, load)
+            keep_rejects(self._config, self._storage, run, reader.lane, load)
             yield Batch(
                 [line + b"\n" for line in load.lines],
                 rows_of(load.lines),
@@ -186,15 +182,6 @@ class PastSource(Source):
         if answer.ended:
             walk.reach(reader.shard, replace(walk.place(reader.shard), done=True))
         yield Batch(position=walk.position if walk.left else None)
-
-    def _quarantine(self, run: str, lane: Lane, load: Load) -> None:
-        """Named by its first record: a call that repeats another writes the same object."""
-        config = self._config
-        rejects = [Reject(reason, shown(data)) for reason, data in load.rejects]
-        name = digest([lane.id, str(load.first)])[:32]
-        key = f"{config.id}/run={run}/stage=land/{name}.json.gz"
-        body = quarantine_body(rejects, run, config.id)
-        self._storage.put(config.quarantine_bucket, key, body, "application/gzip")
 
     def _shards(self, window: Window) -> list[Shard]:
         """The shards that have, or had, records from the window's start on."""

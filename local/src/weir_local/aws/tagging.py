@@ -38,7 +38,7 @@ TAG_ACTIONS: dict[tuple[str, str], str] = {
 """Service and operation -> what tags in it need (dependent actions)."""
 
 UNBORN: dict[tuple[str, str], str] = {
-    ("kinesis", "RegisterStreamConsumer"): "{stream}/consumer/unborn",
+    ("kinesis", "RegisterStreamConsumer"): "{stream}/consumer/{consumer}:unborn",
     ("lambda", "CreateEventSourceMapping"): (
         "arn:aws:lambda:{region}:{account}:event-source-mapping:unborn"
     ),
@@ -63,7 +63,12 @@ def guard(request: Request) -> Reply | None:
         return None
     unborn = UNBORN.get((request.service, made.partition(":")[2]))
     resource = (
-        unborn.format(region=request.region, account=request.account, stream=given.get("StreamARN"))
+        unborn.format(
+            region=request.region,
+            account=request.account,
+            stream=given.get("StreamARN"),
+            consumer=given.get("ConsumerName"),
+        )
         if unborn
         else iam_actions.extract_resource_arn(*arguments, params, request.region, request.account)
     )

@@ -225,6 +225,21 @@ class Broker:
         admin.create_topics([kafka_admin.NewTopic(name, partitions, 1)])[name].result(10)
         return name
 
+    def grow_topic(self, name: str, partitions: int) -> None:
+        """Give a topic more partitions, and wait until clients are told of them."""
+        admin = self.admin()  # its answers end with it
+        wanted = kafka_admin.NewPartitions(name, partitions)
+        admin.create_partitions([wanted])[name].result(10)
+        deadline = time.monotonic() + 10
+        while len(admin.list_topics(name, timeout=10).topics[name].partitions) < partitions:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{name} has no {partitions} partitions; see {self.directory}")
+            time.sleep(0.1)
+        if self._producer is not None:
+            # The next one asks for the partitions anew.
+            self._producer.flush(5)
+            self._producer = None
+
     def produce(
         self, topic: str, messages: Iterable[Message | str], partition: int | None = None
     ) -> None:
@@ -261,10 +276,16 @@ class Broker:
         nodes = {"InstanceType": "kafka.t3.small", "ClientSubnets": ["subnet-local"]}
         made = session.client("kafka").create_cluster_v2(
             ClusterName=name,
-            Tags={"weir:bootstrap": self.bootstrap, "weir:ca": str(self.ca_file)},
+            Tags={
+                "weir:bootstrap": self.bootstrap,
+                "weir:ca": str(self.ca_file),
+                "weir:iam": self.plaintext,
+            },
             Provisioned={
                 "BrokerNodeGroupInfo": nodes,
-                "ClientAuthentication": {"Sasl": {"Scram": {"Enabled": True}}},
+                "ClientAuthentication": {
+                    "Sasl": {"Scram": {"Enabled": True}, "Iam": {"Enabled": True}}
+                },
                 "KafkaVersion": "4.2.x",
                 "NumberOfBrokerNodes": 1,
             },

@@ -268,13 +268,6 @@ def source_secrets(source: DataSource) -> tuple[SecretRef, ...]:
     return tuple(sorted(found, key=lambda ref: (ref.name, ref.json_key or "")))
 
 
-def broker_secrets(source: DataSource, prefix: str) -> dict[str, str]:
-    """Secrets by which Lambda's pollers reach brokers: name in the spec -> Secrets Manager's."""
-    stream = source.spec.source.stream
-    names = streams.broker_secrets(stream) if stream else ()
-    return {name: secret_id(name, source.namespace, prefix) for name in names}
-
-
 def secret_id(name: str, namespace: str, prefix: str) -> str:
     """The Secrets Manager name of ``${SECRET:name}``.
 
@@ -294,6 +287,9 @@ def source_config(
     found = source.spec.source
     api, files, email = found.rest_api, found.files, found.email
     names = {ref.name for ref in source_secrets(source)}
+    if found.stream:
+        # Lambda's pollers show them to the brokers, and backfills do.
+        names |= set(streams.broker_secrets(found.stream))
     return sources.SourceConfig(
         platform=facts.platform,
         namespace=source.namespace,

@@ -103,10 +103,7 @@ def datasource_resources(
     function, machine = names("function", "ingest"), names("machine", "ingest")
     stream = source.spec.source.stream
     secrets = _secrets(message.secrets)
-    brokers = _secrets(config.broker_secrets(source, facts.secrets_prefix))
-    received = (
-        streams.parts(source, facts, stored, secrets=(*secrets, *brokers)) if stream else None
-    )
+    received = streams.parts(source, facts, stored, secrets=secrets) if stream else None
     api = source.spec.source.rest_api
     rotated = rest.rotated_secret(api) if api else None
     function_role = pieces.role(
@@ -126,6 +123,7 @@ def datasource_resources(
             given_up=received.given_up if received else (),
             registry=stream is not None and streams.uses_glue_registry(stream),
             stream=message.stream.arn or None if message.stream else None,
+            brokers=streams.reads_past(stream) if stream else (),
         ),
         description=f"Weir: lands {source.id}",
     )
@@ -180,9 +178,8 @@ def datasource_resources(
     alarms = pieces.machine_alarms(facts, names, machine, failure, f"The landing of {source.id}")
     if stream:
         alarms += streams.lag_alarm(source, facts, failure)
-    external = {one.logical_id: one for one in (*secrets, *brokers)}
     found = (
-        *external.values(),
+        *secrets,
         *hears.topics,
         stored,
         *(received.resources if received else ()),

@@ -105,13 +105,11 @@ def backfill_parts(
 def _source_faults(source: DataSource, asked: Backfill) -> Iterator[str]:
     """Why a source can't be asked for a window."""
     name, found = source.name, source.spec.source
-    if asked.force and not (found.files or found.email):
-        yield f"backfill.force is for files and mails, and DataSource {name} is neither"
-    if found.stream and found.stream.kafka:
+    topics = found.stream is not None and found.stream.kafka is not None
+    if asked.force and not (found.files or found.email or topics):
         yield (
-            f"DataSource {name} reads Kafka, which can't be asked for a window: have a second "
-            "DataSource read the topics with startingPosition AT_TIMESTAMP, as docs/streams.md "
-            "says (Backfill)"
+            f"backfill.force is for files, mails and topics of Kafka, and DataSource {name} is none "
+            "of them"
         )
     api = found.rest_api
     if api is None:
@@ -156,7 +154,7 @@ def _load_faults(
                 f"{name} has mode replace: a window's rows would take the place of the whole "
                 "table. Run the pipeline now, or use merge with keys"
             )
-        if mode == "append" and asked.force:
+        if mode == "append" and asked.force and not stream:
             yield (
                 f"{name} has mode append: what was landed before would be in the table twice. "
                 "Leave force out, or use merge with keys"

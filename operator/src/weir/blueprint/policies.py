@@ -172,6 +172,7 @@ def ingestion(
     given_up: Sequence[Arn | Text] = (),
     registry: bool = False,
     stream: str | None = None,
+    brokers: Sequence[Statement] = (),
 ) -> Document:
     """The role of a source's ingestion function.
 
@@ -197,6 +198,8 @@ def ingestion(
         Whether a registry of Glue has its schemas.
     stream
         ARN of the Kinesis stream that it is: a backfill reads it.
+    brokers
+        What a backfill of Kafka's topics needs.
     """
     return document(
         writes_logs(facts, function),
@@ -209,6 +212,7 @@ def ingestion(
         *(takes_given_up(facts, source, given_up) if given_up else ()),
         reads_registry() if registry else None,
         *(reads_kinesis(stream, None) if stream else ()),
+        *brokers,
         allow(
             "LandRecords",
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
@@ -402,13 +406,15 @@ def reads_kinesis(stream: str, consumer: str | None) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def reads_msk(cluster: str, topics: Mapping[str, str]) -> tuple[Statement, ...]:
+def reads_msk(cluster: str, topics: Sequence[str], groups: Sequence[str]) -> tuple[Statement, ...]:
     """Find the brokers of an MSK cluster, and read topics of it by IAM.
 
     Parameters
     ----------
     topics
-        Topic -> consumer group; empty where IAM is not the way in.
+        Empty where IAM is not the way in.
+    groups
+        Consumer groups that are joined for that.
     """
     found = [
         allow(
@@ -422,8 +428,7 @@ def reads_msk(cluster: str, topics: Mapping[str, str]) -> tuple[Statement, ...]:
     # arn:aws:kafka:region:account:cluster/name/uuid -> topic/name/uuid/topic (MSK Developer Guide,
     # *Authorization policy resources*)
     head, _, rest = cluster.partition(":cluster/")
-    return (
-        *found,
+    found += [
         allow(
             "JoinCluster",
             ["kafka-cluster:Connect", "kafka-cluster:DescribeClusterDynamicConfiguration"],
@@ -434,12 +439,16 @@ def reads_msk(cluster: str, topics: Mapping[str, str]) -> tuple[Statement, ...]:
             ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
             [f"{head}:topic/{rest}/{topic}" for topic in topics],
         ),
-        allow(
-            "JoinGroups",
-            ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
-            [f"{head}:group/{rest}/{literal(group)}" for group in topics.values()],
-        ),
-    )
+    ]
+    if groups:
+        found.append(
+            allow(
+                "JoinGroups",
+                ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
+                [f"{head}:group/{rest}/{literal(group)}" for group in groups],
+            )
+        )
+    return tuple(found)
 
 
 def reads_registry() -> Statement:

@@ -39,6 +39,14 @@ ACCESS = {
     "mtls": "CLIENT_CERTIFICATE_TLS_AUTH",
 }
 """Way of authentication -> ``SourceAccessType`` (Lambda API reference)."""
+LOGINS: dict[str, sources.Login] = {
+    "iam": "iam",
+    "scram_sha512": "scramSha512",
+    "scram_sha256": "scramSha256",
+    "plain": "plain",
+    "mtls": "mtls",
+}
+"""Way of authentication -> what the functions call it."""
 NETWORK_READS = (
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -117,6 +125,21 @@ def contract(stream: Stream, facts: PlatformFacts, namespace: str, name: str) ->
         machine=facts.machine_arn(names("machine", "ingest")),
         partial=kinesis is not None or (kafka is not None and kafka.pollers is not None),
         arn=arn,
+        kafka=_kafka(kafka) if kafka else None,
+    )
+
+
+def _kafka(kafka: Kafka) -> sources.Kafka:
+    """Where a backfill finds the brokers, and what it shows them."""
+    way = next((way for way in LOGINS if kafka.auth and getattr(kafka.auth, way)), "none")
+    secret = getattr(kafka.auth, way, None)
+    return sources.Kafka(
+        topics=tuple(sorted(kafka.topics)),
+        servers=tuple(sorted(kafka.bootstrap_servers or ())),
+        cluster=kafka.cluster_arn or "",
+        login=LOGINS.get(way, "none"),
+        secret=f"${{SECRET:{secret}}}" if isinstance(secret, str) else None,
+        authority=f"${{SECRET:{kafka.ca_secret}}}" if kafka.ca_secret else None,
     )
 
 
@@ -425,10 +448,9 @@ def _policy(
             stream_arn(kinesis, facts, names),
             names("consumer", "receive") if kinesis.enhanced_fan_out else None,
         )
-    if kafka and kafka.cluster_arn:
-        topics = {topic: consumer_group(kafka, names, topic) for topic in sorted(kafka.topics)}
-        iam = kafka.auth is not None and kafka.auth.iam is not None
-        reads = policies.reads_msk(kafka.cluster_arn, topics if iam else {})
+    if kafka:
+        groups = [consumer_group(kafka, names, topic) for topic in sorted(kafka.topics)]
+        reads = _reads_msk(kafka, groups)
     if kafka and (kafka.cluster_arn or _vpc(source, facts)):
         reads = (*reads, policies.allow("ReachBrokers", NETWORK_READS, ["*"]))
     if uses_glue_registry(stream):
@@ -443,6 +465,20 @@ def _policy(
         services=services,
         reads=reads,
     )
+
+
+def _reads_msk(kafka: Kafka, groups: Sequence[str]) -> tuple[policies.Statement, ...]:
+    """What reading topics needs of IAM, as a member of these consumer groups."""
+    if not kafka.cluster_arn:
+        return ()
+    iam = kafka.auth is not None and kafka.auth.iam is not None
+    topics = sorted(kafka.topics) if iam else ()
+    return policies.reads_msk(kafka.cluster_arn, topics, groups if iam else ())
+
+
+def reads_past(stream: Stream) -> tuple[policies.Statement, ...]:
+    """What a backfill of Kafka's topics needs beside the login's secret: it joins no group."""
+    return _reads_msk(stream.kafka, ()) if stream.kafka else ()
 
 
 def lag_alarm(

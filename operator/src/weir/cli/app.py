@@ -269,7 +269,10 @@ def backfill(
         list[str] | None, typer.Option(help="A source that is asked. Default: all that drive it.")
     ] = None,
     force: Annotated[
-        bool, typer.Option(help="Files and mails: land again what was landed before.")
+        bool,
+        typer.Option(
+            help="Files, mails: what was landed before as well. Kafka: what is left of it."
+        ),
     ] = False,
     namespace: NamespaceOption = None,
     wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,

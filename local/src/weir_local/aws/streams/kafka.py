@@ -45,7 +45,7 @@ CONSUMER = {
     "fetch.wait.max.ms": 100,
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 1_000,
-    "topic.metadata.refresh.interval.ms": 5_000,
+    "topic.metadata.refresh.interval.ms": 2_000,
     "log_level": 0,
 }
 """How members poll: a batch may take as long as a function may run."""
@@ -97,11 +97,32 @@ def denial(mapping: dict[str, Any], role_arn: str, region: str) -> str | None:
         for access in accesses(mapping)
         if access["Type"] in secrets.SECRETS
     ]
+    needed += iam_needs(mapping) if enters_by_iam(mapping) else []
     for action, resource in needed:
         denied = role_denial(role_arn, action, resource, region)
         if denied:
             return denied
     return None
+
+
+def enters_by_iam(mapping: dict[str, Any]) -> bool:
+    """Whether a mapping of MSK shows brokers its function's role, since it has no other login."""
+    logins = {*secrets.MECHANISMS, "CLIENT_CERTIFICATE_TLS_AUTH"}
+    return bool(mapping.get("EventSourceArn")) and not any(
+        access["Type"] in logins for access in accesses(mapping)
+    )
+
+
+def iam_needs(mapping: dict[str, Any]) -> list[tuple[str, str]]:
+    """Actions and resources that brokers of MSK ask for by IAM (Lambda Developer Guide, *Configuring
+    Lambda permissions for Amazon MSK event source mappings*)."""
+    cluster = str(mapping["EventSourceArn"])
+    needed = [("kafka-cluster:Connect", cluster)]
+    for topic in mapping.get("Topics") or ():
+        arn = f"{cluster.replace(':cluster/', ':topic/')}/{topic}"
+        needed += [(f"kafka-cluster:{one}", arn) for one in ("DescribeTopic", "ReadData")]
+    group = f"{cluster.replace(':cluster/', ':group/')}/{group_id(mapping)}"
+    return [*needed, *((f"kafka-cluster:{one}", group) for one in ("AlterGroup", "DescribeGroup"))]
 
 
 def bootstrap(mapping: dict[str, Any]) -> tuple[str, str]:
@@ -113,7 +134,7 @@ def bootstrap(mapping: dict[str, Any]) -> tuple[str, str]:
     if not arn:
         endpoints = (mapping.get("SelfManagedEventSource") or {}).get("Endpoints") or {}
         return ",".join(endpoints.get("KAFKA_BOOTSTRAP_SERVERS") or []), ""
-    found = msk.server(arn)
+    found = msk.server(arn, enters_by_iam(mapping))
     if found is None:
         raise secrets.SecretUnusable(f"{arn} has no broker")
     return found
@@ -347,6 +368,8 @@ class Poller(Worker[Message]):
         self.read.clear()
         try:
             consumer.assign(self.start_offsets(partitions))
+            # What was paused between two tries stays so over a rebalance.
+            consumer.resume(partitions)
         except KafkaException as failed:
             self.failed(failed.args[0])
             self.unstarted = True

@@ -54,7 +54,9 @@ class Backfill(Model):
     )
     force: bool = Field(
         False,
-        description="Files and mails: land again what was landed before. Default: only what was not.",
+        description="Files and mails: land again what was landed before. Default: only what was not. "
+        "Kafka: land what is left of a window whose beginning the brokers have dropped. Default: "
+        "such a window is refused.",
     )
 
 
