@@ -46,11 +46,7 @@ class Permission(ServiceAdapter):
         return None
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
-        try:
-            self._add(resource)
-        except Conflict as taken:
-            return self.taken_back(resource, tags, taken)
-        return Observed(resource.name, dict(resource.properties))
+        return self._added(resource, tags) or Observed(resource.name, dict(resource.properties))
 
     def update(
         self,
@@ -61,7 +57,9 @@ class Permission(ServiceAdapter):
     ) -> Observed:
         if changed(changes):
             self.delete(observed)
-            self._add(resource)
+            there = self._added(resource, tags)
+            if there is not None:
+                return there
         return self.rewritten(resource, observed, changes, tags)
 
     def delete(self, observed: Observed) -> None:
@@ -70,15 +68,20 @@ class Permission(ServiceAdapter):
             "RemovePermission", observed.name, FunctionName=function, StatementId=statement
         )
 
-    def _add(self, resource: Resource) -> None:
+    def _added(self, resource: Resource, tags: Mapping[str, str]) -> Observed | None:
+        """Add the statement; what is there instead where it was added before, its answer lost."""
         function, statement = split_permission(resource.name)
-        self.calls(
-            "AddPermission",
-            resource.name,
-            FunctionName=function,
-            StatementId=statement,
-            **resource.properties,
-        )
+        try:
+            self.calls(
+                "AddPermission",
+                resource.name,
+                FunctionName=function,
+                StatementId=statement,
+                **resource.properties,
+            )
+        except Conflict as taken:
+            return self.taken_back(resource, tags, taken)
+        return None
 
 
 def _properties(statement: Mapping[str, Any]) -> dict[str, Any]:
