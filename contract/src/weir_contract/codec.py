@@ -47,13 +47,16 @@ def to_wire(value: Any) -> Any:
     Any
         dict, list, str, int, float, bool or None, fit for ``json.dumps``.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if dataclasses.is_dataclass(kind):
         wire = {}
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
+        for name, wire_name in _wire_names(kind):
+            item = getattr(value, name)
             if item is None or (isinstance(item, (tuple, list, Mapping)) and not item):
                 continue
-            wire[camel(field.name)] = to_wire(item)
+            wire[wire_name] = to_wire(item)
         return wire
     if isinstance(value, Mapping):
         return {str(key): to_wire(item) for key, item in value.items()}
@@ -100,8 +103,25 @@ def from_wire(cls: type[T], data: Any, path: str = "") -> T:
     return typing.cast(T, _read(cls, data, path or cls.__name__))
 
 
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+"""What is most of a message: the same on the wire."""
+
+
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _wire_names(cls: type) -> tuple[tuple[str, str], ...]:
+    """A message's fields, each with its name on the wire."""
+    return tuple((field.name, camel(field.name)) for field in dataclasses.fields(cls))
+
+
+@functools.cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The types of a message's fields; evaluating them costs far more than a message does.
+
+    Returns
+    -------
+    dict
+        By field; shared by all who ask, so nobody may change it.
+    """
     return typing.get_type_hints(cls)
 
 
@@ -145,7 +165,7 @@ def _read(hint: Any, data: Any, path: str) -> Any:
 def _read_dataclass(cls: Any, data: Any, path: str) -> Any:
     if not isinstance(data, dict):
         raise ContractError(f"{path}: expected an object, found {type(data).__name__}")
-    hints = _hints(cls)
+    hints = hints_of(cls)
     fields = {camel(field.name): field for field in dataclasses.fields(cls)}
     unknown = sorted(set(data) - set(fields))
     if unknown:

@@ -283,9 +283,13 @@ class Adapter(Protocol):
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What exists of these names. A name that is absent from the answer does not exist."""
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
-        """As :meth:`observe`, at the price of a listing: O(account / page) calls for any number of
-        names. What the listing can't tell is named in ``Observed.unseen``."""
+    def survey(self, names: Sequence[str]) -> Iterable[Observed]:
+        """What exists of these names, at the price of a listing: O(account / page) calls for any
+        number of names. What the listing can't tell is named in ``Observed.unseen``.
+
+        They come as the pages do, so that nobody holds a whole account at once; errors come with
+        the page that fails.
+        """
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         """Create it with these tags, idempotently where the API has tokens, and say what is there.

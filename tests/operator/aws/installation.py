@@ -11,7 +11,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from weir.aws.session import Assume, AwsSession, Target
 from weir.blueprint import check, datasource, pipeline, platform
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import namespace_grant
+from weir.blueprint.uses import by_namespace, use_of
 from weir.reconcile.apply import Applied, Applier, Entry
 from weir.reconcile.inventory import Inventory
 from weir.reconcile.plan import PhysicalKey, Plan, make_plan
@@ -297,8 +298,9 @@ class Installation:
     def create(self) -> list[Part]:
         """Apply Platform, sources and pipeline, each until it rests."""
         grant = namespace_grant(self.platform, NAMESPACE)
-        uses = platform.uses_of(
-            [self.source, self.mails, self.office, self.stream], [self.pipeline], {NAMESPACE: grant}
+        uses = by_namespace(
+            map(use_of, (self.source, self.mails, self.office, self.stream, self.pipeline)),
+            {NAMESPACE: grant},
         )
         first = Part(
             self.owner("Platform", self.platform),
@@ -392,9 +394,13 @@ def all_at_once(
         nobody = [f"{name}{number}" for name in names for number in range(4)]
         adapter = kinds[kind]
         assert isinstance(adapter, ServiceAdapter)
-        seen = adapter.listing([*names, *nobody])
-        found |= {(kind, name): one for name, one in seen.items()}
+        found |= {(kind, seen.name): seen for seen in adapter.listing([*names, *nobody])}
     return found
+
+
+def by_name(seen: Iterable[Observed]) -> dict[str, Observed]:
+    """All of a survey."""
+    return {one.name: one for one in seen}
 
 
 def as_listed(full: Observed, listed: Observed) -> Observed:

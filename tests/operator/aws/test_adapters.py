@@ -20,7 +20,7 @@ from adapters_world import (
     trust,
     zipped,
 )
-from installation import as_listed
+from installation import as_listed, by_name
 
 from weir.reconcile.diff import changes
 from weir.resource import Adapter, Change, Observed, Resource
@@ -635,7 +635,7 @@ def test_a_resource_lives_from_create_to_delete(
     many = [resource.name, *(case.other_name(index) for index in range(5))]
     whole = adapter.observe(many)
     assert set(whole) == {resource.name}
-    listed = adapter.survey(many)
+    listed = by_name(adapter.survey(many))
     assert listed == {resource.name: as_listed(whole[resource.name], listed[resource.name])}
 
     adapter.delete(more)

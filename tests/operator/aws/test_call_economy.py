@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from adapters_world import OWNER, World, settled
+from installation import by_name
 
 from weir.aws.errors import Conflict
 from weir.aws.registry import adapters
@@ -365,7 +366,7 @@ def test_many_are_surveyed_by_pages(counted: Counted, filled: Filled, kind: str)
     case, adapter = KINDS[kind], counted.adapters[kind]
     names = [one.name for one in filled.of(kind)]
     seen: dict[str, Any] = {}
-    calls = counted.of(lambda: seen.update(adapter.survey(names)))
+    calls = counted.of(lambda: seen.update(by_name(adapter.survey(names))))
     assert set(seen) == set(names)
     pages = math.ceil(MANY / case.page) + (math.ceil(MANY / 100) if case.tagged else 0)
     assert sum(calls.values()) <= pages + case.more + 1, calls
@@ -428,12 +429,24 @@ def test_a_schedule_that_is_there_is_taken_back_as_its_name_is_ours(
     assert (again.settled, again.properties) == (False, made.properties)
 
 
+@pytest.mark.parametrize("kind", ["lambda.Function", "cloudwatch.Alarm", "iam.Role"])
+def test_what_a_page_shows_is_handed_on_before_the_next_page_is_asked_for(
+    counted: Counted, filled: Filled, kind: str
+) -> None:
+    names = [one.name for one in filled.of(kind)]
+    survey = iter(counted.adapters[kind].survey(names))
+    first = counted.of(lambda: next(survey))
+    rest = counted.of(lambda: list(survey))
+    paged = KINDS[kind].page < MANY
+    assert (sum(rest.values()) > 0) == paged, (first, rest)
+
+
 def test_few_names_are_looked_at_and_so_are_fewer_than_the_account_has_pages(
     counted: Counted, filled: Filled
 ) -> None:
     adapter = counted.adapters["lambda.Function"]
     names = [one.name for one in filled.of("lambda.Function")[:9]]
-    adapter.survey([one.name for one in filled.of("lambda.Function")])
-    assert counted.of(lambda: adapter.survey(names[:3])) == {"GetFunction": 3}
-    assert counted.of(lambda: adapter.survey(names[:5])) == {"GetFunction": 5}
-    assert counted.of(lambda: adapter.survey(names)).keys() == LISTED
+    list(adapter.survey([one.name for one in filled.of("lambda.Function")]))
+    assert counted.of(lambda: list(adapter.survey(names[:3]))) == {"GetFunction": 3}
+    assert counted.of(lambda: list(adapter.survey(names[:5]))) == {"GetFunction": 5}
+    assert counted.of(lambda: list(adapter.survey(names))).keys() == LISTED

@@ -100,7 +100,7 @@ class Listing:
         self.kind, self.traits = adapter.kind, adapter.traits
         self._adapter, self._calls = adapter, calls
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         return self._adapter.listing(list(names))
 
     def __getattr__(self, verb: str) -> Any:

@@ -11,6 +11,7 @@ from weir.api.v1alpha1 import DataSource, Pipeline, Platform
 from weir.blueprint import datasource, pipeline, platform
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant, namespace_grant
+from weir.blueprint.uses import by_namespace, use_of
 from weir.resource import Resource
 
 ACCOUNT, REGION, CLUSTER = "111122223333", "eu-central-1", "prod"
@@ -100,7 +101,7 @@ class World:
 
     def platform_resources(self) -> tuple[Resource, ...]:
         """Of the Platform, with the example's claims."""
-        uses = platform.uses_of([self.source], [self.pipeline], {"default": self.grant})
+        uses = by_namespace([use_of(self.source), use_of(self.pipeline)], {"default": self.grant})
         return platform.platform_resources(self.platform, self.facts, uses)
 
     def source_resources(self) -> tuple[Resource, ...]:

@@ -13,6 +13,7 @@ from weir.aws.redshift_data import Connection
 from weir.aws.registry import adapter_classes
 from weir.blueprint import datasource, platform
 from weir.blueprint.grants import NamespaceGrant
+from weir.blueprint.uses import by_namespace, use_of
 from weir.resource import Deletion, Resource, refs, resolve
 
 KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -268,7 +269,7 @@ def test_without_an_admin_secret_the_sql_to_run_by_hand_is_given(worlds: Any) ->
         "copyRoleArn": "arn:aws:iam::111122223333:role/redshift-copy",
     }
     world = worlds({"redshift": redshift})
-    uses = platform.uses_of([world.source], [world.pipeline], {"default": world.grant})
+    uses = by_namespace([use_of(world.source), use_of(world.pipeline)], {"default": world.grant})
     statements = platform.manual_sql(world.facts, uses)
     assert 'CREATE SCHEMA IF NOT EXISTS "customers"' in statements
     assert not [i for i in world.platform_resources() if i.kind == "redshift.Schema"]
@@ -307,7 +308,7 @@ def test_a_schema_is_its_first_namespaces_but_for_those_granted_it_by_name(
         )
         limit = None if granted is None else tuple(granted)
         grants[namespace] = NamespaceGrant(namespace, granted=True, schemas=limit)
-    uses = platform.uses_of(sources[::-1], [], grants)
+    uses = by_namespace(map(use_of, sources[::-1]), grants)
     assert {use.namespace for use in uses if "customers" in use.schemas} == users
     resources = platform.platform_resources(world.platform, world.facts, uses)
     roles = {
@@ -325,7 +326,7 @@ def test_no_namespace_is_granted_a_schema_of_redshifts_or_weirs_own(
 ) -> None:
     target = {"schema": schema, "table": "t"}
     world = worlds(source_spec={"redshift": target})
-    uses = platform.uses_of([world.source], [], {"default": world.grant})
+    uses = by_namespace([use_of(world.source)], {"default": world.grant})
     assert [use.schemas for use in uses] == [()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,14 +76,15 @@ class FakeAdapter:
                 name: self._seen(name) for name in names if (self.kind, name) in self.cloud.things
             }
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         blind = self.cloud.blind.get(self.kind, frozenset())
         with self.cloud.lock:
             self.cloud.before("survey", self.kind, ",".join(sorted(names)))
             found = {
                 name: self._seen(name) for name in names if (self.kind, name) in self.cloud.things
             }
-        return {name: without(seen, blind) for name, seen in found.items()}
+        for seen in found.values():
+            yield without(seen, blind)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         with self.cloud.lock:

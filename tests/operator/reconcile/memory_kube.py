@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,12 +61,12 @@ class Kept(Adapter):
         self._calls.append(f"observe {self.kind} {len(names)}")
         return {name: self._seen(name) for name in names if (self.kind, name) in self._things}
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         self._calls.append(f"survey {self.kind} {len(names)}")
         blind = BLIND.get(self.kind, frozenset())
-        return {
-            name: self._seen(name, blind) for name in names if (self.kind, name) in self._things
-        }
+        for name in names:
+            if (self.kind, name) in self._things:
+                yield self._seen(name, blind)
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         self._calls.append(f"create {self.kind}")

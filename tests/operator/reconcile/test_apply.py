@@ -373,7 +373,7 @@ def test_a_look_that_began_before_a_write_does_not_cover_it(cloud):
     time = [0.0]
     kinds = adapters(cloud)
     inventory = Inventory(kinds, 60, lambda: time[0])
-    stale = {}
+    stale = []
 
     def slow(names):
         time[0] += 5

@@ -220,7 +220,7 @@ def test_what_others_delete_is_missed_after_a_second_look_and_made_again(cloud: 
 def test_one_listing_that_lacks_something_is_not_believed(cloud: Cloud) -> None:
     found = made(cloud, 2)
     adapter = found.applier._adapters["function"]
-    adapter.survey = lambda names: {}  # type: ignore[method-assign,assignment]
+    adapter.survey = lambda names: ()  # type: ignore[method-assign,assignment]
     assert found.round().findings == []
     assert found.woken == []
 

@@ -42,12 +42,12 @@ class SlowListing(Adapter):
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         return self._seen(names)
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         found = self._seen(names)
         if self.slow:
             self.began.set()
             assert self.may_end.wait(LIMIT)
-        return found
+        yield from found.values()
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from fake_cloud import BLIND, Cloud, Thing, adapters, confirm, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir.aws.errors import Throttled
 from weir.kube.keys import Key
 from weir.reconcile.diff import changes
 from weir.reconcile.inventory import CONSISTENCY_GRACE, THEIRS, Finding, Inventory
@@ -76,7 +77,7 @@ def test_what_we_wrote_is_what_is_known_however_late_a_listing_comes(
         elif what == "slow survey":
             # The listing is taken, then somebody writes, then the listing arrives.
             def late(names: Sequence[str], name: str = name, count: int = count):
-                seen = honest(names)
+                seen = list(honest(names))
                 world.now += 1
                 world.write(name, count)
                 world.now += 1
@@ -100,8 +101,8 @@ def test_a_listing_that_began_before_a_write_never_beats_it() -> None:
     adapter = world.inventory._adapters["object"]
     honest = adapter.survey
 
-    def late(names: Sequence[str]) -> dict[str, Observed]:
-        seen = honest(names)
+    def late(names: Sequence[str]) -> list[Observed]:
+        seen = list(honest(names))
         world.now += 5
         world.write("a", 2)
         return seen
@@ -186,7 +187,7 @@ def test_absence_counts_only_when_a_second_look_says_so(shows: list[bool]) -> No
     def look(_names: Sequence[str]) -> dict[str, Observed]:
         return {"o": Observed("o", {"V": 1})} if next(answers) else {}
 
-    kinds["object"].survey = look  # type: ignore[method-assign]
+    kinds["object"].survey = lambda names: look(names).values()  # type: ignore[method-assign,assignment]
     kinds["object"].observe = look  # type: ignore[method-assign]
     used = 0
     while used < len(shows) - 1:
@@ -225,6 +226,35 @@ def test_what_is_not_ours_keeps_its_properties_for_those_who_read_them() -> None
     assert cloud.calls == []
 
 
+def test_what_a_listing_showed_before_it_failed_is_told_by_the_next_one() -> None:
+    cloud, now = Cloud(blind=BLIND), [0.0]
+    for name in NAMES:
+        cloud.things["object", name] = Thing({"Body": "1"}, {}, 1)
+    kinds = adapters(cloud)
+    whole = kinds["object"].survey
+    inventory = Inventory(kinds, 60, lambda: now[0])
+    keys = [("object", name) for name in NAMES]
+    inventory.own(OWNER, keys)
+    inventory.deepen(keys)
+    for key in keys:
+        confirm(inventory, key, "m")
+    now[0] += 100
+    assert inventory.survey("object") == []
+
+    def torn(names: Sequence[str]) -> Iterator[Observed]:
+        seen = whole(names)
+        yield replace(next(iter(seen)), attributes={"arn": "another"})
+        raise Throttled("too many calls")
+
+    kinds["object"].survey = torn  # type: ignore[method-assign]
+    now[0] += 100
+    with pytest.raises(Throttled):
+        inventory.survey("object")
+    kinds["object"].survey = whole  # type: ignore[method-assign]
+    now[0] += 100
+    assert {one.name for one in inventory.survey("object")} == {NAMES[0]}
+
+
 def test_a_version_that_stays_the_same_spares_the_deep_look_and_a_new_one_asks_for_it() -> None:
     cloud, now = Cloud(blind=BLIND), [0.0]
     cloud.things["object", "o"] = Thing({"Body": "1"}, {}, 1)
@@ -232,8 +262,8 @@ def test_a_version_that_stays_the_same_spares_the_deep_look_and_a_new_one_asks_f
     version = ["v1"]
     real = kinds["object"].survey
 
-    def survey(names: Sequence[str]) -> dict[str, Observed]:
-        return {name: replace(one, version=version[0]) for name, one in real(names).items()}
+    def survey(names: Sequence[str]) -> Iterator[Observed]:
+        return (replace(one, version=version[0]) for one in real(names))
 
     kinds["object"].survey = survey  # type: ignore[method-assign]
     inventory = Inventory(kinds, 60, lambda: now[0])

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from weir.kube.keys import Key
 from weir.kube.store import Store
+from weir.reconcile.controller import Controller
 from weir.reconcile.look import BACKSTOP, DUE_SLACK, SETTLES, Halt, Look
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.queue import Lane
@@ -107,3 +108,43 @@ def test_the_backstop_is_spread_and_what_is_due_is_never_later(at_latest: float 
         assert delays == {40.0}
     else:
         assert 1000.0 <= min(delays) < max(delays) <= 1000.0 * (1 + JITTER)
+
+
+class Asked:
+    """Notes who is asked for."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def add(self, key: Key, _lane: Lane, _delay: float = 0.0) -> None:
+        self.kinds.append(key.kind)
+
+    def forget(self, _key: Key) -> None:
+        """Nobody is gone."""
+
+
+def stored(kind: str, version: int, **more: Any) -> Any:
+    meta = {"name": "one", "uid": kind, "generation": 1, "resourceVersion": str(version)}
+    place = {} if kind == "Platform" else {"namespace": "team"}
+    spec = {"Pipeline": {"sources": [{"name": "one"}]}, "DataSource": {"platform": "one"}}
+    found = {"kind": kind, "metadata": {**meta, **place}, "spec": spec.get(kind, {})}
+    found["metadata"] |= more.pop("metadata", {})
+    return found | more
+
+
+def test_who_holds_claims_is_woken_by_what_an_object_states_and_not_by_how_it_fares() -> None:
+    asked = Asked()
+    controller = Controller(Store(), asked)  # type: ignore[arg-type]
+    for number, kind in enumerate(("Platform", "Pipeline", "DataSource")):
+        controller.seen(stored(kind, number), gone=False)
+
+    def woken(version: int, **more: Any) -> set[str]:
+        asked.kinds.clear()
+        controller.seen(stored("DataSource", version, **more), gone=False)
+        return set(asked.kinds)
+
+    ready = {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}
+    assert woken(5, status=ready) == {"Pipeline"}
+    assert woken(6, status=ready, metadata={"generation": 2}) >= {"Pipeline", "Platform"}
+    leaving = {"generation": 2, "deletionTimestamp": "2026-05-01T12:00:00Z"}
+    assert woken(7, status=ready, metadata=leaving) >= {"Pipeline", "Platform"}

@@ -289,7 +289,8 @@ def test_a_subject_is_one_line_that_sns_takes(
 def test_a_dashboard_has_the_objects_own_metrics_alone(
     make_world: Callable[..., Any], namespace: str, name: str
 ) -> None:
-    from weir.blueprint.dashboard import NamespaceUse, dashboard_body
+    from weir.blueprint.dashboard import dashboard_body
+    from weir.blueprint.uses import NamespaceUse
 
     body = dashboard_body(make_world().facts, NamespaceUse(namespace, (name,), (name,)))
     assert json.loads(json.dumps(body)) == body

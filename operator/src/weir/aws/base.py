@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -61,7 +61,7 @@ class ServiceAdapter(Adapter):
         found = {name: self.look(name) for name in dict.fromkeys(names)}
         return {name: seen for name, seen in found.items() if seen is not None}
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         """What a listing tells of these names, or looks at each where that costs less calls.
 
         A listing reads the whole account's: the one before tells how many pages that was. Who may
@@ -69,16 +69,20 @@ class ServiceAdapter(Adapter):
         """
         wanted = list(dict.fromkeys(names))
         if len(wanted) <= max(FEW, self._listing_pages):
-            return self.observe(wanted)
+            yield from self.observe(wanted).values()
+            return
         before = self.calls.pages_read
+        told: set[str] = set()
         try:
-            found = self.listing(wanted)
+            for seen in self.listing(wanted):
+                told.add(seen.name)
+                yield seen
         except AccessDenied:
-            return self.observe(wanted)
+            yield from self.observe([name for name in wanted if name not in told]).values()
+            return
         self._listing_pages = self.calls.pages_read - before
-        return found
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         """What exists of these names by pages of the service's listing and of the tag index.
 
         What pages can't tell is in ``Observed.unseen``. A kind without a listing is observed.
@@ -88,7 +92,7 @@ class ServiceAdapter(Adapter):
         AccessDenied
             Listing is not allowed.
         """
-        return self.observe(names)
+        yield from self.observe(names).values()
 
     def look(self, name: str) -> Observed | None:
         """One of them, or None where it does not exist."""
@@ -104,12 +108,17 @@ class ServiceAdapter(Adapter):
             name, {}, settled=False, detail="written, not yet readable"
         )
 
-    def tagged(self, names: Iterable[str], listed: Iterable[Observed]) -> dict[str, Observed]:
-        """Those of a listing that have one of these names, with their tags from the index."""
+    def tagged(self, names: Iterable[str], listed: Iterable[Observed]) -> Iterator[Observed]:
+        """Those of a listing that have one of these names, with their tags from the index.
+
+        The index is read when the first of them comes: nobody asks it of a kind that is not there.
+        """
         chosen = set(names)
-        seen = [one for one in listed if one.name in chosen]
-        tags = self.tag_index.read() if seen else {}
-        return {one.name: with_tags(one, tags.get(one.attributes["arn"])) for one in seen}
+        tags: Mapping[str, Mapping[str, str]] | None = None
+        for seen in listed:
+            if seen.name in chosen:
+                tags = self.tag_index.read() if tags is None else tags
+                yield with_tags(seen, tags.get(seen.attributes["arn"]))
 
     def taken_back(self, resource: Resource, tags: Mapping[str, str], taken: Conflict) -> Observed:
         """What has the name that a creation found taken, if it is its owner's.

@@ -79,7 +79,7 @@ class Alarm(ServiceAdapter):
             found[seen.name] = with_tags(seen, tagging.mapping(listed.get("Tags")))
         return found
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         return self.tagged(names, self._described(names))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
@@ -153,20 +153,18 @@ class Dashboard(ServiceAdapter):
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {"DashboardBody": decode(properties.get("DashboardBody") or {})}
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         chosen, prefix = set(names), common_prefix(sorted(names))
         only = {"DashboardNamePrefix": prefix} if prefix else {}
-        return {
-            item["DashboardName"]: Observed(
-                item["DashboardName"],
-                {},
-                attributes={"arn": item.get("DashboardArn", ""), "name": item["DashboardName"]},
-                unseen=frozenset({"DashboardBody"}),
-                version=str(item.get("LastModified", "")),
-            )
-            for item in self.calls.pages("ListDashboards", "DashboardEntries", prefix, **only)
-            if item["DashboardName"] in chosen
-        }
+        for item in self.calls.pages("ListDashboards", "DashboardEntries", prefix, **only):
+            if item["DashboardName"] in chosen:
+                yield Observed(
+                    item["DashboardName"],
+                    {},
+                    attributes={"arn": item.get("DashboardArn", ""), "name": item["DashboardName"]},
+                    unseen=frozenset({"DashboardBody"}),
+                    version=str(item.get("LastModified", "")),
+                )
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetDashboard", name, DashboardName=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -63,7 +63,7 @@ class Table(ServiceAdapter):
             form["AttributeDefinitions"] = ordered(form["AttributeDefinitions"], "AttributeName")
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         tables = self.calls.pages("ListTables", "TableNames", Limit=TABLES_PAGE)
         return self.tagged(
             names,

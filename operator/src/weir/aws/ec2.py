@@ -7,7 +7,7 @@ described whole, tags included, so that a listing tells all.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -32,9 +32,9 @@ class Finder(ServiceAdapter):
 
     service = "ec2"
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
         """As :meth:`observe`: a description by filter tells everything of 200 names."""
-        return self.observe(names)
+        yield from self.observe(names).values()
 
     def described(
         self, operation: str, key: str, filter_name: str, values: Iterable[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Rule(ServiceAdapter):
             form["Targets"] = ordered(form["Targets"], "Id")
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         prefix = common_prefix(sorted(names))[:64]
         only = {"NamePrefix": prefix} if prefix else {}
         rules = self.calls.pages("ListRules", "Rules", prefix, Limit=PAGE, **only)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -41,7 +41,7 @@ class Database(ServiceAdapter):
     def canonical(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         return {key: _given(value) for key, value in properties.items()}
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         databases = self.calls.pages("GetDatabases", "DatabaseList", MaxResults=CATALOG_PAGE)
         return self.tagged(names, map(self._observed, databases))
 
@@ -428,7 +428,7 @@ class Job(ServiceAdapter):
                 form[key] = form[key] or default
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         jobs = self.calls.pages("GetJobs", "Jobs", MaxResults=JOBS_PAGE)
         return self.tagged(names, map(self._observed, jobs))
 
@@ -561,7 +561,7 @@ class Crawler(ServiceAdapter):
             form["Role"] = str(form["Role"]).rpartition("/")[2]
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         crawlers = self.calls.pages("GetCrawlers", "Crawlers", MaxResults=CRAWLERS_PAGE)
         return self.tagged(names, map(self._observed, crawlers))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -33,7 +33,7 @@ class Connection(ServiceAdapter):
     tagged_as = ("glue:connection",)
     traits = Traits(unordered=frozenset({"PhysicalConnectionRequirements.SecurityGroupIdList"}))
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         found = self.calls.pages(
             "GetConnections", "ConnectionList", HidePassword=True, MaxResults=PAGE
         )

@@ -19,6 +19,9 @@ DEFAULT_SESSION = 3600
 PAGE = 1000
 """``MaxItems`` at most (IAM API, "ListRoles" and "GetAccountAuthorizationDetails")."""
 
+UNDETAILED = ("Description", "MaxSessionDuration")
+"""What ListRoles has of a role, and GetAccountAuthorizationDetails has not."""
+
 TAG = "Tag:"
 """A tag of the ``Tags`` property is compared on its own: other tags are the engine's or others'."""
 
@@ -49,28 +52,28 @@ class Role(ServiceAdapter):
             form[TAG + key] = text
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         # The two listings together say all: the first lacks tags and policies, the second lacks
         # description and session length.
+        chosen = set(names)
         listed = {
-            role["RoleName"]: role
+            role["RoleName"]: picked(role, UNDETAILED)
             for role in self.calls.pages(
                 "ListRoles", "Roles", PathPrefix=PATH_PREFIX, MaxItems=PAGE
             )
+            if role["RoleName"] in chosen
         }
-        details = {
-            role["RoleName"]: role
-            for role in self.calls.pages(
-                "GetAccountAuthorizationDetails", "RoleDetailList", Filter=["Role"], MaxItems=PAGE
-            )
-        }
-        found: dict[str, Observed] = {}
-        for name in names:
-            if name in listed and name in details:
-                found[name] = self._from_details({**listed[name], **details[name]})
-            elif name in listed or name in details:
-                found |= self.observe([name])
-        return found
+        halves = []
+        for role in self.calls.pages(
+            "GetAccountAuthorizationDetails", "RoleDetailList", Filter=["Role"], MaxItems=PAGE
+        ):
+            name = role["RoleName"]
+            if name in listed:
+                yield self._from_details({**listed.pop(name), **role})
+            elif name in chosen:
+                halves.append(name)
+        # What only one of them has came or went between the two.
+        yield from self.observe([*halves, *listed]).values()
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetRole", name, RoleName=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -43,16 +43,13 @@ class Stream(ServiceAdapter):
             form.pop("ShardCount", None)
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         ours = [name for name in names if not name.startswith("arn:")]
-        found = self.observe([name for name in names if name.startswith("arn:")])
+        yield from self.observe([name for name in names if name.startswith("arn:")]).values()
         listed = self.calls.pages(
             "ListStreams", "StreamSummaries", PaginationConfig={"PageSize": PAGE}
         )
-        return found | self.tagged(
-            ours,
-            (blind(_observed(one), *UNLISTED) for one in listed),
-        )
+        yield from self.tagged(ours, (blind(_observed(one), *UNLISTED) for one in listed))
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("DescribeStreamSummary", name, **_named(name))

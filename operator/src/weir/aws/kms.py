@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,8 +44,8 @@ class Key(ServiceAdapter):
             form["KeyPolicy"] = policy(form["KeyPolicy"])
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        found = self.tagged(
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
+        yield from self.tagged(
             (name for name in names if name.startswith("alias/")),
             (
                 Observed(
@@ -59,7 +59,7 @@ class Key(ServiceAdapter):
             ),
         )
         others = [name for name in names if not name.startswith("alias/")]
-        return {**found, **self.observe(others)}
+        yield from self.observe(others).values()
 
     def _named(self, name: str, key_id: str) -> dict[str, str]:
         return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,8 @@ CONFIGURATION = (
 )
 SETTLE_SECONDS = 8.0
 """How long an update waits for a function to settle; most do within two seconds, VPC ones in minutes."""
+SETTLE_LOOK_SECONDS = 0.25
+"""After an update, until the first look whether it has settled, and from that to the second."""
 
 
 FUNCTIONS_PAGE = 50
@@ -74,7 +77,7 @@ class Function(ServiceAdapter):
                 form[field] = shape(form[field])
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         unknown = () if self._nothing_reserved() else ("ReservedConcurrentExecutions",)
         return self.tagged(
             names,
@@ -228,11 +231,16 @@ class Function(ServiceAdapter):
         return bool(places - shared)
 
     def _settled(self, name: str) -> Observed:
+        """A function after an update, once it has settled, or as it is when that takes long.
+
+        The answer to an update says that it is in progress, always: the first look comes later.
+        """
+        time.sleep(SETTLE_LOOK_SECONDS)
         return wait_for(
             lambda: self.must_see(name),
             lambda seen: seen.settled,
             seconds=SETTLE_SECONDS,
-            first=0.2,
+            first=SETTLE_LOOK_SECONDS,
         )
 
     def _nothing_reserved(self) -> bool:

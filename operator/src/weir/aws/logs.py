@@ -34,7 +34,7 @@ class LogGroup(ServiceAdapter):
                 found[name] = with_tags(seen, tags)
         return found
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         return self.tagged(names, self._listed(set(names)))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:

@@ -89,7 +89,7 @@ class EventSourceMapping(ServiceAdapter):
                         found[seen.name] = with_tags(seen, listed.get("Tags", {}))
         return found
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         return self.tagged(names, self._listed())
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:

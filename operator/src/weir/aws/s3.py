@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +81,19 @@ class Bucket(ServiceAdapter):
             form["LifecycleRules"] = _rules(form["LifecycleRules"] or [])
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
-        found = self.tagged(
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
+        found = set()
+        for seen in self.tagged(
             names,
             (
                 Observed(bucket["Name"], {}, attributes=self._named(bucket["Name"]), unseen=BUCKET)
                 for bucket in self.calls.pages("ListBuckets", "Buckets")
             ),
-        )
+        ):
+            found.add(seen.name)
+            yield seen
         # An adopted bucket may be of another account, which the listing never has.
-        return {**found, **self.observe([name for name in names if name not in found])}
+        yield from self.observe([name for name in names if name not in found]).values()
 
     def _named(self, name: str) -> dict[str, str]:
         return {"arn": f"arn:{self.session.partition}:s3:::{name}", "name": name}
@@ -297,6 +302,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+Content = BytesIO | BufferedReader
 OBJECT = frozenset({"Sha256", "ContentType", "KmsKeyArn"})
 """What HeadObject tells of an object and a listing does not; the ETag tells that it is another."""
 
@@ -312,35 +318,27 @@ class Object(ServiceAdapter):
     service = "s3"
     traits = Traits(write_only=frozenset({"Body", "BodyBase64", "File"}))
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         # By bucket and top folder: code and configurations share a bucket with nothing between.
         folders: dict[tuple[str, str], list[str]] = {}
         for name in names:
             bucket, key = split_uri(name)
             folders.setdefault((bucket, key.partition("/")[0]), []).append(key)
-        found: dict[str, Observed] = {}
         for (bucket, _), keys in folders.items():
             if len(keys) <= FEW:
-                found |= self.observe([f"s3://{bucket}/{key}" for key in keys])
+                yield from self.observe([f"s3://{bucket}/{key}" for key in keys]).values()
             else:
-                found |= self._listed(bucket, set(keys))
-        return found
+                yield from self._listed(bucket, set(keys))
 
-    def _listed(self, bucket: str, keys: Set[str]) -> dict[str, Observed]:
+    def _listed(self, bucket: str, keys: Set[str]) -> Iterator[Observed]:
+        """Those of these keys that a listing has; nothing where the bucket is not there."""
         prefix = common_prefix(sorted(keys))
         about = f"s3://{bucket}/{prefix}"
-        try:
-            return {
-                f"s3://{bucket}/{item['Key']}": self._observed(
-                    bucket, item["Key"], {}, item["ETag"], unseen=OBJECT
-                )
-                for item in self.calls.pages(
-                    "ListObjectsV2", "Contents", about, Bucket=bucket, Prefix=prefix
-                )
-                if item["Key"] in keys
-            }
-        except NotFound:
-            return {}
+        listed = self.calls.pages("ListObjectsV2", "Contents", about, Bucket=bucket, Prefix=prefix)
+        with suppress(NotFound):
+            for item in listed:
+                if item["Key"] in keys:
+                    yield self._observed(bucket, item["Key"], {}, item["ETag"], unseen=OBJECT)
 
     def look(self, name: str) -> Observed | None:
         bucket, key = split_uri(name)
@@ -377,10 +375,14 @@ class Object(ServiceAdapter):
         )
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:  # noqa: ARG002
+        with _content(resource) as content:
+            return self._put(resource, content)
+
+    def _put(self, resource: Resource, content: Content) -> Observed:
         bucket, key = split_uri(resource.name)
         wanted = resource.properties
-        content = _content(resource)
-        digest = hashlib.sha256(content)
+        digest = hashlib.file_digest(content, "sha256")
+        content.seek(0)
         if wanted.get("Sha256") not in (None, digest.hexdigest()):
             raise Invalid(
                 f"{resource.name}: the content has SHA-256 {digest.hexdigest()}, but "
@@ -428,7 +430,8 @@ class Object(ServiceAdapter):
         self.calls.find("DeleteObject", observed.name, Bucket=bucket, Key=key)
 
 
-def _content(resource: Resource) -> bytes:
+def _content(resource: Resource) -> Content:
+    """What the object is to hold; a file is read as it is sent, several of them make a hundred MB."""
     given = picked(resource.properties, ("Body", "BodyBase64", "File"))
     if len(given) != 1:
         raise Invalid(
@@ -437,12 +440,12 @@ def _content(resource: Resource) -> bytes:
             resource=resource.name,
         )
     if "Body" in given:
-        return str(given["Body"]).encode()
+        return BytesIO(str(given["Body"]).encode())
     if "BodyBase64" in given:
-        return base64.b64decode(given["BodyBase64"])
+        return BytesIO(base64.b64decode(given["BodyBase64"]))
     file = str(given["File"])
     try:
-        return Path(file).read_bytes()
+        return Path(file).open("rb")
     except OSError as error:
         raise Invalid(
             f"{resource.name}: can't read the artifact {file}: {error.strerror}. Build the artifacts, "

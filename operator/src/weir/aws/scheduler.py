@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws.base import ServiceAdapter, common_prefix
@@ -27,6 +27,8 @@ RETRY_DEFAULTS = {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 18
 
 FIELDS = ("ScheduleExpression", "FlexibleTimeWindow", "Target", *DEFAULTS)
 
+UNLISTED = frozenset(FIELDS) - {"State"}
+"""What ListSchedules leaves out."""
 PAGE = 100
 """``MaxResults`` at most (Scheduler API, "ListSchedules")."""
 
@@ -49,22 +51,20 @@ class Schedule(ServiceAdapter):
             form["Target"] = _target(form["Target"])
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         chosen, prefix = set(names), common_prefix(sorted(names))[:64]
         only = {"NamePrefix": prefix} if prefix else {}
-        return {
-            item["Name"]: Observed(
-                item["Name"],
-                {"State": item.get("State", "ENABLED")},
-                attributes={"arn": item["Arn"], "name": item["Name"]},
-                unseen=frozenset(FIELDS) - {"State"},
-                version=_modified(item),
-            )
-            for item in self.calls.pages(
-                "ListSchedules", "Schedules", GroupName=GROUP, MaxResults=PAGE, **only
-            )
-            if item["Name"] in chosen
-        }
+        for item in self.calls.pages(
+            "ListSchedules", "Schedules", GroupName=GROUP, MaxResults=PAGE, **only
+        ):
+            if item["Name"] in chosen:
+                yield Observed(
+                    item["Name"],
+                    {"State": item.get("State", "ENABLED")},
+                    attributes={"arn": item["Arn"], "name": item["Name"]},
+                    unseen=UNLISTED,
+                    version=_modified(item),
+                )
 
     def look(self, name: str) -> Observed | None:
         schedule = self.calls.find("GetSchedule", name, Name=name, GroupName=GROUP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -21,10 +21,10 @@ class Secret(ReadOnly, ServiceAdapter):
     service = "secretsmanager"
     traits = Traits(holds_data=True)
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         wanted = set(names)
         named = sorted(name for name in wanted if not name.startswith("arn:"))
-        found = self.observe(sorted(wanted - set(named)))
+        yield from self.observe(sorted(wanted - set(named))).values()
         # The filter compares beginnings, without regard to case.
         prefix = common_prefix(named)
         only: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}]} if prefix else {}
@@ -32,8 +32,7 @@ class Secret(ReadOnly, ServiceAdapter):
             "ListSecrets", "SecretList", IncludePlannedDeletion=True, MaxResults=PAGE, **only
         ):
             if secret["Name"] in wanted:
-                found[secret["Name"]] = _observed(secret["Name"], secret)
-        return found
+                yield _observed(secret["Name"], secret)
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("DescribeSecret", name, SecretId=name)

@@ -37,7 +37,7 @@ class Topic(ServiceAdapter):
             form["Subscriptions"] = ordered(form["Subscriptions"], "Protocol", "Endpoint")
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         arns = (topic["TopicArn"] for topic in self.calls.pages("ListTopics", "Topics"))
         return self.tagged(
             names,

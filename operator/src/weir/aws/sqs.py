@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -58,7 +58,7 @@ class Queue(ServiceAdapter):
             form["KmsMasterKeyId"] = form["KmsMasterKeyId"] or None
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         prefix = common_prefix(sorted(names))
         only = {"QueueNamePrefix": prefix} if prefix else {}
         urls = self.calls.pages("ListQueues", "QueueUrls", prefix, MaxResults=PAGE, **only)

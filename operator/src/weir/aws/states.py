@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
@@ -39,7 +39,7 @@ class StateMachine(ServiceAdapter):
             form["tracingConfiguration"] = _tracing(form["tracingConfiguration"])
         return form
 
-    def listing(self, names: Sequence[str]) -> dict[str, Observed]:
+    def listing(self, names: Sequence[str]) -> Iterator[Observed]:
         return self.tagged(
             names,
             (

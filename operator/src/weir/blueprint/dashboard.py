@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from weir.blueprint.facts import PlatformFacts
+from weir.blueprint.uses import NamespaceUse
 
 WIDTH, HEIGHT, ROW = 24, 6, 12
 """CloudWatch's grid is 24 wide (CloudWatch API reference, *Dashboard Body Structure*)."""
 MAX_OBJECTS = 100
 """A dashboard has at most 500 widgets and a metric widget 500 metrics."""
-
-
-@dataclass(frozen=True)
-class NamespaceUse:
-    """What a namespace uses of a Platform: the claims of its objects.
-
-    ``sources`` and ``pipelines`` are names; ``schemas`` are those of the warehouse that they load,
-    folded to lower case; ``watched`` the buckets from which files are taken; ``receives`` says that
-    receipt rules are made for some of its sources; ``streams`` are those sources that are streams.
-    """
-
-    namespace: str
-    sources: tuple[str, ...] = ()
-    pipelines: tuple[str, ...] = ()
-    schemas: tuple[str, ...] = field(default=())
-    watched: tuple[str, ...] = ()
-    receives: bool = False
-    streams: tuple[str, ...] = ()
 
 
 def dashboard_body(facts: PlatformFacts, use: NamespaceUse) -> dict[str, Any]:

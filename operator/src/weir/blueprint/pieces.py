@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from weir.api.v1alpha1.common import Notifications, NotificationTarget
 from weir.blueprint import naming, policies
 from weir.blueprint.facts import EVENT_CLASSES, PlatformFacts
 from weir.resource import Deletion, Resource, Text
-from weir_contract.codec import digest, dumps
+from weir_contract.codec import dumps
 
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 """EventBridge Scheduler's context attribute for the time that was meant (Scheduler user guide)."""
@@ -116,7 +117,8 @@ def config_object(facts: PlatformFacts, logical_id: str, prefix: str, message: A
 
     ``prefix`` is such as ``config/ns/source/name``; the key is ``<prefix>-<16 hex digits>.json``.
     """
-    body, sha = dumps(message), digest(message)
+    body = dumps(message)
+    sha = hashlib.sha256(body.encode()).hexdigest()
     return Resource(
         "s3.Object",
         logical_id,

@@ -6,12 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from weir.api.v1alpha1.common import CustomResource
-from weir.api.v1alpha1.datasource import DataSource
-from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform, ZoneBucket
-from weir.blueprint import config, mail, naming, network, pieces, policies, tables
-from weir.blueprint.dashboard import NamespaceUse, dashboard_body
+from weir.blueprint import mail, naming, network, pieces, policies, tables
+from weir.blueprint.dashboard import dashboard_body
 from weir.blueprint.facts import (
     EVENT_CLASSES,
     ZONES,
@@ -20,7 +17,7 @@ from weir.blueprint.facts import (
     PlatformFacts,
     WarehouseFacts,
 )
-from weir.blueprint.grants import NamespaceGrant
+from weir.blueprint.uses import NamespaceUse
 from weir.resource import Deletion, Ref, Resource
 from weir_contract.compile import quoted
 from weir_contract.ledger import LEDGER_SCHEMA, ledger_ddl, ledger_name
@@ -181,83 +178,6 @@ def _needs_topic(platform: Platform, event_class: str) -> bool:
     to them by hand; for successes only where someone wants to hear."""
     targets = pieces.targets_of(platform.spec.notifications, event_class)
     return event_class != "success" or any(target.email for target in targets)
-
-
-def uses_of(
-    sources: Iterable[DataSource],
-    pipelines: Iterable[Pipeline],
-    grants: Mapping[str, NamespaceGrant],
-) -> tuple[NamespaceUse, ...]:
-    """What each namespace claims of a Platform, in order of the namespaces' names.
-
-    Parameters
-    ----------
-    sources, pipelines
-        All objects that name the Platform and are granted it.
-    grants
-        Namespace -> what it is granted.
-    """
-    names: dict[str, tuple[set[str], set[str]]] = {}
-    claims: list[tuple[str, str, str]] = []
-    watched: dict[str, set[str]] = {}
-    receiving: set[str] = set()
-    streams: dict[str, set[str]] = {}
-    for source in sources:
-        names.setdefault(source.namespace, (set(), set()))[0].add(source.name)
-        found = config.watched(source)
-        if found is not None:
-            watched.setdefault(source.namespace, set()).add(found.bucket)
-        if config.receives(source):
-            receiving.add(source.namespace)
-        if source.spec.source.stream:
-            streams.setdefault(source.namespace, set()).add(source.name)
-        if source.spec.redshift:
-            claims.append((created(source), source.namespace, source.spec.redshift.schema_name))
-    for pipeline in pipelines:
-        names.setdefault(pipeline.namespace, (set(), set()))[1].add(pipeline.name)
-        claims += [
-            (created(pipeline), pipeline.namespace, stage.load.redshift.schema_name)
-            for stage in pipeline.spec.stages
-            if stage.load
-        ]
-    users = _schema_users(claims, grants)
-    return tuple(
-        NamespaceUse(
-            namespace,
-            tuple(sorted(own_sources)),
-            tuple(sorted(own_pipelines)),
-            tuple(sorted(schema for schema, held in users.items() if namespace in held)),
-            tuple(sorted(watched.get(namespace, ()))),
-            namespace in receiving,
-            tuple(sorted(streams.get(namespace, ()))),
-        )
-        for namespace, (own_sources, own_pipelines) in sorted(names.items())
-    )
-
-
-def created(model: CustomResource) -> str:
-    """When the API server took the object; empty before."""
-    return str(model.metadata.get("creationTimestamp") or "")
-
-
-def _schema_users(
-    claims: Iterable[tuple[str, str, str]], grants: Mapping[str, NamespaceGrant]
-) -> dict[str, set[str]]:
-    """Schema -> the namespaces that may use it, of claims (time, namespace, schema).
-
-    A role that may use a schema may read all its tables. So the first namespace to claim it has
-    it alone, but for those whose grant says by name that they may load it.
-    """
-    holders: dict[str, str] = {}
-    users: dict[str, set[str]] = {}
-    for _, namespace, name in sorted(claims):
-        schema, grant = name.lower(), grants.get(namespace)
-        if grant is None or tables.is_reserved(schema) or not grant.may_load(schema):
-            continue
-        holder = holders.setdefault(schema, namespace)
-        if namespace == holder or grant.schemas is not None:
-            users.setdefault(schema, set()).add(namespace)
-    return users
 
 
 def platform_resources(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from weir.api.v1alpha1.rest import RestApi
 from weir.blueprint.durations import seconds
 from weir_contract import rest
-from weir_contract.codec import camel
+from weir_contract.codec import camel, hints_of
 from weir_contract.jsonpath import JsonPathError, compile_path
 from weir_contract.secrets import SecretRef, secret_refs
 
@@ -58,7 +58,7 @@ def rest_api(api: RestApi) -> rest.RestApi:
 
 def _message(cls: Any, plain: Mapping[str, Any]) -> Any:
     """A contract's dataclass from the API's plain values of the same names."""
-    hints, values = get_type_hints(cls), {}
+    hints, values = hints_of(cls), {}
     for key, value in plain.items():
         if key in DURATIONS and DURATIONS[key] in hints:
             key, value = DURATIONS[key], seconds(value)

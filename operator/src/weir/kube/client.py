@@ -7,7 +7,7 @@ it is based on, so that a late or stale write is refused by the server instead o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -102,8 +102,15 @@ class Kube:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        decoded: Callable[[Object], Object] | None = None,
     ) -> Object:
         """One request.
+
+        Parameters
+        ----------
+        decoded
+            Takes each object of the answer, inner ones first, as it is decoded, and gives what is
+            kept of it.
 
         Raises
         ------
@@ -123,7 +130,7 @@ class Kube:
         text = data.decode() if data else "{}"
         if answer.status >= 300:
             raise _error(answer.status, text)
-        return dict(json.loads(text))
+        return dict(json.loads(text, object_hook=decoded))
 
     def get(self, key: Key) -> Object | None:
         """An object of ours, or None."""
@@ -145,9 +152,16 @@ class Kube:
             query["continue"] = token
 
     def metadata_of(self, kind: str, namespace: str = "") -> tuple[list[Object], int]:
-        """Metadata of all objects of a kind from the server's cache, and as of which version."""
+        """Metadata of all objects of a kind from the server's cache, and as of which version.
+
+        Without ``managedFields``, which are most of it.
+        """
         answer = self.request(
-            "GET", collection(kind, namespace), query={"resourceVersion": "0"}, accept=METADATA
+            "GET",
+            collection(kind, namespace),
+            query={"resourceVersion": "0"},
+            accept=METADATA,
+            decoded=_unmanaged,
         )
         # The server says null, not [], where there is none.
         items = [{**item, "kind": kind} for item in answer.get("items") or []]
@@ -245,6 +259,11 @@ def path_of(key: Key) -> str:
     """The path of one object."""
     namespace = "" if key.kind in CLUSTER_SCOPED else key.namespace
     return f"{collection(key.kind, namespace)}/{quote(key.name)}"
+
+
+def _unmanaged(value: Object) -> Object:
+    value.pop("managedFields", None)
+    return value
 
 
 def _typed(obj: Object, kind: str) -> Object:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,16 +66,31 @@ class Brake:
         Throttled
             It is left alone, or has throttled this call; ``retry_after`` says for how long.
         """
+        with self._asking(what):
+            return ask()
+
+    def each(self, what: str, ask: Callable[[], Iterable[T]]) -> Iterator[T]:
+        """As :meth:`call`, of what comes page by page.
+
+        Raises
+        ------
+        Throttled
+            As :meth:`call`, at whichever page.
+        """
+        with self._asking(what):
+            yield from ask()
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
         self._enter(what)
         try:
-            answer = ask()
+            yield
         except Throttled as error:
             error.retry_after = max(error.retry_after or 0.0, self._hit(what))
             raise
         if what in self._pauses:
             with self._lock:
                 self._pauses.pop(what, None)
-        return answer
 
     def _enter(self, what: str) -> None:
         with self._lock:
@@ -116,8 +132,8 @@ class Braked(Adapter):
     def observe(self, names: Sequence[str]) -> dict[str, Observed]:
         return self._brake.call(f"{self.kind} look", lambda: self._adapter.observe(names))
 
-    def survey(self, names: Sequence[str]) -> dict[str, Observed]:
-        return self._brake.call(f"{self.kind} survey", lambda: self._adapter.survey(names))
+    def survey(self, names: Sequence[str]) -> Iterator[Observed]:
+        return self._brake.each(f"{self.kind} survey", lambda: self._adapter.survey(names))
 
     def create(self, resource: Resource, tags: Mapping[str, str]) -> Observed:
         return self._brake.call(f"{self.kind} create", lambda: self._adapter.create(resource, tags))

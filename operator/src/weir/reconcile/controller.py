@@ -8,11 +8,16 @@ from typing import Any
 
 from weir.kube.client import Object
 from weir.kube.conditions import READY, find
-from weir.kube.keys import CLUSTER_SCOPED, Key
+from weir.kube.keys import Key
 from weir.kube.store import Store
 from weir.reconcile.queue import Lane
 from weir.reconcile.workers import Workers
 
+SHARED = frozenset(
+    {"apiVersion", "id", "kind", "message", "namespace", "platform", "reason", "state", "status"}
+    | {"type"}
+)
+"""Fields that have few values among thousands of objects."""
 YIELDING = frozenset({"Conflict", "Moving"})
 """Reasons of Ready that another object's end may mend."""
 
@@ -44,10 +49,10 @@ class Controller:
         listed
             It comes from a listing: whoever starts anew looks at it, but edits go first.
         """
-        _lighten(obj)
+        obj = _lightened(obj)
         key = Key.of(obj)
         if gone:
-            around = self._around(key)
+            around = [*self._around(key), *self._holders(key)]
             self._store.remove(obj)
             self._yielding.discard(key)
             if self._store.get(key) is None:
@@ -73,6 +78,8 @@ class Controller:
             self._wake(self._waiting(key) if not born else [])
         if born or _shown(before) != _shown(obj):
             self._wake(self._around(key))
+        if born or _stated(before) != _stated(obj):
+            self._wake(self._holders(key))
             self._wake([one for one in left if one not in self._store.targets(key)])
 
     def saved(self, obj: Object) -> None:
@@ -80,18 +87,20 @@ class Controller:
         self.seen(obj, gone=False)
 
     def _around(self, key: Key) -> list[Key]:
-        """Who refers to an object, and who holds claims for it, counts it or owns it."""
-        around = list(self._store.dependents(key))
-        if key.kind not in CLUSTER_SCOPED:
-            obj = self._store.get(key)
-            owners = (obj["metadata"].get("ownerReferences") or []) if obj else []
-            names = {owner["name"] for owner in owners}
-            around += [
-                target
-                for target in self._store.targets(key)
-                if target.kind in ("Platform", "DataSchema") or target.name in names
-            ]
-        return around
+        """Who refers to an object, and who owns it: they read what it shows."""
+        obj = self._store.get(key)
+        owners = (obj["metadata"].get("ownerReferences") or []) if obj else []
+        owned_by = {(owner.get("kind"), owner["name"]) for owner in owners}
+        targets = self._store.targets(key)
+        return [
+            *self._store.dependents(key),
+            *(target for target in targets if (target.kind, target.name) in owned_by),
+        ]
+
+    def _holders(self, key: Key) -> list[Key]:
+        """Who holds claims for an object, or counts it: they go by what it states, not by how it
+        fares."""
+        return [one for one in self._store.targets(key) if one.kind in ("Platform", "DataSchema")]
 
     def _waiting(self, key: Key) -> list[Key]:
         """Who waits for somebody to give a name or a place up: ``key`` may just have."""
@@ -112,17 +121,30 @@ def _generation(obj: Object | None) -> int:
     return 0 if obj is None else int(obj["metadata"].get("generation") or 0)
 
 
-def _lighten(obj: Object) -> None:
-    """Let go of what nobody here reads: there may be ten thousand of them.
+def _lightened(obj: Object) -> Object:
+    """An object without what nobody here reads, and with what is the same in all of them only once
+    in memory: there may be ten thousand of them.
 
     Who writes an object without ``managedFields`` leaves them as they are (Kubernetes documentation,
     *Server-Side Apply*, "Clearing managedFields").
     """
-    obj["metadata"].pop("managedFields", None)
-    for line in (obj.get("status") or {}).get("resources") or ():
-        for name in ("kind", "id", "state"):
-            if type(line.get(name)) is str:
-                line[name] = sys.intern(line[name])
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    light: Object = _interned({**obj, "metadata": meta})
+    return light
+
+
+def _interned(value: Any) -> Any:
+    """A tree of JSON whose field names, and values that many objects share, are one string each."""
+    if type(value) is dict:
+        return {
+            sys.intern(name): sys.intern(item)
+            if name in SHARED and type(item) is str
+            else _interned(item)
+            for name, item in value.items()
+        }
+    if type(value) is list:
+        return [_interned(item) for item in value]
+    return value
 
 
 def _asked(obj: Object | None) -> tuple[Any, ...]:
@@ -139,6 +161,14 @@ def _asked(obj: Object | None) -> tuple[Any, ...]:
     )
 
 
+def _stated(obj: Object | None) -> tuple[Any, ...]:
+    """What changes with an object's spec, and when its deletion is asked for."""
+    if obj is None:
+        return ()
+    meta = obj["metadata"]
+    return meta["uid"], meta.get("generation"), bool(meta.get("deletionTimestamp"))
+
+
 def _shown(obj: Object | None) -> tuple[Any, ...]:
     """What others read of an object."""
     if obj is None:
@@ -150,9 +180,7 @@ def _shown(obj: Object | None) -> tuple[Any, ...]:
         (line["id"], line.get("arn"), line.get("state")) for line in status.get("resources") or []
     ]
     return (
-        obj["metadata"]["uid"],
-        obj["metadata"].get("generation"),
-        bool(obj["metadata"].get("deletionTimestamp")),
+        *_stated(obj),
         ready.get("status"),
         ready.get("observedGeneration"),
         lines,

@@ -597,28 +597,41 @@ class Inventory:
 
     def _survey(self, kind: str, names: Sequence[str]) -> list[Finding]:
         """One listing, held against what was known. The kind's lock is held."""
-        adapter = self._adapters[kind]
         started = self._clock()
         self._observer.looked(kind, len(names), False)
-        seen = self._second_look(kind, names, adapter.survey(names))
         found: list[Finding] = []
-        for name in names:
-            # One at a time: readers of other resources don't wait for a whole listing.
+
+        def hold(name: str, observed: Observed | None) -> None:
+            # One at a time: readers of other resources don't wait for a whole listing, and nothing
+            # of it is kept that has been compared.
             with self._guard:
-                entry = self._entry(kind, name, started)
-                if self._covered(kind, entry, started) or started < entry.looked:
-                    continue
-                observed = seen.get(name)
-                if observed is not None:
-                    entry.blind = observed.unseen
-                what = self._take(entry, observed, started)
-                if not what and not entry.unsettled:
-                    entry.shrink()
-                if observed is not None and observed.version != entry.version:
-                    what = what or self._versioned(entry, observed, started)
-                if what or self._unconfirmed(kind, name, entry):
-                    found.append(Finding(kind, name, what or "unconfirmed"))
+                what = self._held(kind, name, observed, started)
+            if what:
+                found.append(Finding(kind, name, what))
+
+        unshown = dict.fromkeys(names)
+        for observed in self._adapters[kind].survey(names):
+            if observed.name in unshown:
+                del unshown[observed.name]
+                hold(observed.name, observed)
+        seen = self._second_look(kind, unshown)
+        for name in unshown:
+            hold(name, seen.get(name))
         return found
+
+    def _held(self, kind: str, name: str, observed: Observed | None, started: float) -> str:
+        """What a listing's sight of one resource is found to be, or nothing. The guard is held."""
+        entry = self._entry(kind, name, started)
+        if self._covered(kind, entry, started) or started < entry.looked:
+            return ""
+        if observed is not None:
+            entry.blind = observed.unseen
+        what = self._take(entry, observed, started)
+        if not what and not entry.unsettled:
+            entry.shrink()
+        if observed is not None and observed.version != entry.version:
+            what = what or self._versioned(entry, observed, started)
+        return what or ("unconfirmed" if self._unconfirmed(kind, name, entry) else "")
 
     def _observe(self, kind: str, names: Sequence[str], keep: bool = False) -> list[Finding]:
         """One deep look, held against what was known. The kind's lock is held.
@@ -627,7 +640,8 @@ class Inventory:
         """
         started = self._clock()
         self._observer.looked(kind, len(names), True)
-        seen = self._second_look(kind, names, self._adapters[kind].observe(names))
+        seen = self._adapters[kind].observe(names)
+        seen |= self._second_look(kind, [name for name in names if name not in seen])
         found: list[Finding] = []
         with self._guard:
             for name in names:
@@ -646,23 +660,20 @@ class Inventory:
                     found.append(Finding(kind, name, what or "unconfirmed"))
         return found
 
-    def _second_look(
-        self, kind: str, names: Sequence[str], seen: Mapping[str, Observed]
-    ) -> Mapping[str, Observed]:
-        """Absence of something known counts when a second look says so too."""
+    def _second_look(self, kind: str, unshown: Iterable[str]) -> dict[str, Observed]:
+        """What a second look has of those that a look did not show: absence of something known
+        counts when both say so."""
         with self._guard:
             entries = self._entries[kind]
             vanished = [
                 name
-                for name in names
-                if name not in seen
-                and (entry := entries.get(name)) is not None
-                and entry.observed is not None
+                for name in unshown
+                if (entry := entries.get(name)) is not None and entry.observed is not None
             ]
         if not vanished:
-            return seen
+            return {}
         self._observer.looked(kind, len(vanished), True)
-        return {**seen, **self._adapters[kind].observe(vanished)}
+        return self._adapters[kind].observe(vanished)
 
     def _take(self, entry: _Entry, seen: Observed | None, started: float) -> str:
         """Enter what a look saw. Returns what has changed since the look before, or nothing."""

@@ -13,8 +13,8 @@ from weir.aws.errors import AccessDenied, Invalid
 from weir.aws.redshift_data import Connection, Statements
 from weir.aws.session import AwsSession
 from weir.blueprint import naming
-from weir.blueprint.dashboard import NamespaceUse
 from weir.blueprint.facts import WarehouseFacts
+from weir.blueprint.uses import NamespaceUse
 from weir_contract.compile import literal
 from weir_contract.ledger import LEDGER_SCHEMA
 

@@ -12,9 +12,9 @@ from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.api.v1alpha1.platform import Platform
 from weir.blueprint import check, config, datasource, naming, pipeline, platform
-from weir.blueprint.dashboard import NamespaceUse
 from weir.blueprint.facts import PlatformFacts
 from weir.blueprint.grants import NamespaceGrant, namespace_grant
+from weir.blueprint.uses import NamespaceUse, ObjectUse, by_namespace, use_of
 from weir.kube.client import Object
 from weir.reconcile.apply import CONFLICTING, EXTERNAL, READY, SETTLING, Entry
 from weir.reconcile.look import Halt
@@ -289,27 +289,21 @@ def manual_sql(context: Context) -> Sequence[str]:
 def uses_of(context: Context) -> tuple[NamespaceUse, ...]:
     """What the namespaces that are granted the Platform claim of it."""
     found = context.platform
-    sources: list[DataSource] = []
-    pipelines: list[Pipeline] = []
+    objects: list[ObjectUse] = []
     grants: dict[str, NamespaceGrant] = {}
     for user in context.view.users(found.name):
         namespace = user["metadata"]["namespace"]
         if namespace not in grants:
             grants[namespace] = namespace_grant(found, namespace, context.labels_of(namespace))
-        if not grants[namespace].granted:
-            continue
-        if user["kind"] == "DataSource":
-            sources.append(context.view.of_spec(user, _without_schema))
-        else:
-            pipelines.append(context.view.of_spec(user, lambda one: parse(Pipeline, one)))
-    return platform.uses_of(sources, pipelines, grants)
+        if grants[namespace].granted:
+            objects.append(context.view.of_spec(user, _use_of))
+    return by_namespace(objects, grants)
 
 
-def _without_schema(obj: Object) -> DataSource:
-    """A DataSource as its Platform knows it, which keeps thousands of them: without the fields."""
-    source = parse(DataSource, obj)
-    spec = source.spec.model_copy(update={"schema_spec": None})
-    return source.model_copy(update={"spec": spec, "status": None})
+def _use_of(obj: Object) -> ObjectUse:
+    if obj["kind"] == "DataSource":
+        return use_of(parse(DataSource, obj))
+    return use_of(parse(Pipeline, obj))
 
 
 def known_resources(
