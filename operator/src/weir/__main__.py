@@ -45,6 +45,7 @@ from weir.reconcile.turns import Fences, Turns
 from weir.reconcile.view import recorded
 from weir.reconcile.workers import Workers
 from weir.reconcile.world import Worlds
+from weir_contract.heap import share_heap
 
 log = structlog.get_logger("weir")
 
@@ -375,6 +376,7 @@ class Operator:
 
 def main() -> int:
     """Read the settings and run."""
+    share_heap()
     settings = configuration.read(sys.argv[1:])
     configuration.set_up_logs(settings)
     sys.setswitchinterval(SWITCH_SECONDS)

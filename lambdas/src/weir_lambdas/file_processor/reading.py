@@ -12,10 +12,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from weir_contract.heap import share_heap
 from weir_lambdas.common.aws import error_code
-from weir_lambdas.file_processor.memory import share_heap
 
-share_heap()  # Before the first thread: what they read is dropped by others.
+share_heap()  # Before the first thread: blocks that they read are dropped by others.
 
 RANGE_BYTES = 4 * 1024 * 1024
 """Bytes of one request. Several fly at once, so that less than the 8 MB that S3 advises for one does
