@@ -86,6 +86,7 @@ VALUES = [
     st.sampled_from([{}, [], {"a": 1}, None]),
     st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=2)),
     st.sampled_from([RawNumber("1.10"), RawNumber("0.12345678901234567"), 5, 0.25]),
+    st.sampled_from([12.34, 0.5, 100.125, -3.0, -1234.5678, RawNumber("1.1000000000000000001")]),
 ]
 
 

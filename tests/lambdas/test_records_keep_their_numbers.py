@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir_lambdas.api_ingestion.records import long_numbers
 from weir_lambdas.landing.records import dump_line, parse
 
 number = st.one_of(
@@ -23,6 +24,22 @@ number = st.one_of(
 def test_a_number_leaves_with_the_digits_it_came_with(text: str) -> None:
     line = dump_line(parse(f'{{"n":{text}}}'.encode()))
     assert line == f'{{"n":{text}}}\n'.encode()
+
+
+@given(
+    st.text("abc-:T", max_size=9),
+    st.from_regex(r"[1-9][0-9]{18,24}|[1-9][0-9]{0,14}\.[0-9]{17,24}", fullmatch=True),
+)
+def test_a_number_too_long_for_a_double_is_seen_wherever_it_begins(before: str, text: str) -> None:
+    assert long_numbers(f'{{"a":"{before}","n":{text}}}'.encode())
+
+
+@given(
+    st.text("abc-:T", max_size=9),
+    st.from_regex(r"[1-9][0-9]{0,14}|[1-9][0-9]{0,7}\.[0-9]{1,7}", fullmatch=True),
+)
+def test_a_number_that_a_double_keeps_is_no_long_one(before: str, text: str) -> None:
+    assert not long_numbers(f'{{"a":"{before}","n":{text},"t":"2026-01-01T00:00:00Z"}}'.encode())
 
 
 documents = st.recursive(

@@ -7,6 +7,7 @@ be the next page is thrown away; so guessing wrong costs a request and never a r
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -200,7 +201,8 @@ class Chain:
 
     def _read(self, position: Position, answer: Answer) -> tuple[Got, Page]:
         records = self._read_answer(answer)
-        page = Page(answer.url, answer.headers, records.lookup, records.count)
+        # Each page that is asked for ahead looks at the same few values, such as the number of pages.
+        page = Page(answer.url, answer.headers, functools.cache(records.lookup), records.count)
         if self._paginator.type == "auto":
             self._paginator, self._found = detect(self._paginator, page), True
             first = STYLES[self._paginator.type].first(self._paginator)
@@ -223,9 +225,10 @@ class Chain:
             while position is not None and len(wanted) < width:
                 wanted.append(position)
                 position = style.ahead(self._paginator, position, page)
-        names = [_name(item) for item in wanted]
         same = 0
-        while same < min(len(names), len(self._ahead)) and self._ahead[same][0] == names[same]:
+        for item, (name, asked, _) in zip(wanted, self._ahead, strict=False):
+            if item != asked and _name(item) != name:
+                break
             same += 1
         while len(self._ahead) > same:
             self._ahead.pop()[2].cancel()

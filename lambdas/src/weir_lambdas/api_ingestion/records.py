@@ -24,6 +24,10 @@ CHUNK_ROWS = 5_000
 DIGITS = bytes.maketrans(b"123456789.", b"0000000000")
 LONG_NUMBER = b"0" * 17
 """So many digits, a point among them, are more than a double keeps for certain."""
+SAMPLED = 4
+"""One byte of so many is looked at first."""
+SAMPLES = LONG_NUMBER[: len(LONG_NUMBER) // SAMPLED]
+"""What a long number shows at least of itself, wherever it begins."""
 
 _VALUE = msgspec.json.Decoder()
 
@@ -174,7 +178,9 @@ def parsed(raws: Sequence[Any], exact: bool) -> list[Any]:
 
 def long_numbers(body: bytes) -> bool:
     """Whether some number may be longer than a double, and an integer than 64 bits, keep."""
-    return body.translate(DIGITS).find(LONG_NUMBER) >= 0 and _LONG.search(body) is not None
+    if SAMPLES not in body[::SAMPLED].translate(DIGITS):
+        return False
+    return LONG_NUMBER in body.translate(DIGITS) and _LONG.search(body) is not None
 
 
 Level = tuple[Mapping[str, Any] | None, str | None]

@@ -157,10 +157,9 @@ class Column:
             for value in set(values):
                 self.measure(value)
             return
-        for shape in set(text.replace(b"-", b"").split(b",")):
-            whole, _, fraction = shape.partition(b".")
-            self.integer_digits = max(self.integer_digits, len(whole))
-            self.scale = max(self.scale, len(fraction))
+        # No number has more digits before its point than the least or the greatest.
+        if b"." + b"0" * (self.scale + 1) in text:
+            self.scale = max(len(number.partition(b".")[2]) for number in set(text.split(b",")))
 
     def measure(self, value: Any) -> None:
         """Take one number's digits into account."""
