@@ -49,6 +49,36 @@ def test_what_has_no_counterpart_is_named() -> None:
     assert any(note.startswith("version:") for note in notes)
 
 
+ORGANIZATION = "m-" + "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "email"),
+    [
+        (
+            "workmail",
+            {"organization_id": ORGANIZATION, "recipients": ["orders@example.com"]},
+            {"workmail": {"organizationId": ORGANIZATION}, "recipients": ["orders@example.com"]},
+        ),
+        ("ses", {"bucket": "mails-of-acme"}, {"bucket": "mails-of-acme"}),
+    ],
+)
+def test_mails_are_carried_over_to_where_they_come_from(
+    kind: str, config: dict[str, object], email: dict[str, object]
+) -> None:
+    converted = convert({"source": {"name": "orders", "type": kind, "config": config}})
+    assert converted.resource["spec"]["source"] == {"email": email}
+    assert converted.notes == ()
+    (document,) = read_text(to_yaml(converted.resource))
+    assert [one.message for one in problems(document)] == []
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("workmail", "organizationId"), ("ses", "receive")])
+def test_mails_from_nowhere_are_named(kind: str, wanted: str) -> None:
+    notes = convert({"source": {"name": "orders", "type": kind, "config": {}}}).notes
+    assert len(notes) == 1 and wanted in notes[0]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -97,8 +97,9 @@ def convert(data: Any, platform: str = "default") -> Converted:
     config = dict(source.get("config") or {})
     if member == "stream" and source["type"] in {"kinesis", "kafka"}:
         config = {source["type"]: _camel_keys(config)}
-    elif member == "email" and source["type"] in {"ses", "workmail"}:
-        config = {"provider": source["type"], **config}
+    elif member == "email":
+        config, missing = _mails(source["type"], config)
+        notes += missing
     spec: dict[str, Any] = {}
     if platform != "default":
         spec["platform"] = platform
@@ -115,6 +116,24 @@ def convert(data: Any, platform: str = "default") -> Converted:
         },
         tuple(notes),
     )
+
+
+RECEIVING = ("bucket", "receive", "workmail")
+"""Members of ``spec.source.email``, of which exactly one says where mails come from."""
+
+
+def _mails(kind: str, config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Where a template's mails come from, and what is to be stated by hand."""
+    found = _camel_keys(config)
+    organization = found.pop("organizationId", None)
+    if kind == "workmail" and organization:
+        found["workmail"] = {"organizationId": organization}
+    if any(name in found for name in RECEIVING):
+        return found, []
+    wanted = "workmail.organizationId" if kind == "workmail" else "receive.recipients, or bucket"
+    return found, [
+        f"source.config: does not say where mails come from; state spec.source.email.{wanted}"
+    ]
 
 
 KEPT_KEYS = {"headers", "params", "mapping", "body"}
