@@ -226,6 +226,26 @@ def test_what_is_not_ours_keeps_its_properties_for_those_who_read_them() -> None
     assert cloud.calls == []
 
 
+def test_what_was_written_shrinks_once_looks_may_cover_the_write_though_nobody_looks() -> None:
+    now = [0.0]
+    inventory = Inventory(adapters(Cloud()), 60, lambda: now[0])
+    first, second = ("role", "first"), ("role", "second")
+    for key in (first, second):
+        inventory.wrote(*key, Observed(key[1], {"V": 1}))
+        confirm(inventory, key, "m")
+    now[0] = CONSISTENCY_GRACE / 2
+    inventory.wrote(*second, Observed("second", {"V": 2}))
+    confirm(inventory, second, "m")
+    assert inventory.peek(first).properties == {"V": 1}  # type: ignore[union-attr]
+    now[0] = CONSISTENCY_GRACE
+    inventory.wrote("object", "o", Observed("o", {}))
+    assert inventory.peek(first).unseen is EVERYTHING  # type: ignore[union-attr]
+    assert inventory.peek(second).properties == {"V": 2}  # type: ignore[union-attr]
+    now[0] = 2 * CONSISTENCY_GRACE
+    inventory.wrote("object", "o", Observed("o", {}))
+    assert inventory.peek(second).unseen is EVERYTHING  # type: ignore[union-attr]
+
+
 def test_what_a_listing_showed_before_it_failed_is_told_by_the_next_one() -> None:
     cloud, now = Cloud(blind=BLIND), [0.0]
     for name in NAMES:

@@ -22,7 +22,7 @@ import heapq
 import json
 import struct
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -206,6 +206,9 @@ class Inventory:
         """One listing of a kind at a time. Whoever waits for one resource does not wait for it."""
         self._deep_locks = {kind: threading.Lock() for kind in adapters}
         self._waiting: dict[str, set[str]] = defaultdict(set)
+        self._young: deque[tuple[float, _Entry]] = deque()
+        """Entries that are as wanted and were just written, with when looks may cover that: then they
+        shrink."""
         self._guard = threading.RLock()
 
     # -- who wants what ------------------------------------------------------------------------
@@ -397,6 +400,10 @@ class Inventory:
             self._put(entry, observed, now)
             entry.written = now
             entry.quiet = 0
+            while self._young and self._young[0][0] <= now:
+                _, grown = self._young.popleft()
+                if grown.written + CONSISTENCY_GRACE <= now:
+                    grown.shrink()
 
     def confirm(self, found: Mapping[PhysicalKey, tuple[Observed, str]]) -> None:
         """Resources were found to be as wanted: from here on the mark stands for what each has.
@@ -424,7 +431,9 @@ class Inventory:
                     continue
                 entry.mark = mark
                 entry.doubt = False
-                if not self._covered(kind, entry, now):
+                if self._covered(kind, entry, now):
+                    self._young.append((entry.written + CONSISTENCY_GRACE, entry))
+                else:
                     entry.shrink()
 
     def drop(self, kind: str, name: str) -> None:
