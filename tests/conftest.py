@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,10 @@ from kubernetes import client, config
 from confluent_registry import Registry
 from weir_local.cluster import ControlPlane, run
 from weir_local.kafka import Broker, warm
+
+if TYPE_CHECKING:
+    # Rooms without Spark do not wait for its import.
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +41,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One local Spark for the session."""
+    from spark_session import spark_session
+
+    with spark_session(tmp_path_factory.mktemp("iceberg")) as session:
+        yield session
 
 
 @pytest.fixture(scope="session")

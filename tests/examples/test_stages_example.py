@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import sys
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,8 @@ import yaml
 from pyspark.sql import DataFrame, SparkSession
 
 from weir_glue.cleaning.clean import clean
-from weir_glue.common.session import configure
 from weir_glue.transformation.steps import Context, transform
 from weir_glue.validation.evaluate import evaluate
-from weir_local.aws.sparkjobs import JVM_OPTIONS
 
 pytestmark = pytest.mark.spark
 
@@ -27,25 +22,6 @@ COLUMNS = (
     "iata string, name string, city string, state string, country string, "
     "latitude decimal(11,8), longitude decimal(11,8)"
 )
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    running = SparkSession.getActiveSession()
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", JVM_OPTIONS)
-        .getOrCreate()
-    )
-    configure(session)
-    yield session
-    if running is None:
-        session.stop()
 
 
 @pytest.fixture(scope="module")
