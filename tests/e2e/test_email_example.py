@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 
 import pytest
@@ -60,16 +62,18 @@ def send(
         server.send_message(found, sender, [recipient])
 
 
-def call_from_workmail(running: Running, organization: str, function: str) -> None:
-    """As people make the rule in WorkMail's console, for mails that SES hands to the organization."""
+@contextmanager
+def calls_from_workmail(running: Running, organization: str, function: str) -> Iterator[None]:
+    """As people make the rule in WorkMail's console, for mails that SES hands to the organization;
+    and as they take it away, since nobody deletes a rule set that has rules of others."""
+    rules = running.stack.state / "aws" / RULES_FILE
     rule = {"organizationId": organization, "lambdaArn": function, "synchronous": True}
-    (running.stack.state / "aws" / RULES_FILE).write_text(
-        json.dumps([rule | {"timeoutMinutes": 1}])
-    )
+    rules.write_text(json.dumps([rule | {"timeoutMinutes": 1}]))
     ses, place = running.aws("ses"), f"arn:aws:workmail:{REGION}:{ACCOUNT}:organization"
     ses.verify_domain_dkim(Domain="office.example")
+    rule_set = ses.describe_active_receipt_rule_set()["Metadata"]["Name"]
     ses.create_receipt_rule(
-        RuleSetName=ses.describe_active_receipt_rule_set()["Metadata"]["Name"],
+        RuleSetName=rule_set,
         Rule={
             "Name": organization,
             "Enabled": True,
@@ -78,6 +82,11 @@ def call_from_workmail(running: Running, organization: str, function: str) -> No
             "Actions": [{"WorkmailAction": {"OrganizationArn": f"{place}/{organization}"}}],
         },
     )
+    try:
+        yield
+    finally:
+        ses.delete_receipt_rule(RuleSetName=rule_set, RuleName=organization)
+        rules.unlink()
 
 
 def table(running: Running) -> list[tuple[object, ...]]:
@@ -158,22 +167,22 @@ def test_a_mail_that_workmail_passes_on_is_loaded(running: Running) -> None:
     function = routed["message"].split()[-1]
     name = running.resource("dsrc", "office-mails", "workmail")["name"]
     assert function == f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
-    call_from_workmail(running, organization, function)
     trusted, inside = (
         mail(number, **{"invoices.csv": f"article,price\nc{number},7.50\n".encode()})
         for number in (21, 22)
     )
-    send(running, trusted, "invoices@office.example")
     inside.replace_header("From", "eve@office.example")
-    send(running, inside, "invoices@office.example", "eve@office.example")
-    running.wait_run("pipe", "office-mails")
+    with calls_from_workmail(running, organization, function):
+        send(running, trusted, "invoices@office.example")
+        send(running, inside, "invoices@office.example", "eve@office.example")
+        running.wait_run("pipe", "office-mails")
+        until(
+            lambda: bool(running.keys("quarantine", "default/office-mails/")),
+            "the mail from within the organization is not in quarantine",
+            60,
+        )
     rows = running.query("select article, price from suppliers.invoices")
     assert [(row["article"], str(row["price"])) for row in rows] == [("c21", "7.50")]
-    until(
-        lambda: bool(running.keys("quarantine", "default/office-mails/")),
-        "the mail from within the organization is not in quarantine",
-        60,
-    )
     told = (running.stack.state / "aws" / MAILS_FILE).read_text().splitlines()
     assert [json.loads(line)["outcome"] for line in told] == ["DEFAULT", "DEFAULT"]
     running.look_again("dsrc", "office-mails")
