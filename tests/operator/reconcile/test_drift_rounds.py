@@ -436,6 +436,17 @@ def test_where_rounds_take_longer_than_the_interval_observations_count_for_longe
         assert world.inventory.ttl == worlds.of(platform_of("p", "10s")).inventory.ttl == 75.0
 
 
+def test_a_shorter_interval_counts_for_readers_once_a_round_has_looked_at_everything() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        worlds = Worlds(pool, time.monotonic, 600.0, slack=2.5)
+        assert worlds.of(platform_of("p", "60s")).inventory.ttl == 150.0
+        assert worlds.of(platform_of("p", "10s")).inventory.ttl == 150.0
+        assert worlds.interval("p") == 10.0
+        worlds.cycled("p", 8.0)
+        assert worlds.of(platform_of("p", "10s")).inventory.ttl == 25.0
+        assert worlds.of(platform_of("p", "60s")).inventory.ttl == 150.0
+
+
 def platform_of(name: str, interval: str) -> Platform:
     spec = {"region": "eu-central-1", "accountId": "111122223333", "driftInterval": interval}
     return Platform.model_validate({"metadata": {"name": name}, "spec": spec})

@@ -158,7 +158,8 @@ class Worlds:
         target = target_of(platform)
         with self._lock:
             world = self._worlds.get(platform.name)
-            if world is None or world.target != target:
+            is_new = world is None or world.target != target
+            if world is None or is_new:
                 world = self._make(platform.name, target)
                 for one in self._expected(platform.name):
                     world.inventory.expect(one.unmarked, deeply=True)
@@ -166,7 +167,10 @@ class Worlds:
                 self._worlds[platform.name] = world
             interval = drift_seconds(platform.spec.drift_interval, self._ttl)
             self._intervals[platform.name] = interval
-            self._date(platform.name, world)
+            # A shorter interval makes all that is known too old: the round that begins then looks at
+            # it, and readers don't list for themselves what it is about to bring.
+            awaited = self._slack > 1.0 and not is_new
+            self._date(platform.name, world, least=world.inventory.ttl if awaited else 0.0)
             return world
 
     def interval(self, platform: str) -> float:
@@ -183,10 +187,11 @@ class Worlds:
             if platform in self._worlds:
                 self._date(platform, self._worlds[platform])
 
-    def _date(self, platform: str, world: World) -> None:
-        """Say how long observations count; the lock is held."""
+    def _date(self, platform: str, world: World, least: float = 0.0) -> None:
+        """Say how long observations count, ``least`` seconds at least; the lock is held."""
         interval = self._intervals.get(platform, self._ttl)
-        world.inventory.ttl = self._slack * max(interval, self._cycles.get(platform, 0.0))
+        seconds = self._slack * max(interval, self._cycles.get(platform, 0.0))
+        world.inventory.ttl = max(least, seconds)
 
     def disown(self, owner: Key) -> None:
         """An object is gone: nobody is woken for what it had."""
