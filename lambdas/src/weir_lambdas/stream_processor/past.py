@@ -35,9 +35,8 @@ from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, Source, Start, Window
 from weir_lambdas.stream_processor.events import Entry, Lane, kinesis_lane
 from weir_lambdas.stream_processor.loads import Loads
-from weir_lambdas.stream_processor.sealing import rows_of
 from weir_lambdas.stream_processor.shards import AT_ONCE, Place, Shard, ShardsGone, Walk
-from weir_lambdas.stream_processor.windows import keep_rejects, window_of
+from weir_lambdas.stream_processor.windows import batch_of, window_of
 
 BETWEEN_SECONDS = 0.5
 """Between two calls for one shard, which gives 5 answers a second to all its readers: Lambda's poller
@@ -172,13 +171,7 @@ class PastSource(Source):
         """An answer as batches, each with the place after it; the last of all has none."""
         for load in self._loads.of(reader.lane, answer.entries, 0.0):
             walk.reach(reader.shard, Place(str(load.last), load.newest))
-            keep_rejects(self._config, self._storage, run, reader.lane, load)
-            yield Batch(
-                [line + b"\n" for line in load.lines],
-                rows_of(load.lines),
-                position=walk.position,
-                quarantined=len(load.rejects),
-            )
+            yield batch_of(self._config, self._storage, run, reader.lane, load, walk.position)
         if answer.ended:
             walk.reach(reader.shard, replace(walk.place(reader.shard), done=True))
         yield Batch(position=walk.position if walk.left else None)

@@ -24,8 +24,7 @@ from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, Source, Start, Window
 from weir_lambdas.stream_processor.events import Entry, kafka_lane
 from weir_lambdas.stream_processor.loads import Loads
-from weir_lambdas.stream_processor.sealing import rows_of
-from weir_lambdas.stream_processor.windows import keep_rejects, window_of
+from weir_lambdas.stream_processor.windows import batch_of, window_of
 
 if TYPE_CHECKING:
     # The client's library is imported where a window is asked for.
@@ -178,15 +177,9 @@ class PastTopics(Source):
         lane = kafka_lane(self._kafka.cluster, *partition)
         entries = [_entry(one) for one in records if one.offset < end]
         for load in self._loads.of(lane, entries, 0.0):
-            keep_rejects(self._config, self._storage, run, lane, load)
             # Whether the partition is done is told once the whole turn is: a place is never None here.
             way.places[partition] = (load.last + 1, end)
-            yield Batch(
-                [line + b"\n" for line in load.lines],
-                rows_of(load.lines),
-                position=way.position,
-                quarantined=len(load.rejects),
-            )
+            yield batch_of(self._config, self._storage, run, lane, load, way.position)
 
     def _silent(self, way: Way) -> SourceUnavailable:
         partition, (offset, end) = min(way.places.items())

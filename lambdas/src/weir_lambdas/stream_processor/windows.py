@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from weir_contract.codec import digest
 from weir_contract.moments import iso
 from weir_contract.sources import SourceConfig
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.landing.batch import Start, Window
+from weir_lambdas.landing.batch import Batch, Start, Window
 from weir_lambdas.landing.quarantine import Reject, quarantine_body
 from weir_lambdas.stream_processor.events import Lane
 from weir_lambdas.stream_processor.loads import Load, shown
+from weir_lambdas.stream_processor.sealing import rows_of
 
 
 def window_of(start: Start, config: SourceConfig, clock: Clock) -> Window:
@@ -29,7 +32,26 @@ def window_of(start: Start, config: SourceConfig, clock: Clock) -> Window:
     return start.window
 
 
-def keep_rejects(config: SourceConfig, storage: Storage, run: str, lane: Lane, load: Load) -> None:
+def batch_of(
+    config: SourceConfig, storage: Storage, run: str, lane: Lane, load: Load, position: Any
+) -> Batch:
+    """A load as a batch; what of it can't be read is put into quarantine.
+
+    Parameters
+    ----------
+    position
+        The place after the load: plain JSON.
+    """
+    _keep_rejects(config, storage, run, lane, load)
+    return Batch(
+        [line + b"\n" for line in load.lines],
+        rows_of(load.lines),
+        position=position,
+        quarantined=len(load.rejects),
+    )
+
+
+def _keep_rejects(config: SourceConfig, storage: Storage, run: str, lane: Lane, load: Load) -> None:
     """Put what can't be read into quarantine.
 
     The object is named by the load's first record: a call that repeats another writes the same one.

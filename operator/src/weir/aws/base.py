@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from weir.aws import tags as tagging
 from weir.aws.calls import Calls
-from weir.aws.errors import AccessDenied, Conflict, NotYet
+from weir.aws.errors import AccessDenied, Conflict, Invalid, NotYet
 from weir.aws.session import AwsSession
 from weir.aws.tagindex import TagIndex
 from weir.resource import (
@@ -204,6 +204,27 @@ def picked(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any
 def chunks(items: Sequence[str], size: int) -> list[Sequence[str]]:
     """A sequence in pieces of at most ``size``."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def split_pair(name: str, separator: str, otherwise: str, service: str) -> tuple[str, str]:
+    """The two parts of a name.
+
+    Parameters
+    ----------
+    otherwise
+        What is said of one that has not two: ``is no database.table``.
+    service
+        Whose name it is.
+
+    Raises
+    ------
+    Invalid
+        It has not two parts.
+    """
+    first, there, second = name.partition(separator)
+    if not there or not first or not second:
+        raise Invalid(f"{name!r} {otherwise}", service=service, resource=name)
+    return first, second
 
 
 def common_prefix(names: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weir.aws.base import ServiceAdapter, changed
-from weir.aws.errors import Conflict, Invalid
+from weir.aws.base import ServiceAdapter, changed, split_pair
+from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
 
 
@@ -19,10 +19,7 @@ def split_permission(name: str) -> tuple[str, str]:
     Invalid
         It has not two parts.
     """
-    function, bar, statement = name.partition("|")
-    if not bar or not function or not statement:
-        raise Invalid(f"{name!r} is not functionName|statementId", service="lambda", resource=name)
-    return function, statement
+    return split_pair(name, "|", "is not functionName|statementId", "lambda")
 
 
 class Permission(ServiceAdapter):

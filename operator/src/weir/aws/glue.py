@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import FEW, ServiceAdapter, blind, changed, picked, with_tags
+from weir.aws.base import FEW, ServiceAdapter, blind, changed, picked, split_pair, with_tags
 from weir.aws.documents import decode, encode, without_defaults
-from weir.aws.errors import Conflict, Invalid, NotFound, NotYet
+from weir.aws.errors import Conflict, NotFound, NotYet
 from weir.aws.glue_partitions import OPEN, Partitions
 from weir.aws.session import AwsSession
 from weir.resource import Change, Observed, Resource, Traits
@@ -114,10 +114,7 @@ def split_table(name: str) -> tuple[str, str]:
     Invalid
         It has not two parts.
     """
-    database, dot, table = name.partition(".")
-    if not dot or not database or not table:
-        raise Invalid(f"{name!r} is no database.table", service="glue", resource=name)
-    return database, table
+    return split_pair(name, ".", "is no database.table", "glue")
 
 
 STORAGE_DEFAULTS: Mapping[str, Any] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, blind, changed, picked, with_tags
+from weir.aws.base import ServiceAdapter, blind, changed, picked, split_pair, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.errors import Conflict, Invalid, NotYet
 from weir.resource import Change, Observed, Resource, Traits
@@ -210,10 +210,7 @@ def split_consumer(name: str) -> tuple[str, str]:
     Invalid
         It has not two parts.
     """
-    stream, bar, consumer = name.partition("|")
-    if not bar or not stream or not consumer:
-        raise Invalid(f"{name!r} is no streamArn|consumerName", service="kinesis", resource=name)
-    return stream, consumer
+    return split_pair(name, "|", "is no streamArn|consumerName", "kinesis")
 
 
 class Consumer(ServiceAdapter):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, with_tags
+from weir.aws.base import ServiceAdapter, changed, split_pair, with_tags
 from weir.aws.calls import wait_for
-from weir.aws.errors import Conflict, Invalid, NotYet
+from weir.aws.errors import Conflict, NotYet
 from weir.resource import Change, Observed, Resource, Traits
 
 MAPPINGS_PAGE = 100
@@ -27,14 +27,8 @@ def split_mapping(name: str) -> tuple[str, str]:
     Invalid
         It has not two parts.
     """
-    function, bar, source = name.partition("|")
-    if not bar or not function or not source:
-        raise Invalid(
-            f"{name!r} is neither functionName|eventSourceArn nor functionName|{KAFKA}topic",
-            service="lambda",
-            resource=name,
-        )
-    return function, source
+    otherwise = f"is neither functionName|eventSourceArn nor functionName|{KAFKA}topic"
+    return split_pair(name, "|", otherwise, "lambda")
 
 
 class EventSourceMapping(ServiceAdapter):

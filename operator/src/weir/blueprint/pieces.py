@@ -178,6 +178,58 @@ def schedule(
     )
 
 
+def alarm(
+    logical_id: str,
+    name: str,
+    description: str,
+    metric: tuple[str, str, str, Any],
+    topics: Sequence[str],
+    *,
+    statistic: str = "Sum",
+    threshold: float = 1.0,
+    period: int = 300,
+    periods: int = 1,
+    needs: tuple[str, ...] = (),
+) -> Resource:
+    """An alarm that is raised at a threshold, and not by silence.
+
+    Parameters
+    ----------
+    description
+        What has happened, and where to look.
+    metric
+        Namespace, metric, and the name and value of its one dimension.
+    topics
+        Who is told.
+    statistic
+        Of the metric, over each period.
+    threshold
+        From which value on, in the metric's unit.
+    period
+        Seconds.
+    periods
+        Periods in a row.
+    needs
+        Logical ids that must be there before.
+    """
+    namespace, metric_name, dimension, value = metric
+    properties = {
+        "AlarmDescription": description,
+        "Namespace": namespace,
+        "MetricName": metric_name,
+        "Dimensions": [{"Name": dimension, "Value": value}],
+        "Statistic": statistic,
+        "Period": period,
+        "EvaluationPeriods": periods,
+        "Threshold": threshold,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": sorted(topics),
+        "ActionsEnabled": True,
+    }
+    return Resource("cloudwatch.Alarm", logical_id, name, properties, needs)
+
+
 def machine_alarms(
     facts: PlatformFacts, names: Naming, machine: str, topics: Sequence[str], what: str
 ) -> tuple[Resource, ...]:
@@ -191,25 +243,12 @@ def machine_alarms(
         ("timed-out", "ExecutionsTimedOut", "ran out of time"),
     )
     return tuple(
-        Resource(
-            "cloudwatch.Alarm",
+        alarm(
             f"alarm-{suffix}",
             names("alarm", suffix),
-            {
-                "AlarmDescription": f"{what} {verb}. Look at the object's status, then at the "
-                f"execution of {machine}.",
-                "Namespace": "AWS/States",
-                "MetricName": metric,
-                "Dimensions": [{"Name": "StateMachineArn", "Value": facts.machine_arn(machine)}],
-                "Statistic": "Sum",
-                "Period": 300,
-                "EvaluationPeriods": 1,
-                "Threshold": 1.0,
-                "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-                "TreatMissingData": "notBreaching",
-                "AlarmActions": sorted(topics),
-                "ActionsEnabled": True,
-            },
+            f"{what} {verb}. Look at the object's status, then at the execution of {machine}.",
+            ("AWS/States", metric, "StateMachineArn", facts.machine_arn(machine)),
+            topics,
         )
         for suffix, metric, verb in metrics
     )

@@ -391,26 +391,15 @@ def _queues(facts: PlatformFacts) -> tuple[Resource, ...]:
             },
             ("manifests", "metadata-queue", "bucket-raw"),
         ),
-        Resource(
-            "cloudwatch.Alarm",
+        pieces.alarm(
             "alarm-dead-letters",
             facts.name("alarm", "dead-letters"),
-            {
-                "AlarmDescription": "Events of landed data could not be handled. The sweep finds "
-                "the data itself; look at the messages and at the trigger's log.",
-                "Namespace": "AWS/SQS",
-                "MetricName": "ApproximateNumberOfMessagesVisible",
-                "Dimensions": [{"Name": "QueueName", "Value": dead}],
-                "Statistic": "Maximum",
-                "Period": 300,
-                "EvaluationPeriods": 1,
-                "Threshold": 1.0,
-                "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-                "TreatMissingData": "notBreaching",
-                "AlarmActions": sorted(facts.topics.get("failure", ())),
-                "ActionsEnabled": True,
-            },
-            ("topic-failure",),
+            "Events of landed data could not be handled. The sweep finds the data itself; look at "
+            "the messages and at the trigger's log.",
+            ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", dead),
+            facts.topics.get("failure", ()),
+            statistic="Maximum",
+            needs=("topic-failure",),
         ),
     )
 

@@ -144,7 +144,12 @@ def table_access(
     facts: PlatformFacts, sid: str, keys: Sequence[str], writes: bool = True
 ) -> Statement:
     """Items of the state table whose partition key is one of these (patterns with ``*``)."""
-    actions = [*TABLE_READ, *(TABLE_WRITE if writes else ())]
+    return _of_items(facts, sid, [*TABLE_READ, *(TABLE_WRITE if writes else ())], keys)
+
+
+def _of_items(
+    facts: PlatformFacts, sid: str, actions: Sequence[str], keys: Sequence[str]
+) -> Statement:
     return allow(
         sid,
         actions,
@@ -269,12 +274,7 @@ def workmail(
             ["s3:PutObject"],
             [facts.bucket_arn("raw", f"{source}/{naming.MAIL_FOLDER}/*")],
         ),
-        allow(
-            "SayThatMailsCome",
-            ["dynamodb:UpdateItem"],
-            [facts.state_table_arn],
-            {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [source_pk(source)]}},
-        ),
+        _of_items(facts, "SayThatMailsCome", ["dynamodb:UpdateItem"], [source_pk(source)]),
         uses_key(facts, "s3", "dynamodb", "lambda"),
     )
 

@@ -496,19 +496,17 @@ def lag_alarm(
         assert stream.kafka is not None
         count = stream.kafka.lag_alarm
         metric, limit, what = "OffsetLag", float(count), f"has {count} records waiting"
-    properties = {
-        "AlarmDescription": f"The stream of {source.id} {what}. Look at the errors of {function}, "
-        "then at the stream's shards or partitions.",
-        "Namespace": "AWS/Lambda",
-        "MetricName": metric,
-        "Dimensions": [{"Name": "FunctionName", "Value": function}],
-        "Statistic": "Maximum",
-        "Period": 60,
-        "EvaluationPeriods": 5,
-        "Threshold": limit,
-        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "TreatMissingData": "notBreaching",
-        "AlarmActions": sorted(topics),
-        "ActionsEnabled": True,
-    }
-    return (Resource("cloudwatch.Alarm", "alarm-lag", names("alarm", "lag"), properties),)
+    return (
+        pieces.alarm(
+            "alarm-lag",
+            names("alarm", "lag"),
+            f"The stream of {source.id} {what}. Look at the errors of {function}, then at the "
+            "stream's shards or partitions.",
+            ("AWS/Lambda", metric, "FunctionName", function),
+            topics,
+            statistic="Maximum",
+            threshold=limit,
+            period=60,
+            periods=5,
+        ),
+    )

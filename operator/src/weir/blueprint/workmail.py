@@ -42,7 +42,7 @@ def organization_arn(organization_id: str, facts: PlatformFacts) -> str:
 
 
 def receiving(
-    source: DataSource, facts: PlatformFacts, stored: Resource, topics: Sequence[Arn]
+    source: DataSource, facts: PlatformFacts, stored: Resource, topics: Sequence[str]
 ) -> tuple[Resource, ...]:
     """The function that WorkMail calls, with its role, the permission to call it and its alarm;
     nothing for a source that WorkMail brings no mails.
@@ -100,24 +100,12 @@ def receiving(
         (FUNCTION,),
         tagged=False,
     )
-    alarm = Resource(
-        "cloudwatch.Alarm",
+    alarm = pieces.alarm(
         "alarm-workmail",
         names("alarm", FUNCTION),
-        {
-            "AlarmDescription": f"A mail that WorkMail passed to {source.id} was not stored. Look at "
-            f"the errors of {name}: WorkMail keeps the mail for a day.",
-            "Namespace": "AWS/Lambda",
-            "MetricName": "Errors",
-            "Dimensions": [{"Name": "FunctionName", "Value": name}],
-            "Statistic": "Sum",
-            "Period": 300,
-            "EvaluationPeriods": 1,
-            "Threshold": 1.0,
-            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-            "TreatMissingData": "notBreaching",
-            "AlarmActions": sorted(topics),
-            "ActionsEnabled": True,
-        },
+        f"A mail that WorkMail passed to {source.id} was not stored. Look at the errors of {name}: "
+        "WorkMail keeps the mail for a day.",
+        ("AWS/Lambda", "Errors", "FunctionName", name),
+        topics,
     )
     return role, *code, permission, alarm

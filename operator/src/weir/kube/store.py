@@ -48,7 +48,7 @@ class Store:
                 return before
             self._objects[key] = obj
             self._kinds.setdefault(key.kind, {})[key] = obj
-            if before is None or _spec_version(before) != _spec_version(obj):
+            if before is None or spec_version(before) != spec_version(obj):
                 self._specs += 1
             self._index.put(key, references(obj))
             return before
@@ -107,7 +107,7 @@ class Store:
 
         One thing an object: whoever asks uses the same ``compute``.
         """
-        key, version = Key.of(obj), _spec_version(obj)
+        key, version = Key.of(obj), spec_version(obj)
         with self._lock:
             known = self._of_spec.get(key)
         if known is not None and known[:2] == version:
@@ -135,7 +135,7 @@ class Store:
             return sorted(self._objects)
 
 
-def _spec_version(obj: Mapping[str, Any]) -> tuple[str, int]:
+def spec_version(obj: Mapping[str, Any]) -> tuple[str, int]:
     """What changes with an object's spec, and when its deletion is asked for."""
     meta = obj["metadata"]
     return meta["uid"], int(meta.get("generation") or 0)

@@ -9,7 +9,7 @@ from typing import Any
 from weir.kube.client import Object
 from weir.kube.conditions import READY, find
 from weir.kube.keys import Key
-from weir.kube.store import Store
+from weir.kube.store import Store, spec_version
 from weir.reconcile.queue import Lane
 from weir.reconcile.workers import Workers
 
@@ -162,11 +162,10 @@ def _asked(obj: Object | None) -> tuple[Any, ...]:
 
 
 def _stated(obj: Object | None) -> tuple[Any, ...]:
-    """What changes with an object's spec, and when its deletion is asked for."""
+    """What an object says of itself: which it is, its spec, and whether it is to go."""
     if obj is None:
         return ()
-    meta = obj["metadata"]
-    return meta["uid"], meta.get("generation"), bool(meta.get("deletionTimestamp"))
+    return (*spec_version(obj), bool(obj["metadata"].get("deletionTimestamp")))
 
 
 def _shown(obj: Object | None) -> tuple[Any, ...]:

@@ -320,20 +320,30 @@ class Source(Model):
     stream: Stream | None = Field(None, description="A Kinesis stream, or topics of Kafka.")
 
 
+def of_merge(deletes: str) -> tuple[dict[str, str], ...]:
+    """The rules of a target that may be merged into.
+
+    Parameters
+    ----------
+    deletes
+        What is said where deletions are taken in another mode.
+    """
+    return (
+        cel("!has(self.mode) || self.mode != 'merge' || has(self.keys)", "mode merge needs keys"),
+        cel(
+            "!has(self.deletes) || self.deletes == 'ignore' || !has(self.mode) || "
+            "self.mode == 'merge'",
+            deletes,
+        ),
+    )
+
+
 class IcebergOptions(Model):
     """How the Iceberg table takes a run's rows."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel(
-                "!has(self.mode) || self.mode != 'merge' || has(self.keys)",
-                "mode merge needs keys",
-            ),
-            cel(
-                "!has(self.deletes) || self.deletes == 'ignore' || !has(self.mode) || "
-                "self.mode == 'merge'",
-                "deletes: soft needs mode merge",
-            ),
+            *of_merge("deletes: soft needs mode merge"),
         ),
     )
 
@@ -425,15 +435,7 @@ class RedshiftTarget(Model):
     model_config = ConfigDict(
         populate_by_name=True,
         json_schema_extra=rules(
-            cel(
-                "!has(self.mode) || self.mode != 'merge' || has(self.keys)",
-                "mode merge needs keys",
-            ),
-            cel(
-                "!has(self.deletes) || self.deletes == 'ignore' || !has(self.mode) || "
-                "self.mode == 'merge'",
-                "deletes: soft and hard need mode merge",
-            ),
+            *of_merge("deletes: soft and hard need mode merge"),
             *unchanging("schema", "table"),
         ),
     )
