@@ -15,19 +15,16 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambdas.streams.past_windows import LANE, Dying, land_though_killed, land_window
 from lambdas.streams.rig import Rig
-from lambdas.streams.test_stream_killed import Killed, Mortal
 from weir_contract.state import CHECKPOINT, source_pk
 from weir_lambdas.common.errors import ConfigInvalid, NoLongerKept, SourceRateLimited
-from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Window
-from weir_lambdas.landing.land import Lander
 from weir_lambdas.stream_processor.past import PastSource
 from weir_lambdas.stream_processor.shards import AT_ONCE, Place, Shard, ShardsGone, Walk
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
-LANE = "clicks/asked-0"
 
 
 @dataclass
@@ -137,25 +134,13 @@ class Reading:
     def land(
         self, window: Window, run: str = "part", life: int = 10**9, looks: int = 10**9, **more: Any
     ) -> Any:
-        left = iter([600.0] * looks + [20.0] * 10**6) if looks < 10**6 else None
-        lives, after = [life], self.kinesis.chance.random() < 0.5
-        storage = Storage(Mortal(self.rig.s3, lives, after))
-        table = Table(Mortal(self.rig.table._db, lives, after), self.rig.table.name)
-        mortal = Mortal(self.kinesis, lives, after)
-        source = PastSource(self.rig.config, mortal, storage, self.rig.clock, self.rig.loads())
+        rig = self.rig
+
+        def source(storage: Storage, dying: Dying) -> PastSource:
+            return PastSource(rig.config, dying(self.kinesis), storage, rig.clock, rig.loads())
+
         lane = more.get("lane", LANE)
-        lander = Lander(
-            self.rig.config,
-            source,
-            table,
-            storage,
-            self.rig.clock,
-            (lambda: next(left)) if left else (lambda: 600.0),
-            part_bytes=self.kinesis.chance.choice([1, 10_000]),
-            lane=lane,
-            window=window,
-        )
-        return lander.land(run, None, None)
+        return land_window(rig, self.kinesis.chance, source, window, run, life, looks, lane)
 
 
 @pytest.fixture
@@ -202,26 +187,15 @@ def test_each_record_of_windows_that_meet_lands_once_wherever_the_reader_dies(
     kinesis, chance = found.kinesis, random.Random(seed)
     kinesis.hours = 168
     times = filled(kinesis)
+
+    def arrives_late() -> None:
+        kinesis.put(4, found.rig.clock.now(), body(10_000))
+
     edges = [BEGIN, times[50], times[90] + timedelta(milliseconds=1), BEGIN + timedelta(hours=11)]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        lane = f"clicks/asked-{number}"
-        for attempt in range(40):
-            healthy = attempt == 39
-            try:
-                done = found.land(
-                    Window(low, high),
-                    f"part-{number}",
-                    10**9 if healthy else chance.randint(1, 40),
-                    10**9 if healthy else chance.randint(2, 60),
-                    lane=lane,
-                )
-            except Killed:
-                found.rig.clock.pass_time(1000)
-                continue
-            kinesis.put(4, found.rig.clock.now(), body(10_000))
-            if done.complete:
-                break
-        assert done.complete
+        land_though_killed(
+            found.land, found.rig, chance, Window(low, high), number, 40, 60, arrives_late
+        )
     landed = [ids(found.rig, f"clicks/asked-{number}") for number in range(3)]
     first = [n for n in range(50) if n % 13 != 12]
     second = [n for n in range(50, 91) if n % 13 != 12]

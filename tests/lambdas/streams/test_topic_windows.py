@@ -15,8 +15,8 @@ from botocore.credentials import Credentials
 from confluent_kafka import Producer, TopicPartition
 
 from lambdas.streams.iam_listener import IamListener
+from lambdas.streams.past_windows import LANE, Dying, land_though_killed, land_window
 from lambdas.streams.rig import Rig
-from lambdas.streams.test_stream_killed import Killed, Mortal
 from weir_contract.moments import iso
 from weir_contract.sources import Egress, Kafka
 from weir_contract.state import CHECKPOINT, source_pk
@@ -33,17 +33,14 @@ from weir_lambdas.common.errors import (
     WeirError,
 )
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Window
-from weir_lambdas.landing.land import Lander
 from weir_lambdas.stream_processor import brokers, topics
 from weir_lambdas.stream_processor.topics import PastTopics
 from weir_local.kafka import Broker
 
 BEGIN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
 """Brokers keep a day."""
-LANE = "clicks/asked-0"
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 HERE = Egress(allow_loopback=True)
 
@@ -93,30 +90,14 @@ class Reading:
     def land(
         self, window: Window, run: str = "part", life: int = 10**9, looks: int = 10**9, **more: Any
     ) -> Any:
-        left = iter([600.0] * looks + [20.0] * 10**6) if looks < 10**6 else None
-        lives, after = [life], self.chance.random() < 0.5
-        storage = Storage(Mortal(self.rig.s3, lives, after))
-        table = Table(Mortal(self.rig.table._db, lives, after), self.rig.table.name)
-        source = PastTopics(
-            self.rig.config,
-            self.connect,
-            storage,
-            self.rig.clock,
-            self.rig.loads(),
-            more.get("force", False),
-        )
-        lander = Lander(
-            self.rig.config,
-            source,
-            table,
-            storage,
-            self.rig.clock,
-            (lambda: next(left)) if left else (lambda: 600.0),
-            part_bytes=self.chance.choice([1, 10_000]),
-            lane=more.get("lane", LANE),
-            window=window,
-        )
-        return lander.land(run, None, None)
+        rig = self.rig
+
+        def source(storage: Storage, _dying: Dying) -> PastTopics:
+            force = more.get("force", False)
+            return PastTopics(rig.config, self.connect, storage, rig.clock, rig.loads(), force)
+
+        lane = more.get("lane", LANE)
+        return land_window(rig, self.chance, source, window, run, life, looks, lane)
 
     def ids(self, lane: str = LANE) -> list[int]:
         return [row["id"] for row in self.rig.records(lane)]
@@ -171,23 +152,7 @@ def test_each_record_of_windows_that_meet_lands_once_wherever_the_reader_dies(
     groups = admin.list_consumer_groups().result(10).valid
     edges = [0, 25, 40.5, 200]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        lane = f"clicks/asked-{number}"
-        for attempt in range(30):
-            healthy = attempt == 29
-            try:
-                done = found.land(
-                    minutes(low, high),
-                    f"part-{number}",
-                    10**9 if healthy else chance.randint(1, 40),
-                    10**9 if healthy else chance.randint(2, 20),
-                    lane=lane,
-                )
-            except Killed:
-                found.rig.clock.pass_time(1000)
-                continue
-            if done.complete:
-                break
-        assert done.complete
+        land_though_killed(found.land, found.rig, chance, minutes(low, high), number, 30, 20)
     landed = [sorted(found.ids(f"clicks/asked-{number}")) for number in range(3)]
     wanted = [range(25), range(25, 41), range(41, 60)]
     assert landed == [[n for n in some if n % 13 != 12] for some in wanted]
