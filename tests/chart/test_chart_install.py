@@ -126,7 +126,9 @@ def test_uninstall_is_refused_while_an_object_exists(
     assert kubectl("-n", release, "get", "deploy", "weir", "-o", "name")
     kubectl("-n", release, "delete", "dataschema", "people")
     helm("uninstall", "weir", "--namespace", release, "--wait", "--timeout=60s")
-    assert not kubectl("-n", release, "get", "deploy,pods", "-o", "name")
+    assert not kubectl("-n", release, "get", "deploy", "-o", "name")
+    # The garbage collector takes the Pods after the Deployment has gone; Helm does not wait for it.
+    until(lambda: not kubectl("-n", release, "get", "pods", "-o", "name"))
     # The definitions and the cluster's identity stay.
     assert kubectl("get", "crd", "platforms.weir.dev", "-o", "name")
     assert kubectl("-n", release, "get", "configmap", "weir-identity", "-o", "name")
