@@ -8,24 +8,30 @@ mappings too ("Services that support the Resource Groups Tagging API").
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree import ElementTree
 
-from weir_local.aws.wire import Reply
+from weir_local.aws.stores import keys_after, only
+from weir_local.aws.wire import Reply, json_error, xml_error
 
 IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 IAM_LISTS = {
-    "ListRoles": ("Roles",),
+    "ListRoles": (("Roles", "_roles", "RoleName"),),
     "GetAccountAuthorizationDetails": (
-        "UserDetailList",
-        "GroupDetailList",
-        "RoleDetailList",
-        "Policies",
+        ("UserDetailList", "_users", "UserName"),
+        ("GroupDetailList", "_groups", "GroupName"),
+        ("RoleDetailList", "_roles", "RoleName"),
+        ("Policies", "_policies", "Arn"),
     ),
 }
+"""Operation -> its lists in turn: element, store, and the field of a member that is its key."""
 IAM_DEFAULT, IAM_MOST = 100, 1000
+TAGGED_DEFAULT, TAGGED_MOST = 50, 100
+ALARMS_DEFAULT = 50
 
 STATES_OF_A_FUNCTION = (
     "State",
@@ -41,40 +47,83 @@ STATES_OF_A_FUNCTION = (
 
 @dataclass(frozen=True)
 class Paged:
-    """A JSON listing that the emulator gives whole.
+    """A JSON listing of one store.
 
     :param module: of ``ministack.services``
     :param function: of that module; takes the request's parameters
     :param items: the list in the answer
+    :param store: of that module; what is listed, in the order of its keys
+    :param key: fields of an item whose values, joined by ``/``, are its key in the store
     :param size: parameter that asks for a page's size
     :param token: parameter that continues
     :param next_token: the same in the answer
     :param default: items of a page that nobody asked a size for
     :param most: items of a page at most
+    :param refused: the error of a token that is none
+    :param prefix: parameter with what keys begin with
     """
 
     module: str
     function: str
     items: str
+    store: str
+    key: tuple[str, ...]
     size: str
     token: str
     next_token: str
     default: int
     most: int
+    refused: str
+    prefix: str = ""
 
 
 PAGED = (
-    Paged("glue", "_get_databases", "DatabaseList", "MaxResults", "NextToken", "NextToken", 100, 100),
-    Paged("glue", "_get_tables", "TableList", "MaxResults", "NextToken", "NextToken", 100, 100),
-    Paged("glue", "_get_connections", "ConnectionList", "MaxResults", "NextToken", "NextToken", 100, 1000),
-    Paged("glue", "_get_crawlers", "Crawlers", "MaxResults", "NextToken", "NextToken", 100, 1000),
-    Paged("glue", "_get_jobs", "Jobs", "MaxResults", "NextToken", "NextToken", 100, 1000),
-    Paged("kms", "_list_aliases", "Aliases", "Limit", "Marker", "NextMarker", 50, 100),
     Paged(
-        "tagging", "_get_resources", "ResourceTagMappingList",
-        "ResourcesPerPage", "PaginationToken", "PaginationToken", 50, 100,
+        "glue", "_get_databases", "DatabaseList", "_databases", ("Name",),
+        "MaxResults", "NextToken", "NextToken", 100, 100, "InvalidInputException",
     ),
-    Paged("scheduler", "_list_schedules", "Schedules", "MaxResults", "NextToken", "NextToken", 100, 100),
+    Paged(
+        "glue", "_get_tables", "TableList", "_tables", ("DatabaseName", "Name"),
+        "MaxResults", "NextToken", "NextToken", 100, 100, "InvalidInputException",
+    ),
+    Paged(
+        "glue", "_get_connections", "ConnectionList", "_connections", ("Name",),
+        "MaxResults", "NextToken", "NextToken", 100, 1000, "InvalidInputException",
+    ),
+    Paged(
+        "glue", "_get_crawlers", "Crawlers", "_crawlers", ("Name",),
+        "MaxResults", "NextToken", "NextToken", 100, 1000, "InvalidInputException",
+    ),
+    Paged(
+        "glue", "_get_jobs", "Jobs", "_jobs", ("Name",),
+        "MaxResults", "NextToken", "NextToken", 100, 1000, "InvalidInputException",
+    ),
+    Paged(
+        "kms", "_list_aliases", "Aliases", "_aliases", ("AliasArn",),
+        "Limit", "Marker", "NextMarker", 50, 100, "InvalidMarkerException",
+    ),
+    Paged(
+        "scheduler", "_list_schedules", "Schedules", "_schedules", ("GroupName", "Name"),
+        "MaxResults", "NextToken", "NextToken", 100, 100, "ValidationException",
+    ),
+    Paged(
+        "lambda_svc", "_list_functions", "Functions", "_functions", ("FunctionName",),
+        "MaxItems", "Marker", "NextMarker", 50, 50, "InvalidParameterValueException",
+    ),
+    Paged(
+        "lambda_svc", "_list_esms", "EventSourceMappings", "_esms", ("UUID",),
+        "MaxItems", "Marker", "NextMarker", 100, 100, "InvalidParameterValueException",
+    ),
+    Paged(
+        "cloudwatch_logs", "_describe_log_groups", "logGroups", "_log_groups", ("logGroupName",),
+        "limit", "nextToken", "nextToken", 50, 50, "InvalidParameterException",
+        prefix="logGroupNamePrefix",
+    ),
+    Paged(
+        "stepfunctions", "_list_state_machines", "stateMachines", "_state_machines",
+        ("stateMachineArn",),
+        "maxResults", "nextToken", "nextToken", 1000, 1000, "InvalidToken",
+    ),
 )  # fmt: skip
 WHOLE = 1 << 30
 
@@ -90,73 +139,191 @@ def text(value: Any) -> str:
     return str((value[0] if isinstance(value, list) and value else value) or "")
 
 
-def paged(listing: Paged, inner: Callable[[dict[str, Any]], Reply]) -> Callable[..., Reply]:
-    """The listing, page by page.
+Item = TypeVar("Item")
+Look = Callable[[str, int], tuple[list[tuple[str, Item]], str | None]]
+"""What is there after a key, among the next so many keys: each item with its key, and the key to
+look on from, None where there are no more."""
 
-    :param inner: gives all of it
+
+def token_of(place: int, key: str) -> str:
+    """A token that continues after a key of one of the things that are listed in turn."""
+    return urlsafe_b64encode(f"{place}:{key}".encode()).decode()
+
+
+def place_of(token: str) -> tuple[int, str]:
+    """Where a token continues; without one at the start.
+
+    :raises ValueError: it is no token
+    """
+    if not token:
+        return 0, ""
+    place, mark, key = urlsafe_b64decode(token.encode()).decode().partition(":")
+    if not mark or not place.isdigit():
+        raise ValueError("a token without a place")
+    return int(place), key
+
+
+def page_of(
+    looks: Sequence[Look[Item]], token: str, size: int, most: int
+) -> tuple[list[Item], str]:
+    """The next items, and the token of the page after them, empty after the last.
+
+    A page goes on after the last key of the one before, whatever came or went meanwhile: what was
+    there all the time is in one of the pages, once.
+
+    :param looks: what is listed, one thing after the other
+    :param token: of the page before
+    :param size: items that the page has at most
+    :param most: keys that a look takes at once
+    :raises ValueError: the token is none
+    """
+    place, key = place_of(token)
+    found: list[Item] = []
+    last = token
+    count, full = min(size, most), False
+    while place < len(looks):
+        items, following = looks[place](key, count)
+        for at, item in items:
+            if len(found) == size:
+                return found, last
+            found.append(item)
+            last = token_of(place, at)
+        count = min(2 * count, most)
+        if len(found) == size and not full:
+            # Whether there is another one is all that a full page still wants to know.
+            count, full = 1, True
+        place, key = (place, following) if following is not None else (place + 1, "")
+    return found, ""
+
+
+def in_order(items: Iterable[tuple[str, Item]]) -> list[tuple[str, Item]]:
+    """Items with their keys, in the order of these."""
+    return sorted(items, key=lambda pair: pair[0])
+
+
+def look_through(
+    store: Any, prefix: str, render: Callable[[list[str]], list[tuple[str, Item]]]
+) -> Look[Item]:
+    """A look at a store.
+
+    :param prefix: what its keys begin with
+    :param render: items of keys, each with its key, in the keys' order; some keys may have none
+    """
+
+    def look(key: str, count: int) -> tuple[list[tuple[str, Item]], str | None]:
+        keys = keys_after(store, key, prefix, count)
+        return (render(keys) if keys else []), (keys[-1] if len(keys) == count else None)
+
+    return look
+
+
+def paged(
+    listing: Paged, store: Any, inner: Callable[[dict[str, Any]], Reply]
+) -> Callable[..., Reply]:
+    """A JSON listing, page by page.
+
+    :param store: what it lists
+    :param inner: renders all that the store shows
     """
 
     def page(data: dict[str, Any]) -> Reply:
         # One listing cuts off by itself what is beyond its size, and names no next page.
-        everything = {**data, listing.size: WHOLE}
-        status, headers, body = inner(everything)
+        everything = {name: value for name, value in data.items() if name != listing.token}
+        of_lambda = listing.module == "lambda_svc"
+        everything[listing.size] = [str(WHOLE)] if of_lambda else WHOLE
+        with only([(store, [])]):
+            status, headers, body = inner(everything)
         if status >= 300:
             return status, headers, body
         answer = json.loads(body)
-        items = answer.get(listing.items, [])
-        start = int(text(data.get(listing.token)) or 0)
-        end = start + number(data.get(listing.size), listing.default, listing.most)
-        answer[listing.items] = items[start:end]
-        answer.pop(listing.next_token, None)
-        if end < len(items):
-            answer[listing.next_token] = str(end)
+
+        def render(keys: list[str]) -> list[tuple[str, Any]]:
+            with only([(store, keys)]):
+                items = json.loads(inner(everything)[2])[listing.items]
+            return in_order(("/".join(item[name] for name in listing.key), item) for item in items)
+
+        look = look_through(store, text(data.get(listing.prefix)), render)
+        try:
+            answer[listing.items], following = page_of(
+                [look],
+                text(data.get(listing.token)),
+                number(data.get(listing.size), listing.default, listing.most),
+                listing.most,
+            )
+        except ValueError:
+            return json_error(listing.refused, f"{listing.token} is not one that a page gave.")
+        if following:
+            answer[listing.next_token] = following
         if "Truncated" in answer:
-            answer["Truncated"] = end < len(items)
+            answer["Truncated"] = bool(following)
         return status, headers, json.dumps(answer).encode()
 
     return page
 
 
-def paged_xml(names: tuple[str, ...], inner: Callable[[Any], Reply]) -> Callable[[Any], Reply]:
+def paged_xml(
+    lists: Sequence[tuple[str, Any, str]], inner: Callable[[Any], Reply]
+) -> Callable[[Any], Reply]:
     """A listing of IAM, page by page over all its lists together.
 
-    :param names: the elements that hold lists
+    :param lists: elements that hold lists, the store of each, and what of a member is its key there
+    :param inner: renders all that the stores show
     """
 
+    def rendered(params: Any, store: Any, keys: list[str]) -> Reply:
+        with only((one, keys if one is store else []) for _, one, _ in lists):
+            return inner(params)
+
     def page(params: Any) -> Reply:
-        status, headers, body = inner(params)
+        ElementTree.register_namespace("", IAM)
+        status, headers, body = rendered(params, None, [])
         if status >= 300:
             return status, headers, body
-        ElementTree.register_namespace("", IAM)
         root = ElementTree.fromstring(body)
-        result = next(part for part in root if part.tag.endswith("Result"))
-        lists = [part for part in result if part.tag.rpartition("}")[2] in names]
-        start = int(text(params.get("Marker")) or 0)
-        end = start + number(params.get("MaxItems"), IAM_DEFAULT, IAM_MOST)
-        position = 0
-        for part in lists:
-            for member in list(part):
-                if not start <= position < end:
-                    part.remove(member)
-                position += 1
         space = root.tag.partition("}")[0] + "}"
-        more = position > end
+        result = next(part for part in root if part.tag.endswith("Result"))
+
+        def look(at: int) -> Look[tuple[int, ElementTree.Element]]:
+            name, store, field = lists[at]
+
+            def render(keys: list[str]) -> list[tuple[str, tuple[int, ElementTree.Element]]]:
+                part = ElementTree.fromstring(rendered(params, store, keys)[2])
+                members = part.iterfind(f"*/{space}{name}/{space}member")
+                return in_order(
+                    (member.findtext(f"{space}{field}", ""), (at, member)) for member in members
+                )
+
+            return look_through(store, "", render)
+
+        try:
+            members, following = page_of(
+                [look(at) for at in range(len(lists))],
+                text(params.get("Marker")),
+                number(params.get("MaxItems"), IAM_DEFAULT, IAM_MOST),
+                IAM_MOST,
+            )
+        except ValueError:
+            return xml_error("ValidationError", "Marker is not one that a page gave.")
+        parts = [result.find(f"{space}{name}") for name, _, _ in lists]
+        for at, member in members:
+            part = parts[at]
+            if part is not None:
+                part.append(member)
         flag = result.find(f"{space}IsTruncated")
         if flag is not None:
-            flag.text = str(more).lower()
-        if more:
-            ElementTree.SubElement(result, f"{space}Marker").text = str(end)
+            flag.text = str(bool(following)).lower()
+        if following:
+            ElementTree.SubElement(result, f"{space}Marker").text = following
         return status, headers, ElementTree.tostring(root, encoding="utf-8")
 
     return page
 
 
-def functions(inner: Callable[[dict[str, Any]], Reply]) -> Callable[[dict[str, Any]], Reply]:
-    """ListFunctions: at most 50, and without their states."""
+def without_states(inner: Callable[[dict[str, Any]], Reply]) -> Callable[[dict[str, Any]], Reply]:
+    """ListFunctions does not tell the states of functions."""
 
     def page(query: dict[str, Any]) -> Reply:
-        size = number(query.get("MaxItems"), 50, 50)
-        status, headers, body = inner({**query, "MaxItems": [str(size)]})
+        status, headers, body = inner(query)
         answer = json.loads(body)
         for function in answer.get("Functions", []):
             for field in STATES_OF_A_FUNCTION:
@@ -166,11 +333,41 @@ def functions(inner: Callable[[dict[str, Any]], Reply]) -> Callable[[dict[str, A
     return page
 
 
-def mappings(inner: Callable[[dict[str, Any]], Reply]) -> Callable[[dict[str, Any]], Reply]:
-    """ListEventSourceMappings: at most 100."""
+def alarms(stores: Sequence[Any], inner: Callable[..., Reply]) -> Callable[..., Reply]:
+    """DescribeAlarms, looking at no more alarms than a page is made of.
 
-    def page(query: dict[str, Any]) -> Reply:
-        return inner({**query, "MaxItems": [str(number(query.get("MaxItems"), 100, 100))]})
+    The emulator's own pages are AWS's: they begin at the name that the token is.
+
+    :param stores: those of alarms, and of composite ones
+    """
+
+    def page(
+        params: dict[str, Any], given: dict[str, Any], is_cbor: bool, is_json: bool = False
+    ) -> Reply:
+        asked = given if is_cbor or is_json else params
+        members = (text(params.get(f"AlarmNames.member.{at}")) for at in range(1, 101))
+        names = asked.get("AlarmNames") or [name for name in members if name]
+        state, prefix = text(asked.get("StateValue")), text(asked.get("AlarmNamePrefix"))
+        size = ALARMS_DEFAULT
+        with suppress(ValueError):  # the emulator refuses it itself
+            size = max(1, int(text(asked.get("MaxRecords")) or ALARMS_DEFAULT))
+        # One more than the page has: it is where the next one begins.
+        size += 1
+
+        def matching(store: Any) -> list[str]:
+            found: list[str] = []
+            key, itself = text(asked.get("NextToken")), True
+            while len(found) < size:
+                keys = keys_after(store, key, prefix, size, itself)
+                held = ((name, store.get(name)) for name in keys)
+                found += [name for name, one in held if one and state in ("", one["StateValue"])]
+                if len(keys) < size:
+                    break
+                key, itself = keys[-1], False
+            return found[:size]
+
+        with only([(store, names or matching(store)) for store in stores]):
+            return inner(params, given, is_cbor, is_json)
 
     return page
 
@@ -247,25 +444,106 @@ def of_type(arn: str, filters: list[str]) -> bool:
     )
 
 
+def tagged(
+    collectors: Mapping[str, Callable[[], Tagged]],
+    walked: Mapping[str, Sequence[Any]],
+    inner: Callable[[dict[str, Any]], Reply],
+) -> Callable[[dict[str, Any]], Reply]:
+    """GetResources, page by page.
+
+    :param collectors: what has tags, by service
+    :param walked: the stores that a collector walks through, in turn; of the others all is taken
+    :param inner: answers for resources that are named
+    """
+    from ministack.services import tagging
+
+    def page(data: dict[str, Any]) -> Reply:
+        if data.get("ResourceARNList"):
+            return inner(data)
+        types, tags = data.get("ResourceTypeFilters") or [], data.get("TagFilters") or []
+        services = {wanted.partition(":")[0] for wanted in types}
+
+        def chosen(pairs: Tagged) -> Iterator[tuple[str, dict[str, Any]]]:
+            for arn, found in pairs:
+                if of_type(arn, types) and tagging._matches_tag_filters(found, tags):
+                    yield arn, {"ResourceARN": arn, "Tags": found}
+
+        def of_store(
+            collector: Callable[[], Tagged], stores: Sequence[Any], store: Any
+        ) -> Look[dict[str, Any]]:
+            def render(keys: list[str]) -> list[tuple[str, dict[str, Any]]]:
+                items = []
+                for key in keys:
+                    with only((one, [key] if one is store else []) for one in stores):
+                        items += [(key, item) for _, item in chosen(collector())]
+                return items
+
+            return look_through(store, "", render)
+
+        def of_all(collector: Callable[[], Tagged]) -> Look[dict[str, Any]]:
+            def look(key: str, count: int) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
+                items = [pair for pair in in_order(chosen(collector())) if pair[0] > key]
+                return items[:count], items[count - 1][0] if len(items) > count else None
+
+            return look
+
+        asked = {
+            collector: walked.get(service, ())
+            for service, collector in collectors.items()
+            if not types or service in services
+        }
+        looks = [
+            look
+            for collector, stores in asked.items()
+            for look in (
+                [of_store(collector, stores, store) for store in stores] or [of_all(collector)]
+            )
+        ]
+        try:
+            items, following = page_of(
+                looks,
+                text(data.get("PaginationToken")),
+                number(data.get("ResourcesPerPage"), TAGGED_DEFAULT, TAGGED_MOST),
+                TAGGED_MOST,
+            )
+        except ValueError:
+            return json_error("InvalidParameterException", "Invalid pagination token.")
+        answer = {"ResourceTagMappingList": items, "PaginationToken": following}
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
+
+    return page
+
+
 def install() -> None:
     """Cut the listings into pages, and collect tags of every service."""
     from importlib import import_module
 
-    from ministack.services import iam, lambda_svc, tagging
+    from ministack.services import (
+        cloudwatch,
+        cloudwatch_logs,
+        iam,
+        lambda_svc,
+        secretsmanager,
+        stepfunctions,
+        tagging,
+    )
 
     for listing in PAGED:
         module = import_module(f"ministack.services.{listing.module}")
         inner = getattr(module, listing.function)
-        page = paged(listing, inner)
+        page = paged(listing, getattr(module, listing.store), inner)
         setattr(module, listing.function, page)
         for table in (getattr(module, name, {}) for name in ("_HANDLERS", "_KMS_HANDLERS")):
             for operation, handler in list(table.items()):
                 if handler is inner:
                     table[operation] = page
-    for operation, names in IAM_LISTS.items():
-        iam._IAM_HANDLERS[operation] = paged_xml(names, iam._IAM_HANDLERS[operation])
-    lambda_svc._list_functions = functions(lambda_svc._list_functions)
-    lambda_svc._list_esms = mappings(lambda_svc._list_esms)
+    for operation, lists in IAM_LISTS.items():
+        stored = [(element, getattr(iam, store), field) for element, store, field in lists]
+        iam._IAM_HANDLERS[operation] = paged_xml(stored, iam._IAM_HANDLERS[operation])
+    lambda_svc._list_functions = without_states(lambda_svc._list_functions)
+    cloudwatch._describe_alarms = alarms(
+        (cloudwatch._alarms, cloudwatch._composite_alarms), cloudwatch._describe_alarms
+    )
     tagging._COLLECTORS.update(
         {
             "states": tagged_machines,
@@ -274,5 +552,15 @@ def install() -> None:
             "secretsmanager": tagged_secrets,
             "lambda": tagged_mappings(tagging._COLLECTORS["lambda"]),
         }
+    )
+    walked = {
+        "cloudwatch": (cloudwatch._resource_tags,),
+        "lambda": (lambda_svc._functions, lambda_svc._esms),
+        "logs": (cloudwatch_logs._log_groups,),
+        "secretsmanager": (secretsmanager._secrets,),
+        "states": (stepfunctions._tags,),
+    }
+    tagging._HANDLERS["GetResources"] = tagged(
+        tagging._COLLECTORS, walked, tagging._HANDLERS["GetResources"]
     )
     tagging._matches_type_filters = of_type

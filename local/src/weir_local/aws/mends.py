@@ -10,6 +10,8 @@ import importlib
 import logging
 from dataclasses import dataclass
 
+from weir_local.aws import policies, stores
+
 logger = logging.getLogger("weir.local.aws")
 
 
@@ -190,6 +192,9 @@ MENDS: tuple[Mend, ...] = (
 
 def install() -> None:
     """Install every mend, in the table's order, into the imported MiniStack."""
+    # Not mends themselves: what they stand on, and what keeps it quick where there is much.
+    stores.install()
+    policies.install()
     for mend in MENDS:
         importlib.import_module(f"weir_local.aws.{mend.module}").install()
 

@@ -102,6 +102,14 @@ def state_of(alarm: dict[str, Any], values: list[float | None]) -> str | None:
     return "ALARM" if count >= needed else "OK"
 
 
+def metric_of(alarm: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The key of the metric that an alarm is about."""
+    from ministack.services import cloudwatch
+
+    dimensions = cloudwatch._dims_from_list(alarm.get("Dimensions") or [])
+    return alarm.get("Namespace"), alarm.get("MetricName"), cloudwatch._dims_key(dimensions)
+
+
 def evaluate(alarm: dict[str, Any], now: float | None = None) -> None:
     """Evaluate one metric alarm and tell its actions when the state changes.
 
@@ -113,9 +121,7 @@ def evaluate(alarm: dict[str, Any], now: float | None = None) -> None:
     if alarm.get("ComparisonOperator") not in COMPARISONS or not alarm.get("MetricName"):
         return
     now = now or time.time()
-    dimensions = cloudwatch._dims_from_list(alarm.get("Dimensions") or [])
-    key = (alarm.get("Namespace"), alarm["MetricName"], cloudwatch._dims_key(dimensions))
-    points = cloudwatch._metrics.get(key) or []
+    points = cloudwatch._metrics.get(metric_of(alarm)) or []
     period = int(alarm.get("Period") or 60)
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
     values: list[float | None] = []
@@ -143,18 +149,62 @@ def evaluate(alarm: dict[str, Any], now: float | None = None) -> None:
 _stop = threading.Event()
 
 
+_quiet: dict[tuple[str, str, str], tuple[dict[str, Any], Any, str]] = {}
+"""Alarms whose metric had no data when they were last looked at: the alarm, the metric's key and
+the state that it got. Its state stays until somebody else sets it or data comes."""
+
+
+def is_quiet(key: tuple[str, str, str], alarm: dict[str, Any]) -> bool:
+    """Whether an alarm needs no look: it had one without data, and there is none since.
+
+    :param key: account, region and name
+    :param alarm: as stored; another one where it was put anew
+    """
+    seen, metric, state = _quiet.get(key, (None, None, None))
+    return seen is alarm and state == alarm["StateValue"] and not has_data(key, metric)
+
+
+def has_data(key: tuple[str, str, str], metric: Any) -> bool:
+    """Whether there is data of a metric in the account and region of an alarm's key."""
+    from ministack.services import cloudwatch
+
+    return bool(cloudwatch._metrics._data.get((*key[:2], metric)))
+
+
+def look(key: tuple[str, str, str], alarm: dict[str, Any]) -> None:
+    """Evaluate an alarm where there may be something to see.
+
+    :param key: account, region and name
+    :param alarm: as stored
+    """
+    from ministack.core.responses import request_scope
+
+    if is_quiet(key, alarm):
+        return
+    metric = metric_of(alarm)
+    with_data = has_data(key, metric)
+    with request_scope(key[0], key[1]):
+        evaluate(alarm)
+    if with_data:
+        _quiet.pop(key, None)
+    else:
+        _quiet[key] = (alarm, metric, alarm["StateValue"])
+
+
 def watch() -> None:
     """Evaluate every alarm again and again, as CloudWatch does unasked."""
-    from ministack.core.responses import request_scope
     from ministack.services import cloudwatch
 
     while not _stop.wait(EVALUATE_SECONDS):
-        for key, alarm in list(cloudwatch._alarms._data.items()):
+        alarms = list(cloudwatch._alarms._data.items())
+        for key, alarm in alarms:
             try:
-                with request_scope(key[0], key[1]):
-                    evaluate(alarm)
+                look(key, alarm)
             except Exception:
                 logger.exception("alarm %s could not be evaluated", alarm.get("AlarmName"))
+        if len(_quiet) > len(alarms):
+            for key in set(_quiet).difference(key for key, _ in alarms):
+                del _quiet[key]
 
 
 def install() -> None:

@@ -193,7 +193,9 @@ def dead_letter(
         logger.warning("schedule %s: dead-letter queue: %s", schedule["Name"], failed)
 
 
-_looked: dict[tuple[str, str, str], tuple[Any, datetime]] = {}
+_looked: dict[tuple[str, str, str], tuple[Any, datetime, datetime | None]] = {}
+"""Account, region and key of a schedule -> its last change, since when it counts, and when it is
+due after that, as far as that was found out."""
 
 
 def tick(now: datetime | None = None) -> None:
@@ -208,16 +210,19 @@ def tick(now: datetime | None = None) -> None:
     for key, schedule in list(scheduler._schedules._data.items()):
         account, region, _ = key
         version = schedule.get("LastModificationDate")
-        seen, since = _looked.get(key, (None, now))
+        seen, since, due = _looked.get(key, (None, now, None))
+        if seen == version and due is not None and due > now:
+            continue
         if seen != version:
             # A new or changed schedule counts from its last change on.
             since = datetime.fromtimestamp(float(version or now.timestamp()), UTC)
-        _looked[key] = (version, now)
+        _looked[key] = (version, now, None)
         due = next_time(schedule, since)
         start = scheduler._to_epoch(schedule.get("StartDate"))
         end = scheduler._to_epoch(schedule.get("EndDate"))
         if due is None or due > now or schedule.get("State") != "ENABLED":
-            _looked[key] = (version, since if due and due > now else now)
+            later = due is not None and due > now
+            _looked[key] = (version, since, due) if later else (version, now, None)
             continue
         if (start and due.timestamp() < start) or (end and due.timestamp() > end):
             continue
@@ -232,8 +237,9 @@ def tick(now: datetime | None = None) -> None:
         once = str(schedule.get("ScheduleExpression", "")).startswith("at(")
         if once and schedule.get("ActionAfterCompletion") == "DELETE":
             scheduler._schedules._data.pop(key, None)
-    for key in set(_looked) - set(scheduler._schedules._data):
-        _looked.pop(key, None)
+    if len(_looked) > len(scheduler._schedules._data):
+        for key in set(_looked).difference(scheduler._schedules._data):
+            _looked.pop(key, None)
 
 
 def guard(request: Request) -> Reply | None:
