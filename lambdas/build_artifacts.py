@@ -284,15 +284,22 @@ def build(out: Path, target: Target) -> dict[str, dict[str, str]]:
             write_zip(out / name, files)
         index[artifact] = describe(out / name)
     script = package_root("weir_glue") / "jobs" / "process.py"
-    shutil.copyfile(script, out / "process.py")
+    replace(out / "process.py", script.read_bytes())
     index["glueScript"] = describe(out / "process.py")
-    (out / INPUTS).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n")
-    (out / "artifacts.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+    for name, content in ((INPUTS, made), ("artifacts.json", index)):
+        replace(out / name, f"{json.dumps(content, indent=2, sort_keys=True)}\n".encode())
     return index
 
 
 INPUTS = "inputs.json"
 """Archive -> hash of all that it is made from: one whose inputs are the same is not made again."""
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file that others may be reading: they see it whole, as it was or as it is."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def _known(out: Path) -> dict[str, str]:

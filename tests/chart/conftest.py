@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,25 @@ def kubectl(chart_cluster: ControlPlane) -> Callable[..., str]:
     return call
 
 
-@pytest.fixture
-def restricted_namespace(kubectl: Callable[..., str]) -> Iterator[str]:
+@contextmanager
+def restricted(kubectl: Callable[..., str]) -> Iterator[str]:
     """A namespace that enforces the restricted Pod Security standard."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def restricted_namespace(kubectl: Callable[..., str]) -> Iterator[str]:
+    """A namespace of the test's own that enforces the restricted Pod Security standard."""
+    with restricted(kubectl) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(kubectl: Callable[..., str]) -> Iterator[str]:
+    """One for all tests of a module."""
+    with restricted(kubectl) as name:
+        yield name

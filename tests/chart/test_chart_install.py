@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from patience import until
+from patience import PATIENCE_SECONDS, until
 from weir_local.cluster import ControlPlane, run
 from weir_local.cluster.api import Api
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cluster
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "weir"
 Kubectl = Callable[..., str]
+TIMEOUT = f"--timeout={PATIENCE_SECONDS:.0f}s"
 
 # Answers the operator's probes at the operator's address: what is tested is the chart.
 STAND_IN = """
@@ -45,7 +46,7 @@ def values(directory: Path, **more: Any) -> str:
     return str(file)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def helm(chart_cluster: ControlPlane) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run(chart_cluster, "helm", *arguments, check=check)
@@ -53,12 +54,14 @@ def helm(chart_cluster: ControlPlane) -> Callable[..., subprocess.CompletedProce
     return call
 
 
-@pytest.fixture
-def release(helm: Callable[..., Any], restricted_namespace: str, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def release(
+    helm: Callable[..., Any], shared_namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The chart, installed and ready in a namespace that enforces restricted Pod Security."""
-    space = restricted_namespace
-    helm("install", "weir", str(CHART), "--namespace", space, "--wait", "--timeout=60s",
-         "--take-ownership", "-f", values(tmp_path))  # fmt: skip
+    space = shared_namespace
+    helm("install", "weir", str(CHART), "--namespace", space, "--wait", TIMEOUT,
+         "--take-ownership", "-f", values(tmp_path_factory.mktemp("release")))  # fmt: skip
     yield space
     helm("uninstall", "weir", "--namespace", space, "--ignore-not-found", "--no-hooks", "--wait")
 
@@ -106,32 +109,8 @@ def test_an_upgrade_may_not_change_the_cluster_id(
     refused = helm("upgrade", "weir", str(CHART), "--namespace", release, "-f", file, check=False)
     assert refused.returncode != 0
     assert 'clusterId was "demo" and cannot become "other"' in refused.stderr
-    helm("upgrade", "weir", str(CHART), "--namespace", release, "--wait", "--timeout=60s",
+    helm("upgrade", "weir", str(CHART), "--namespace", release, "--wait", TIMEOUT,
          "-f", values(tmp_path, logLevel="debug"))  # fmt: skip
-
-
-def test_uninstall_is_refused_while_an_object_exists(
-    release: str, helm: Callable[..., Any], kubectl: Kubectl
-) -> None:
-    schema = {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "DataSchema",
-        "metadata": {"name": "people", "namespace": release},
-        "spec": {"fields": [{"name": "id", "type": "string"}]},
-    }
-    kubectl("apply", "-f", "-", text=json.dumps(schema))
-    refused = helm("uninstall", "weir", "--namespace", release, "--timeout=60s", check=False)
-    assert refused.returncode != 0
-    assert f"dataschemas {release}/people" in refused.stdout + refused.stderr
-    assert kubectl("-n", release, "get", "deploy", "weir", "-o", "name")
-    kubectl("-n", release, "delete", "dataschema", "people")
-    helm("uninstall", "weir", "--namespace", release, "--wait", "--timeout=60s")
-    assert not kubectl("-n", release, "get", "deploy", "-o", "name")
-    # The garbage collector takes the Pods after the Deployment has gone; Helm does not wait for it.
-    until(lambda: not kubectl("-n", release, "get", "pods", "-o", "name"))
-    # The definitions and the cluster's identity stay.
-    assert kubectl("get", "crd", "platforms.weir.dev", "-o", "name")
-    assert kubectl("-n", release, "get", "configmap", "weir-identity", "-o", "name")
 
 
 def operator_user(space: str) -> tuple[str, list[str]]:
@@ -275,3 +254,28 @@ def test_restricted_pod_security_would_refuse_a_lesser_pod(
     refused = dry_run()
     assert refused.returncode != 0
     assert 'violates PodSecurity "restricted' in refused.stderr
+
+
+def test_uninstall_is_refused_while_an_object_exists(
+    release: str, helm: Callable[..., Any], kubectl: Kubectl
+) -> None:
+    """Runs last: it ends the release of the other tests."""
+    schema = {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "DataSchema",
+        "metadata": {"name": "people", "namespace": release},
+        "spec": {"fields": [{"name": "id", "type": "string"}]},
+    }
+    kubectl("apply", "-f", "-", text=json.dumps(schema))
+    refused = helm("uninstall", "weir", "--namespace", release, TIMEOUT, check=False)
+    assert refused.returncode != 0
+    assert f"dataschemas {release}/people" in refused.stdout + refused.stderr
+    assert kubectl("-n", release, "get", "deploy", "weir", "-o", "name")
+    kubectl("-n", release, "delete", "dataschema", "people")
+    helm("uninstall", "weir", "--namespace", release, "--wait", TIMEOUT)
+    assert not kubectl("-n", release, "get", "deploy", "-o", "name")
+    # The garbage collector takes the Pods after the Deployment has gone; Helm does not wait for it.
+    until(lambda: not kubectl("-n", release, "get", "pods", "-o", "name"))
+    # The definitions and the cluster's identity stay.
+    assert kubectl("get", "crd", "platforms.weir.dev", "-o", "name")
+    assert kubectl("-n", release, "get", "configmap", "weir-identity", "-o", "name")

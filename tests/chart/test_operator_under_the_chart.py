@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from patience import until
+from patience import PATIENCE_SECONDS, until
 from weir_local.cluster import ControlPlane, run
 
 pytestmark = pytest.mark.cluster
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "weir"
 Kubectl = Callable[..., str]
+TIMEOUT = f"--timeout={PATIENCE_SECONDS:.0f}s"
 
 # Nothing listens there: what the operator says of AWS is not what is tested here.
 NO_AWS = "http://127.0.0.1:9"
@@ -41,7 +42,7 @@ def operator(
     aws = {"endpointUrl": NO_AWS, "region": "us-east-1", "credentialsSecret": "aws"}
     file.write_text(json.dumps({"clusterId": "demo", "aws": aws, "replicas": request.param}))
     run(chart_cluster, "helm", "install", "weir", str(CHART), "--namespace", space, "--wait",
-        "--timeout=90s", "--take-ownership", "-f", str(file))  # fmt: skip
+        TIMEOUT, "--take-ownership", "-f", str(file))  # fmt: skip
     yield space
     run(chart_cluster, "helm", "uninstall", "weir", "--namespace", space, "--no-hooks", "--wait")
 
@@ -83,7 +84,7 @@ def test_it_looks_after_objects_with_no_right_missing_and_comes_back_when_killed
     process = container(kubectl, operator)["containerID"].removeprefix("process://")
     os.kill(int(process), signal.SIGKILL)
     until(lambda: (now := container(kubectl, operator))["restartCount"] == 1 and now["ready"])
-    kubectl("delete", "platform", f"p-{operator}", "--timeout=60s")
+    kubectl("delete", "platform", f"p-{operator}", TIMEOUT)
     log = kubectl("-n", operator, "logs", "deploy/weir") + kubectl(
         "-n", operator, "logs", "deploy/weir", "--previous"
     )
@@ -107,10 +108,10 @@ def test_a_rolling_update_of_two_replicas_ends_and_leaves_each_lease_with_one_of
 ) -> None:
     pods = json.loads(kubectl("-n", operator, "get", "pods", "-o", "json"))["items"]
     assert len(pods) == 2
-    holders = set(leases(kubectl, operator).values())
+    holders = until(lambda: set(filter(None, leases(kubectl, operator).values())))
     assert len(holders) == 1, "one Lease for objects without a Platform"
     run(chart_cluster, "helm", "upgrade", "weir", str(CHART), "--namespace", operator, "--wait",
-        "--timeout=90s", "--reuse-values", "--set", "logLevel=debug")  # fmt: skip
+        TIMEOUT, "--reuse-values", "--set", "logLevel=debug")  # fmt: skip
 
     def handed_over() -> bool:
         pods = json.loads(kubectl("-n", operator, "get", "pods", "-o", "json"))["items"]
@@ -125,7 +126,11 @@ def test_a_rolling_update_of_two_replicas_ends_and_leaves_each_lease_with_one_of
         )
 
     until(handed_over)
-    left = json.loads(kubectl("-n", operator, "get", "leases", "-o", "json"))["items"]
-    replicas = [item for item in left if ".replica." in item["metadata"]["name"]]
-    assert len(replicas) == 2, "those that have gone took their Leases along"
+
+    def replicas() -> list[str]:
+        left = json.loads(kubectl("-n", operator, "get", "leases", "-o", "json"))["items"]
+        return [name for item in left if ".replica." in (name := item["metadata"]["name"])]
+
+    # Those that go take their Leases along, at the end of their grace.
+    until(lambda: len(replicas()) == 2)
     assert "forbidden" not in kubectl("-n", operator, "logs", "deploy/weir").lower()

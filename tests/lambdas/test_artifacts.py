@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+ARTIFACTS = Path(__file__).parents[2] / "dist" / "artifacts"
 SCRIPT = Path(__file__).parents[2] / "lambdas" / "build_artifacts.py"
 _spec = importlib.util.spec_from_file_location("build_artifacts", SCRIPT)
 assert _spec is not None and _spec.loader is not None
@@ -31,11 +32,10 @@ HANDLERS = (
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artifacts, built once."""
-    out = tmp_path_factory.mktemp("artifacts")
-    assert artifacts.main(["--out", str(out)]) == 0
-    return out
+def built() -> Path:
+    """What ``make artifacts`` has built, brought up to date where it is not."""
+    assert artifacts.main(["--out", str(ARTIFACTS)]) == 0
+    return ARTIFACTS
 
 
 BEGIN = """

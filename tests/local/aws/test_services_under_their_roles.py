@@ -281,6 +281,7 @@ spark = SparkSession.builder.getOrCreate()
 rows = spark.range(100).selectExpr("id", "concat('n', id % 3) as name")
 rows.write.mode("overwrite").partitionBy("name").parquet(argument("OUT"))
 print(helper.said(spark.read.parquet(argument("OUT")).count()))
+print("JVM", spark._jvm.java.lang.ProcessHandle.current().pid())
 """
 
 
@@ -298,13 +299,12 @@ def test_a_machine_waits_for_a_spark_job_that_reads_and_writes_under_its_role(
     open_buckets = [f"arn:aws:s3:::{bucket}{end}" for bucket in (code, out) for end in ("", "/*")]
     job_role = make_role(admin, "glue", allow("s3:*", open_buckets), LOGS)
     job = unique("job")
-    glue.create_job(
-        Name=job,
-        Role=job_role,
-        GlueVersion="5.0",
-        Command={"Name": "glueetl", "ScriptLocation": f"s3://{code}/job.py"},
-        DefaultArguments={"--extra-py-files": f"s3://{code}/extra.zip"},
-    )
+    made = {
+        "GlueVersion": "5.0",
+        "Command": {"Name": "glueetl", "ScriptLocation": f"s3://{code}/job.py"},
+        "DefaultArguments": {"--extra-py-files": f"s3://{code}/extra.zip"},
+    }
+    glue.create_job(Name=job, Role=job_role, **made)
     role = make_role(admin, "states")
     state = {
         "Resource": "arn:aws:states:::glue:startJobRun.sync",
@@ -318,19 +318,34 @@ def test_a_machine_waits_for_a_spark_job_that_reads_and_writes_under_its_role(
 
     done = execute(admin, role, state, {"out": f"s3://{out}/data/"})
     assert done["status"] == "SUCCEEDED", done
-    run = json.loads(done["output"])
     keys = [item["Key"] for item in s3.list_objects_v2(Bucket=out)["Contents"]]
     assert {key.split("/")[1] for key in keys} == {"name=n0", "name=n1", "name=n2"}
-    printed = admin.client("logs").get_log_events(
-        logGroupName="/aws-glue/jobs/output", logStreamName=run["Id"]
-    )["events"]
-    assert "100 rows" in [event["message"] for event in printed]
+    printed = messages(admin, json.loads(done["output"]))
+    assert "100 rows" in printed
 
     failed = execute(admin, role, state, {"out": f"s3://{closed}/data/"})
     assert failed["error"] == "States.TaskFailed"
     message = json.loads(failed["cause"])["ErrorMessage"]
     assert "AccessDenied" in message
     assert closed in message
+
+    # The next run has the JVM of those before it, and neither their role nor their settings.
+    closed_bucket = [f"arn:aws:s3:::{closed}{end}" for end in ("", "/*")]
+    readable = [f"arn:aws:s3:::{code}/*"]
+    other = make_role(admin, "glue", allow("s3:*", closed_bucket + readable), LOGS)
+    glue.update_job(JobName=job, JobUpdate={**made, "Role": other})
+    done = execute(admin, role, state, {"out": f"s3://{closed}/data/"})
+    assert done["status"] == "SUCCEEDED", done
+    again = messages(admin, json.loads(done["output"]))
+    assert again[-2:] == printed[-2:], "100 rows, and the same JVM"
+
+
+def messages(admin: EndpointSession, run: dict[str, Any]) -> list[str]:
+    """What a job's run printed."""
+    found = admin.client("logs").get_log_events(
+        logGroupName="/aws-glue/jobs/output", logStreamName=run["Id"]
+    )["events"]
+    return [event["message"] for event in found]
 
 
 @pytest.mark.spark

@@ -1,7 +1,9 @@
-"""The process of one Glue job run: starts Spark's JVM, waits for the job, runs its script.
+"""A process that starts Spark's JVM and runs Glue jobs' scripts with it, one after the other.
 
-Started ahead of time (like a Glue warm pool) it has the JVM up when a run arrives. It reads one
-line of JSON from its standard input, the run, and runs the script as ``__main__``.
+Started ahead of time (like a Glue warm pool) it has the JVM up when a run arrives. Each line of its
+standard input is a run, as JSON: a process of its own runs the script as ``__main__``, with
+a Spark context of its own. What all runs share is the JVM, which takes longer to load Spark's classes
+than most scripts take. A run's last line, on both outputs, is its mark and its exit code.
 Runs under Glue's packages only, so it imports nothing of Weir.
 """
 
@@ -10,10 +12,15 @@ import json
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+FAILED, SOILED = 1, 2
+"""Bits of a run's exit code: its script failed; nobody else may have the JVM any more."""
 
 
 def message(error: BaseException) -> str:
@@ -58,24 +65,34 @@ def warm_up(jvm: Any, conf: dict[str, str], directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def main() -> int:
-    """Run one job; the exit code is 0 when its script ended well."""
+def leave(jvm: Any) -> None:
+    """Take out of the JVM what a run left in it: its context, and file systems with its credentials."""
     from pyspark import SparkContext
-    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
 
-    gateway = launch_gateway()
-    SparkContext._gateway = gateway
-    SparkContext._jvm = gateway.jvm
-    settings = json.loads(sys.argv[1])
-    if settings["warm"]:
-        warm_up(gateway.jvm, settings["conf"], settings["directory"])
-    line = sys.stdin.readline()
-    if not line:
-        return 0
-    run = json.loads(line)
+    if SparkContext._active_spark_context is not None:
+        SparkSession.builder.getOrCreate().stop()
+    jvm.org.apache.hadoop.fs.FileSystem.closeAll()
+
+
+@contextlib.contextmanager
+def properties(jvm: Any, wanted: dict[str, str]) -> Iterator[None]:
+    """Have the JVM's system properties be so for a while."""
+    system = jvm.java.lang.System
+    before = {name: system.getProperty(name) for name in wanted}
+    for name, value in wanted.items():
+        system.setProperty(name, value)
+    yield
+    for name, was in before.items():
+        if was is None:
+            system.clearProperty(name)
+        else:
+            system.setProperty(name, was)
+
+
+def run_script(run: dict[str, Any]) -> int:
+    """Run a job's script as ``__main__``; 0 where it ended well, else FAILED."""
     os.environ.update(run["environment"])
-    for name, value in run["conf"].items():
-        gateway.jvm.java.lang.System.setProperty(name, value)
     sys.path[:0] = run["paths"]
     sys.argv = [run["script"], *run["arguments"]]
     try:
@@ -90,12 +107,72 @@ def main() -> int:
         return 0
     traceback.print_exception(error)
     Path(run["error"]).write_text(message(error))
-    return 1
+    return FAILED
+
+
+def once(request: dict[str, Any]) -> int:
+    """What a process of its own does with the JVM that runs.
+
+    :param request: a run, or ``warm`` and what :func:`warm_up` takes
+    :returns: SOILED, and FAILED where the script did
+    """
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    # Finds the JVM by the environment's PYSPARK_GATEWAY_PORT.
+    gateway = SparkContext._gateway = launch_gateway()
+    jvm = SparkContext._jvm = gateway.jvm
+    code = 0
+    try:
+        if request.get("warm"):
+            warm_up(jvm, request["conf"], request["directory"])
+        else:
+            with properties(jvm, request["conf"]):
+                code = run_script(request)
+        leave(jvm)
+    except BaseException:  # noqa: BLE001 - the process's edge
+        traceback.print_exc()
+        return code | SOILED
+    return code
+
+
+def in_a_process(request: dict[str, Any]) -> int:
+    """The exit code of :func:`once` in a process that begins as Python does."""
+    command = [os.environ["PYSPARK_PYTHON"], __file__]
+    done = subprocess.run(command, input=json.dumps(request), text=True, check=False)
+    return done.returncode if done.returncode >= 0 else FAILED | SOILED
+
+
+def end(mark: str, code: int) -> None:
+    """Say on both outputs that a run has ended; the line before it may have been left open."""
+    for output in (1, 2):
+        os.write(output, f"\n{mark} {code}\n".encode())
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """Run what is asked for, until there is no more or the JVM is soiled."""
+    from pyspark.java_gateway import launch_gateway
+
+    given = launch_gateway().java_parameters
+    os.environ["PYSPARK_GATEWAY_PORT"] = str(given.port)
+    os.environ["PYSPARK_GATEWAY_SECRET"] = given.auth_token
+    if settings["warm"] and in_a_process(settings):
+        return
+    for line in sys.stdin:
+        run = json.loads(line)
+        code = in_a_process(run)
+        end(run["mark"], code)
+        if code & SOILED:
+            return
 
 
 if __name__ == "__main__":
-    code = main()
+    exit_code = 0
+    if len(sys.argv) > 1:
+        serve(json.loads(sys.argv[1]))
+    else:
+        exit_code = once(json.load(sys.stdin))
     sys.stdout.flush()
     sys.stderr.flush()
     # The JVM ends when its standard input closes; its shutdown need not be waited for.
-    os._exit(code)
+    os._exit(exit_code)

@@ -7,6 +7,7 @@ boto3 in it and S3A use, so IAM and KMS decide about each object.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import logging
@@ -16,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -35,6 +37,8 @@ STATES = threading.Lock()
 """A run that is stopped while its driver starts stays stopped."""
 LOG_EVENTS = 1000
 LOG_SECONDS = 1.0
+LAST_LINES_SECONDS = 10.0
+"""How long the last lines of a run may take on their way to CloudWatch Logs."""
 
 JOB_FIELDS: dict[str, Any] = {
     "Description": "",
@@ -87,16 +91,23 @@ JVM_OPTIONS = (
 
 
 SPARE = "WEIR_LOCAL_SPARE_DRIVER"
-"""The environment variable by which no spare driver is kept: ``0``, where no job will run."""
+"""The environment variable by which no driver is started ahead of a run: ``0``, where no job will run."""
+AT_ONCE = max(2, os.cpu_count() or 2)
+"""How many drivers there are at most: a run beyond them waits, as for Glue's capacity."""
+RUNS_OF_A_DRIVER = 50
+"""After so many runs a driver is ended: what they leave in a JVM is little, but not nothing."""
+SOILED = 2
+"""The bit of a run's exit code that says that its driver serves no other (``sparkdriver.py``)."""
 
 
 class Driver:
-    """A started driver process that waits for its run.
+    """A started driver process that waits for runs.
 
     :param warm: whether it loads beforehand what every job uses
     """
 
     def __init__(self, *, warm: bool) -> None:
+        self.runs = 0
         state = runtimes.state()
         packages = runtimes.site(state / "glue-packages", runtimes.GLUE)
         python = runtimes.interpreter(state / "glue-python", packages)
@@ -146,33 +157,59 @@ class Driver:
 
 
 class Drivers:
-    """A spare driver is kept ready, so that a run need not wait for a JVM."""
+    """Drivers serve one run after the other, and one is started ahead: a run need not wait for a JVM."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.spare: Driver | None = None
+        self.places = threading.Semaphore(AT_ONCE)
+        self.free: list[Driver] = []
         self.running: dict[str, Driver] = {}
         self.ended = False
 
     def prepare(self) -> None:
-        """Start the spare driver, if there is none and one is to be kept."""
+        """Start a driver ahead of runs, if there is none and that is wanted."""
         if os.environ.get(SPARE) == "0":
             return
         with self.lock:
-            if self.spare is None and not self.ended and sparkjars.resolved():
-                self.spare = Driver(warm=True)
+            if not (self.free or self.running or self.ended) and sparkjars.resolved():
+                self.free.append(Driver(warm=True))
 
     def take(self, run_id: str) -> Driver:
-        """A driver for a run.
+        """A driver for a run, once there is a place for it.
 
         :raises JarsMissing: Spark's jars were never resolved
         """
+        self.places.acquire()
+        try:
+            with self.lock:
+                driver = self._warm() or Driver(warm=False)
+                driver.runs += 1
+                self.running[run_id] = driver
+                return driver
+        except BaseException:
+            self.places.release()
+            raise
+
+    def _warm(self) -> Driver | None:
+        """A driver that has been started, if one is free."""
+        while self.free:
+            driver = self.free.pop()
+            if driver.process.poll() is None:
+                return driver
+            driver.end()
+        return None
+
+    def give_back(self, run_id: str) -> None:
+        """Have the driver of a run that has ended serve others."""
         with self.lock:
-            driver, self.spare = self.spare, None
-            if driver is None or driver.process.poll() is not None:
-                driver = Driver(warm=False)
-            self.running[run_id] = driver
-            return driver
+            driver = self.running.pop(run_id, None)
+            if driver is None:
+                return
+            if driver.runs < RUNS_OF_A_DRIVER and not self.ended:
+                self.free.append(driver)
+            else:
+                driver.end()
+        self.places.release()
 
     def stop(self, run_id: str) -> None:
         """End a run's driver, if it still runs."""
@@ -180,13 +217,14 @@ class Drivers:
             driver = self.running.pop(run_id, None)
         if driver is not None:
             driver.end()
+            self.places.release()
 
     def stop_all(self) -> None:
         """End every driver; none is started any more."""
         with self.lock:
             self.ended = True
-            left = [*self.running.values(), *([self.spare] if self.spare else [])]
-            self.running, self.spare = {}, None
+            left = [*self.running.values(), *self.free]
+            self.running, self.free = {}, []
         for driver in left:
             driver.end()
 
@@ -216,11 +254,17 @@ def arguments(job_name: str, run: dict[str, Any]) -> list[str]:
 
 
 class LogWriter(threading.Thread):
-    """Sends one stream of a run to CloudWatch Logs under the job's role, line by line."""
+    """Sends one stream of a run to CloudWatch Logs under the job's role, line by line.
 
-    def __init__(self, stream: Any, group: str, run_id: str, logs: Any) -> None:
+    :param mark: how the line begins after which the stream is the next run's
+    :ivar code: the run's exit code, which that line tells; None where the stream ended before it
+    """
+
+    def __init__(self, stream: Any, mark: str, group: str, run_id: str, logs: Any) -> None:
         super().__init__(name=f"glue-log-{run_id}", daemon=True)
         self.stream = stream
+        self.mark = mark
+        self.code: int | None = None
         self.group = group
         self.run_id = run_id
         self.logs = logs
@@ -231,7 +275,7 @@ class LogWriter(threading.Thread):
         try:
             self.open()
             sent = time.monotonic()
-            for line in self.stream:
+            for line in self.lines():
                 if line.strip():
                     event = {"timestamp": int(time.time() * 1000), "message": line.rstrip("\n")}
                     self.pending.append(event)
@@ -241,8 +285,17 @@ class LogWriter(threading.Thread):
             self.flush()
         except botocore.exceptions.ClientError as refused:
             logger.warning("no logs of Glue run %s in %s: %s", self.run_id, self.group, refused)
-            for _ in self.stream:
+            for _ in self.lines():
                 continue
+
+    def lines(self) -> Iterator[str]:
+        """The run's lines."""
+        for line in self.stream:
+            mark, _, code = line.partition(" ")
+            if mark == self.mark:
+                self.code = int(code)
+                return
+            yield line
 
     def open(self) -> None:
         """Make the group and the stream."""
@@ -328,12 +381,17 @@ def outcome(
         return "FAILED", missing
     driver = drivers.take(run["Id"])
     with STATES:
-        if run["JobRunState"] == "STOPPED":
-            return "STOPPED", ""
-        run["JobRunState"] = "RUNNING"
+        stopped = run["JobRunState"] == "STOPPED"
+        if not stopped:
+            run["JobRunState"] = "RUNNING"
+    if stopped:
+        drivers.give_back(run["Id"])
+        return "STOPPED", ""
     packages = str(runtimes.state() / "glue-packages")
     endpoint = os.environ["AWS_ENDPOINT_URL"]
+    mark = os.urandom(16).hex()
     request = {
+        "mark": mark,
         "script": str(script),
         "arguments": arguments(job["Name"], run),
         "paths": [str(script.parent), *paths],
@@ -360,25 +418,27 @@ def outcome(
     }
     process = driver.process
     assert process.stdin is not None
-    writers = [
-        LogWriter(process.stdout, "/aws-glue/jobs/output", run["Id"], logs),
-        LogWriter(process.stderr, "/aws-glue/jobs/error", run["Id"], logs),
-    ]
-    for writer in writers:
-        writer.start()
-    try:
+    out, err = (
+        LogWriter(process.stdout, mark, "/aws-glue/jobs/output", run["Id"], logs),
+        LogWriter(process.stderr, mark, "/aws-glue/jobs/error", run["Id"], logs),
+    )
+    out.start()
+    err.start()
+    # A process that has ended has no last line to read: its streams end.
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        code = process.wait(run["Timeout"] * 60)
-    except subprocess.TimeoutExpired:
+    out.join(run["Timeout"] * 60)
+    if out.is_alive():
         drivers.stop(run["Id"])
         return "TIMEOUT", f"Job run exceeded its timeout of {run['Timeout']} minutes"
-    except BrokenPipeError:
-        code = process.wait()
-    # The JVM holds the streams' other ends: end it before waiting for the last lines.
-    drivers.stop(run["Id"])
-    for writer in writers:
-        writer.join(10)
+    err.join(LAST_LINES_SECONDS)
+    if out.code is not None and not out.code & SOILED and not err.is_alive():
+        drivers.give_back(run["Id"])
+    else:
+        drivers.stop(run["Id"])
+        err.join(LAST_LINES_SECONDS)
+    code = process.wait() if out.code is None else out.code & ~SOILED
     error = directory / "error"
     if code == 0:
         return "SUCCEEDED", ""

@@ -40,6 +40,8 @@ CONTROLLERS = (
     "taint-eviction-controller",
     "ttl-after-finished-controller",
 )
+API = ("etcd", "kube-apiserver")
+READY = "/readyz"
 # Ends before what it depends on does.
 STOP_ORDER = ("podrunner", "kube-controller-manager", "kube-apiserver", "etcd")
 
@@ -95,7 +97,7 @@ class ControlPlane:
         """
         programs = toolchain.programs(self._environ)
         link_programs(programs, self.bin_dir)
-        if not all(self.processes.running(name) for name in ("etcd", "kube-apiserver")):
+        if not all(self.processes.running(name) for name in API):
             self.stop()
             self._start_api(programs)
         if self._controllers:
@@ -104,15 +106,20 @@ class ControlPlane:
             images.write(self._pods, self.state / "images.json")
             self._start_pod_runner()
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         """Return once the API server is ready and, with controllers, namespaces get their account.
+
+        Parameters
+        ----------
+        seconds
+            The most time to spend.
 
         Raises
         ------
         ClusterError
             A process ended or the time was up; the text has the end of its log.
         """
-        wanted = ["/readyz"]
+        wanted = [READY]
         if self._controllers:
             wanted.append("/api/v1/namespaces/default/serviceaccounts/default")
             wanted.append("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
@@ -122,13 +129,16 @@ class ControlPlane:
         api = Api(self.kubeconfig)
         for path in wanted:
             while (complaint := _complaint(api, path)) is not None:
-                self._check_alive()
+                self._check_alive(self._expected() if path != READY else API)
                 if time.monotonic() > deadline:
                     raise ClusterError(
                         f"the control plane is not ready after {seconds:.0f} s ({complaint}); the"
                         f" logs are in {self.processes.directory}"
                     )
                 time.sleep(0.1)
+            if path == READY and self._controllers:
+                # They wait some seconds for the API server, and no longer.
+                self._start_controllers(toolchain.programs(self._environ))
 
     def stop(self) -> None:
         """End the processes that :meth:`start` recorded, and the pods' containers with them."""
@@ -149,15 +159,15 @@ class ControlPlane:
         return {name: self.processes.running(name) for name in reversed(STOP_ORDER)}
 
     def _expected(self) -> list[str]:
-        names = ["etcd", "kube-apiserver"]
+        names = [*API]
         if self._controllers:
             names.append("kube-controller-manager")
         if self._pods:
             names.append("podrunner")
         return names
 
-    def _check_alive(self) -> None:
-        for name in self._expected():
+    def _check_alive(self, names: Sequence[str]) -> None:
+        for name in names:
             if not self.processes.running(name):
                 raise ClusterError(
                     f"{name} ended; its log {self.processes.log(name)} says:\n"
