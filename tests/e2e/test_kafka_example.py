@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 
 NAME, TOPIC, TABLE = "shop-orders", "orders", "shop.orders"
 WAIT_SECONDS = 240
+GONE = 50
 MORE = range(100, 160)
 
 
@@ -36,6 +37,14 @@ def avro(order: int, customer: str, cents: int) -> bytes:
     record = {"orderId": order, "customer": customer, "amount": order_bytes}
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), record)
+    return buffer.getvalue()
+
+
+def key(order: int) -> bytes:
+    """An order's key as the example's schema has it: a long alone."""
+    schema = example()["spec"]["source"]["stream"]["kafka"]["key"]["avroSchema"]
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(json.loads(schema)), {"orderId": order})
     return buffer.getvalue()
 
 
@@ -68,9 +77,10 @@ def reading(running: Running, kafka: Broker) -> Object:
 def test_orders_of_every_partition_are_loaded_and_merged_by_key(
     running: Running, kafka: Broker, reading: Object
 ) -> None:
-    kafka.produce(TOPIC, [("1", avro(1, "Ann", 1050), [])], partition=0)
-    kafka.produce(TOPIC, [("2", b"\xff", []), ("2", avro(2, "Bo", 700), [])], partition=1)
-    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "7.00")])
+    first = [(key(1), avro(1, "Ann", 1050), []), (key(GONE), avro(GONE, "Di", 1), [])]
+    kafka.produce(TOPIC, first, partition=0)
+    kafka.produce(TOPIC, [(key(2), b"\xff", []), (key(2), avro(2, "Bo", 700), [])], partition=1)
+    loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "7.00"), (GONE, "Di", "0.01")])
 
 
 def test_a_topic_that_grows_is_loaded_whole_and_each_record_once_though_workers_are_killed(
@@ -78,8 +88,10 @@ def test_a_topic_that_grows_is_loaded_whole_and_each_record_once_though_workers_
 ) -> None:
     function = running.resource("dsrc", NAME, "receive")["name"]
     kafka.grow_topic(TOPIC, 4)
-    changed = [("2", avro(2, "Bo", 800), []), ("3", avro(3, "Cleo", 5), [])]
+    changed = [(key(2), avro(2, "Bo", 800), []), (key(3), avro(3, "Cleo", 5), [])]
     kafka.produce(TOPIC, changed, partition=1)
+    # A record without a value: the order of its key is deleted.
+    kafka.produce(TOPIC, [(key(GONE), None, [])], partition=0)
     killed = 0
     for number in MORE:
         kafka.produce(TOPIC, [(None, avro(number, "Dee", number), [])], partition=number % 4)
@@ -91,7 +103,7 @@ def test_a_topic_that_grows_is_loaded_whole_and_each_record_once_though_workers_
     more = [(number, "Dee", f"{number / 100:.2f}") for number in MORE]
     loaded(running, [(1, "Ann", "10.50"), (2, "Bo", "8.00"), (3, "Cleo", "0.05"), *more])
     rows = running.landed(NAME)
-    assert sorted(row["orderId"] for row in rows) == [1, 2, 2, 3, *MORE]
+    assert sorted(row.get("orderId", 0) for row in rows) == [0, 1, 2, 2, 3, GONE, *MORE]
     assert {row["_stream"]["partition"] for row in rows} == {0, 1, 2, 3}
 
 
@@ -123,8 +135,8 @@ def test_a_backfill_reads_the_topic_again_and_moves_nothing_of_the_sources_own(
     running.query(f"delete from {TABLE} where orderId <> 2")
     begin = datetime.fromisoformat(reading["metadata"]["creationTimestamp"])
     done = running.backfill("orders-again", NAME, begin, datetime.now(UTC))
-    # Three orders came first, one of them changed.
-    assert done["status"]["progress"]["rows"] == 4 + len(MORE), done["status"]
+    # Four orders came first, one of them changed and one deleted.
+    assert done["status"]["progress"]["rows"] == 6 + len(MORE), done["status"]
     assert running.query(sql) == whole
     assert running.keys("raw", f"default/{NAME}/_manifests/") == live
 

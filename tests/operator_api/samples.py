@@ -457,9 +457,14 @@ KAFKA = data_source(
                 "startingPosition": "AT_TIMESTAMP",
                 "startingTimestamp": "2026-01-31T00:00:00.5+01:00",
                 "lagAlarm": 1000,
+                "key": {
+                    "format": "protobuf",
+                    "protobuf": {"descriptors": "CgVjbGljaw==", "message": "a.Key"},
+                },
             },
             "format": "protobuf",
             "protobuf": {"descriptors": "CgVjbGljaw==", "message": "shop.v1.Click"},
+            "metadata": True,
         }
     }
 )
@@ -470,8 +475,10 @@ MSK = data_source(
                 "clusterArn": "arn:aws:kafka:eu-central-1:123456789012:cluster/clicks/1",
                 "topics": ["clicks"],
                 "auth": {"iam": {}},
+                "key": {"format": "avro", "avroSchema": '"long"'},
             },
             "format": "json",
+            "metadata": True,
             "registry": {
                 "confluent": {"url": "https://registry.example.com", "secret": "registry"}
             },

@@ -225,6 +225,24 @@ class Kafka:
 
 
 @dataclass(frozen=True)
+class KeyFormat:
+    """How the keys of Kafka's records are written.
+
+    Parameters
+    ----------
+    avro_schema
+        S3 URI of the Avro schema (JSON) of keys without an id in front; None: the registry has it.
+    descriptors, message
+        S3 URI of a ``FileDescriptorSet``, and the full name of the message that a key is.
+    """
+
+    format: Literal["json", "avro", "protobuf"]
+    avro_schema: str | None = None
+    descriptors: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
 class Stream:
     """Records of a Kinesis stream, or of Kafka topics.
 
@@ -257,6 +275,8 @@ class Stream:
         they do not, a failure fails the whole call.
     kafka
         Of topics of Kafka: how a backfill reads them.
+    key
+        How keys are written, for ``_stream``; None: as the registry says, or as text.
     """
 
     kind: Literal["kinesis", "kafka"]
@@ -272,6 +292,7 @@ class Stream:
     partial: bool = True
     arn: str = ""
     kafka: Kafka | None = None
+    key: KeyFormat | None = None
 
 
 @dataclass(frozen=True)

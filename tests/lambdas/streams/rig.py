@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir_contract.codec import loads
@@ -17,9 +17,10 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.land import Lander, Landing
 from weir_lambdas.stream_processor.backlog import Backlog
-from weir_lambdas.stream_processor.decode import decoder, key_reader
+from weir_lambdas.stream_processor.decode import decoder
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
+from weir_lambdas.stream_processor.keys import key_reader
 from weir_lambdas.stream_processor.loads import OBJECT_BYTES, Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
@@ -102,6 +103,11 @@ class Rig:
     def backlog(self) -> Backlog:
         return Backlog(self.table, self.config.id, self.clock)
 
+    def restate(self, **settings: Any) -> None:
+        """Change settings of the stream."""
+        assert self.config.stream is not None
+        self.config = replace(self.config, stream=replace(self.config.stream, **settings))
+
     def intake(self, s3: Any = None, table: Table | None = None) -> Intake:
         return Intake(
             self.config,
@@ -119,7 +125,7 @@ class Rig:
             self.config.stream.metadata,
             lambda: 600.0,
             self.object_bytes,
-            key_reader(self.config, self.schemas),
+            key_reader(self.config, Storage(self.s3), self.schemas),
         )
 
     def receive(self, event: Mapping[str, Any], s3: Any = None, table: Table | None = None) -> Any:

@@ -130,6 +130,7 @@ def changed(sample: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 SOURCE = samples.data_source()
 PAGING = "source.restApi.paginator"
+KEY = "source.stream.kafka.key"
 STEP = "stages.1.transform.0"
 REJECTED = [
     # (sample, path in spec, value, part of the message)
@@ -255,6 +256,24 @@ REJECTED = [
         )
     ),
     (samples.KAFKA, "source.stream.protobuf", None, "format protobuf needs protobuf"),
+    (
+        samples.KAFKA,
+        "source.stream",
+        {
+            "kafka": {
+                "bootstrapServers": ["b:9092"],
+                "topics": ["clicks"],
+                "key": {"format": "protobuf", "protobuf": {"message": "a.Key"}},
+            },
+            "metadata": True,
+        },
+        "needs its descriptors, where protobuf has",
+    ),
+    (samples.KAFKA, "source.stream.metadata", False, "kafka.key needs metadata: true"),
+    (samples.KAFKA, f"{KEY}.protobuf", None, "protobuf.message belongs to format protobuf"),
+    (samples.KAFKA, f"{KEY}.format", "json", "protobuf.message belongs to format protobuf"),
+    (samples.KAFKA, f"{KEY}.avroSchema", '"long"', "avroSchema belongs to format avro"),
+    (samples.KAFKA, KEY, {"format": "avro"}, "needs its avroSchema, or registry"),
     (samples.KAFKA, "source.stream.format", "json", "protobuf belongs to format protobuf"),
     (samples.PIPELINE, "trigger.manual", {}, "set exactly one of onArrival, schedule, manual"),
     (samples.PIPELINE, "trigger", {}, "set exactly one of onArrival, schedule, manual"),
@@ -286,6 +305,14 @@ def test_rejects_what_breaks_a_rule(
 
 
 ACCEPTED = [
+    (samples.KAFKA, KEY, {"format": "json"}),
+    (samples.KAFKA, KEY, {"format": "protobuf", "protobuf": {"message": "shop.v1.ClickKey"}}),
+    (samples.MSK, KEY, {"format": "avro"}),
+    (
+        samples.MSK,
+        KEY,
+        {"format": "protobuf", "protobuf": {"descriptors": "CgVjbGljaw==", "message": "a.Key"}},
+    ),
     (SOURCE, PAGING, {"type": "link", "nextPath": "links.next"}),
     (SOURCE, PAGING, {"type": "cursor", "cursorHeader": "X-Next"}),
     (SOURCE, PAGING, {"type": "offset", "limitParam": "limit"}),

@@ -97,8 +97,10 @@ STREAMS = {
                 "auth": {"scramSha512": "kafka"},
                 "caSecret": "kafka-ca",
                 "pollers": {},
+                "key": {"format": "avro", "avroSchema": '"long"'},
             },
             "format": "avro",
+            "metadata": True,
             "registry": {
                 "confluent": {"url": "https://registry.example.com", "secret": "registry"}
             },
@@ -110,8 +112,10 @@ STREAMS = {
                 "clusterArn": "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e-1",
                 "topics": ["orders"],
                 "auth": {"iam": {}},
+                "key": {"format": "protobuf", "protobuf": {"message": "shop.v1.Order"}},
             },
             "format": "protobuf",
+            "metadata": True,
             "protobuf": {"descriptors": "CgVPcmRlcg==", "message": "shop.v1.Order"},
             "registry": {"glue": {"name": "shop"}},
         }

@@ -169,6 +169,7 @@ def test_pollers_of_self_managed_brokers_run_where_the_functions_do(
 
 
 DESCRIPTORS = base64.b64encode(b"\n\x05Order").decode()
+BROKEN_KEY = {"descriptors": "abcde", "message": "shop.Key"}
 FAULTS = {
     "no stream": ({"kinesis": {"streamArn": MSK}}, "kinesis.streamArn"),
     "another region": (
@@ -207,6 +208,25 @@ FAULTS = {
             "protobuf": {"descriptors": DESCRIPTORS, "message": "shop.Refund"},
         },
         "protobuf.message",
+    ),
+    "a key's schema is no JSON": (
+        {"kafka": {**BROKERS, "key": {"format": "avro", "avroSchema": "{:"}}},
+        "kafka.key.avroSchema",
+    ),
+    "a key's descriptors are no base64": (
+        {"kafka": {**BROKERS, "key": {"format": "protobuf", "protobuf": BROKEN_KEY}}},
+        "kafka.key.protobuf.descriptors",
+    ),
+    "a key's message is not in the values' descriptors": (
+        {
+            "kafka": {
+                **BROKERS,
+                "key": {"format": "protobuf", "protobuf": {"message": "shop.Key"}},
+            },
+            "format": "protobuf",
+            "protobuf": {"descriptors": DESCRIPTORS, "message": "Order"},
+        },
+        "kafka.key.protobuf.message",
     ),
 }
 

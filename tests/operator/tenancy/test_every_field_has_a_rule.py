@@ -457,6 +457,7 @@ INERT: dict[str, dict[str, str]] = {
         "spec.source.stream.kafka.topics[]": "within the cluster that is granted",
         "spec.source.stream.kafka.consumerGroup": "within the cluster that is granted",
         "spec.source.stream.kafka.startingTimestamp": TIME,
+        "spec.source.stream.kafka.key.*": SHAPE,
         "spec.source.stream.avroSchema": SHAPE,
         "spec.source.stream.protobuf.*": SHAPE,
         "spec.source.stream.sealEvery": TIME,

@@ -32,15 +32,19 @@ class Avro:
         The schema of all records (JSON), where no registry has it.
     schemas
         The registry.
+    field
+        Where the spec has the given schema, for messages.
     """
 
-    def __init__(self, given: bytes | None, schemas: Schemas | None) -> None:
+    def __init__(
+        self, given: bytes | None, schemas: Schemas | None, field: str = "avroSchema"
+    ) -> None:
         self._schemas, self._parsed = schemas, dict[str, Any]()
         if given is not None:
             try:
                 self._parsed[""] = parsed(Definition(given.decode()))
             except _SCHEMA_FAULTS as error:
-                raise ConfigInvalid("is no Avro schema", "avroSchema") from error
+                raise ConfigInvalid("is no Avro schema", field) from error
 
     def read(self, schema: str, payload: bytes) -> dict[str, Any]:
         """A record as JSON values.

@@ -14,17 +14,13 @@ from weir_contract.sources import SourceConfig, Stream
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.records import dump_line, parse_many
-from weir_lambdas.stream_processor.events import ReadKey
-from weir_lambdas.stream_processor.framing import Frame, Framed, plain, unframed
+from weir_lambdas.stream_processor.framing import Frame, plain, unframed
 from weir_lambdas.stream_processor.registry import Schemas
 from weir_lambdas.stream_processor.rejected import Object, Rejected
 
 Decode = Callable[[bytes], Sequence[Object]]
 """A record's bytes -> its objects. Raises ``Rejected`` where the whole record can't be read, and a
 :class:`~weir_lambdas.common.errors.WeirError` where trying again may help."""
-
-KEY = "_stream.key"
-"""Where a record's key is, as paths name it."""
 
 _VALUE = msgspec.json.Decoder()
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -103,58 +99,6 @@ def decoder(config: SourceConfig, storage: Storage, schemas: Schemas | None) -> 
     return _FORMATS[stream.format](stream, storage, schemas, frame)
 
 
-def key_reader(config: SourceConfig, schemas: Schemas | None) -> ReadKey | None:
-    """What reads the keys of a source's records, where its schema asks for them and a registry has
-    put an id in front of each; None where nothing does.
-
-    Any bytes may be a key, such as a number of eight bytes, which looks like one with an id. So keys
-    are read only where a column or a deletion is told by them; one that is not what its id says is
-    shown as it is.
-    """
-    stream, contract = config.stream, config.contract
-    if stream is None or stream.registry is None or schemas is None or not stream.metadata:
-        return None
-    paths = [item.path or "" for item in contract.fields]
-    paths += contract.deletion.mapping.values() if contract.deletion else ()
-    if stream.format == "protobuf" or not any(
-        path == KEY or path.startswith(f"{KEY}.") for path in paths
-    ):
-        return None
-    frame, parse = unframed(stream.registry.kind), _KEYS[stream.format](schemas)
-
-    def read(data: bytes) -> str | None:
-        try:
-            return parse(frame(data))
-        except (Rejected, UnicodeDecodeError):
-            return None
-
-    return read
-
-
-def _json_key(_schemas: Schemas) -> Callable[[Framed], str]:
-    return lambda found: found.payload.decode()
-
-
-def _avro_key(schemas: Schemas) -> Callable[[Framed], str]:
-    from weir_lambdas.stream_processor.avro import Avro
-
-    avro = Avro(None, schemas)
-
-    def parse(found: Framed) -> str:
-        value = avro.value(found.schema, found.payload)
-        return value if isinstance(value, str) else dump_line(value)[:-1].decode()
-
-    return parse
-
-
-_KEYS: dict[str, Callable[[Schemas], Callable[[Framed], str]]] = {
-    "json": _json_key,
-    "avro": _avro_key,
-}
-"""Format -> what makes the reader of a key without its header. A Protobuf key has a message of its own,
-which the source does not name."""
-
-
 def _json(stream: Stream, _storage: Storage, _schemas: Schemas | None, frame: Frame) -> Decode:
     if stream.registry is None:
         return json_objects
@@ -168,8 +112,8 @@ def _json(stream: Stream, _storage: Storage, _schemas: Schemas | None, frame: Fr
 def _avro(stream: Stream, storage: Storage, schemas: Schemas | None, frame: Frame) -> Decode:
     from weir_lambdas.stream_processor.avro import Avro
 
-    given = _given(storage, stream.avro_schema, "avroSchema") if schemas is None else None
-    avro = Avro(given, schemas)
+    text = given(storage, stream.avro_schema, "avroSchema") if schemas is None else None
+    avro = Avro(text, schemas)
 
     def decode(data: bytes) -> Sequence[Object]:
         found = frame(data)
@@ -181,9 +125,9 @@ def _avro(stream: Stream, storage: Storage, schemas: Schemas | None, frame: Fram
 def _protobuf(stream: Stream, storage: Storage, _schemas: Schemas | None, frame: Frame) -> Decode:
     from weir_lambdas.stream_processor.protobuf import Protobuf
 
-    given = _given(storage, stream.descriptors, "protobuf.descriptors")
+    described = given(storage, stream.descriptors, "protobuf.descriptors")
     kind = stream.registry.kind if stream.registry else None
-    messages = Protobuf(given, stream.message or "", kind)
+    messages = Protobuf(described, stream.message or "", kind)
 
     def decode(data: bytes) -> Sequence[Object]:
         return [dump_line(messages.read(frame(data).payload))[:-1]]
@@ -191,7 +135,19 @@ def _protobuf(stream: Stream, storage: Storage, _schemas: Schemas | None, frame:
     return decode
 
 
-def _given(storage: Storage, uri: str | None, field: str) -> bytes:
+def given(storage: Storage, uri: str | None, field: str) -> bytes:
+    """A schema or descriptors that the spec holds.
+
+    Parameters
+    ----------
+    field
+        Where the spec has them, for messages.
+
+    Raises
+    ------
+    ConfigInvalid
+        They are not stated, or not there.
+    """
     if not uri:
         raise ConfigInvalid("the format needs it, or a registry", field)
     try:

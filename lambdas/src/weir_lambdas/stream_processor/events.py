@@ -18,7 +18,8 @@ from weir_contract.moments import iso
 from weir_lambdas.common.errors import ConfigInvalid
 
 ReadKey = Callable[[bytes], str | None]
-"""A Kafka key's bytes -> what they say, as text; None where they are to be shown as they are."""
+"""A Kafka key's bytes -> what they say, as text; None where they are to be shown as they are. Raises
+``Rejected`` where they are not what the source says that its keys are."""
 
 TEXT_ELSE = "base64:"
 """In front of a Kafka key or header that is no UTF-8 text."""
@@ -97,6 +98,10 @@ class Lane:
         kind = "sequence number" if self.kind == "kinesis" else "offset"
         return f"{self.title}, {kind} {entry.place}: {why}"
 
+    def key(self, entry: Entry) -> bytes:
+        """The bytes of a Kafka record's key; none where it has no key."""
+        return binascii.a2b_base64(entry.raw.get("key") or "")
+
     def metadata(self, entry: Entry, read_key: ReadKey | None = None) -> dict[str, Any]:
         """``_stream`` of a record.
 
@@ -104,6 +109,11 @@ class Lane:
         ----------
         read_key
             What reads a Kafka key that is no text; None: nothing does.
+
+        Raises
+        ------
+        Rejected
+            The key is not what the source says that its keys are.
         """
         at = iso(datetime.fromtimestamp(entry.at, UTC))
         if self.kind == "kinesis":
@@ -113,12 +123,12 @@ class Lane:
                 "partitionKey": entry.raw["kinesis"].get("partitionKey"),
                 "time": at,
             }
-        key = entry.raw.get("key")
+        keyed = entry.raw.get("key") is not None
         found = {
             **self.about,
             "offset": entry.place,
             "time": at,
-            "key": None if key is None else _key(binascii.a2b_base64(key), read_key),
+            "key": _key(self.key(entry), read_key) if keyed else None,
             "headers": [
                 {"name": name, "value": None if value is None else _text(_bytes(value))}
                 for header in entry.raw.get("headers") or ()

@@ -109,8 +109,7 @@ class Loads:
         tombstone = entry.data is None
         if tombstone:
             if self._metadata:
-                told = lane.metadata(entry, self._read_key)
-                lines.append(dump_line({METADATA: told})[:-1])
+                self._tell(lane, entry, lines, rejects)
         else:
             self._read(lane, entry, lines, rejects)
         # Nothing of a record counts before all of it is decoded: a registry may fail in between.
@@ -123,13 +122,26 @@ class Loads:
         load.rejects += rejects
         load.size += sum(map(len, lines)) + sum(len(data) for _, data in rejects)
 
+    def _tell(
+        self, lane: Lane, entry: Entry, lines: list[bytes], rejects: list[tuple[str, bytes]]
+    ) -> None:
+        """The line of a tombstone: all that it says is its key."""
+        try:
+            told = lane.metadata(entry, self._read_key)
+        except Rejected as error:
+            rejects.append((lane.reason(entry, error), lane.key(entry)))
+        else:
+            lines.append(dump_line({METADATA: told})[:-1])
+
     def _read(
         self, lane: Lane, entry: Entry, lines: list[bytes], rejects: list[tuple[str, bytes]]
     ) -> None:
-        data = b""
+        data, told = b"", dict[str, Any]()
         try:
             data = entry.content()
             parts = user_records(data) if lane.kind == "kinesis" else [data]
+            if self._metadata:
+                told = lane.metadata(entry, self._read_key)
         except ValueError as error:
             rejects.append((lane.reason(entry, error), data))
             return
@@ -145,7 +157,6 @@ class Loads:
                     rejects.append((lane.reason(entry, one), part))
                 elif self._metadata:
                     index = len(lines) + len(rejects) if several else None
-                    told = lane.metadata(entry, self._read_key)
                     lines.append(with_metadata(one, told, index))
                 else:
                     lines.append(one)

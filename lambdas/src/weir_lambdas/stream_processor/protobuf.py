@@ -37,6 +37,8 @@ class Protobuf:
     registry
         Whose header was in front: what it says of the message comes before it. Confluent's names
         the message by its place in the file, Glue's is passed over.
+    field
+        Where the spec has both, for messages.
 
     Raises
     ------
@@ -45,7 +47,11 @@ class Protobuf:
     """
 
     def __init__(
-        self, descriptors: bytes, name: str, registry: Literal["glue", "confluent"] | None
+        self,
+        descriptors: bytes,
+        name: str,
+        registry: Literal["glue", "confluent"] | None,
+        field: str = "protobuf",
     ) -> None:
         pool = descriptor_pool.DescriptorPool()
         try:
@@ -54,17 +60,17 @@ class Protobuf:
                 pool.Add(file)
             self._type = pool.FindMessageTypeByName(name)
         except message.DecodeError as error:
-            raise ConfigInvalid("is no FileDescriptorSet", "protobuf.descriptors") from error
+            raise ConfigInvalid("is no FileDescriptorSet", f"{field}.descriptors") from error
         except KeyError as error:
             raise ConfigInvalid(
                 f"the descriptors have no message {name!r}, or lack a file that it imports "
                 "(protoc --include_imports)",
-                "protobuf.message",
+                f"{field}.message",
             ) from error
         except TypeError as error:
             raise ConfigInvalid(
                 "the descriptors do not fit together (protoc --include_imports writes them all)",
-                "protobuf.descriptors",
+                f"{field}.descriptors",
             ) from error
         self._registry = registry
 
@@ -74,8 +80,24 @@ class Protobuf:
         Raises
         ------
         Rejected
+            It is no such message, or one that stands for a single value; the text holds no content.
+        """
+        kind, row = self._read(payload)
+        if not isinstance(row, dict):
+            raise Rejected(f"{kind.full_name} stands for a single value, not for a record")
+        return row
+
+    def value(self, payload: bytes) -> Any:
+        """What was written, a record or a single value, as JSON values.
+
+        Raises
+        ------
+        Rejected
             It is no such message; the text holds no content.
         """
+        return self._read(payload)[1]
+
+    def _read(self, payload: bytes) -> tuple[Descriptor, Any]:
         kind, place = self._type, 0
         if self._registry:
             try:
@@ -84,12 +106,9 @@ class Protobuf:
                 raise Rejected("its header names no message of the descriptors") from error
         try:
             found = message_factory.GetMessageClass(kind).FromString(payload[place:])
-            row = values(found)
+            return kind, values(found)
         except (message.DecodeError, ValueError, OverflowError, RecursionError) as error:
             raise Rejected(f"it is no message {kind.full_name}") from error
-        if not isinstance(row, dict):
-            raise Rejected(f"{kind.full_name} stands for a single value, not for a record")
-        return row
 
     def _indexed(self, payload: bytes) -> tuple[Descriptor, int]:
         """The message that a header names, and where it begins."""

@@ -16,9 +16,10 @@ from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.stream_processor.backlog import Backlog
-from weir_lambdas.stream_processor.decode import Decode, decoder, key_reader
+from weir_lambdas.stream_processor.decode import Decode, decoder
 from weir_lambdas.stream_processor.events import ReadKey, lanes
 from weir_lambdas.stream_processor.intake import RETRIED, Counts, Intake
+from weir_lambdas.stream_processor.keys import key_reader
 from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.registry import schemas_of
@@ -97,7 +98,7 @@ def _decoder_of(
     if not _decoders or _decoders[0][0] != config:
         secrets = Secrets(client("secretsmanager"), config.secrets, clock)
         schemas = schemas_of(config, secrets, clock)
-        made = decoder(config, storage, schemas), key_reader(config, schemas)
+        made = decoder(config, storage, schemas), key_reader(config, storage, schemas)
         _decoders[:] = [(config, *made)]
     return _decoders[0][1:]
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from weir.api.v1alpha1.stream import Batch, Stream
+from weir.api.v1alpha1.stream import Batch, KeyMessage, Protobuf, Stream
 from weir.blueprint import streams
 from weir.blueprint.durations import seconds
 from weir.blueprint.rest import Fault
@@ -67,32 +67,50 @@ def _arns(stream: Stream, path: str, region: str | None) -> Iterator[Fault]:
 
 def _schema(stream: Stream, path: str) -> Iterator[Fault]:
     if stream.avro_schema:
-        try:
-            document = json.loads(stream.avro_schema)
-        except ValueError as error:
-            yield Fault("InvalidSchema", f"{path}.avroSchema", f"this is no JSON: {error}")
-        else:
-            if not isinstance(document, dict) or document.get("type") != "record":
-                yield Fault(
-                    "InvalidSchema",
-                    f"{path}.avroSchema",
-                    'a row needs a record: {"type": "record", "name": ..., "fields": [...]}',
-                )
+        yield from _avro(stream.avro_schema, f"{path}.avroSchema", of_rows=True)
     if stream.protobuf:
-        where = f"{path}.protobuf.descriptors"
-        try:
-            content = streams.descriptors(stream)
-        except (binascii.Error, ValueError) as error:
-            yield Fault("InvalidSchema", where, f"this is no base64: {error}")
-            return
-        name = stream.protobuf.message.rpartition(".")[2]
-        if name.encode() not in content:
-            yield Fault(
-                "InvalidSchema",
-                f"{path}.protobuf.message",
-                f"the descriptors have no message {name}; make them of the file that defines it, "
-                "with --include_imports",
-            )
+        yield from _protobuf(stream.protobuf, stream.protobuf.descriptors, f"{path}.protobuf")
+    key = stream.kafka.key if stream.kafka else None
+    if key and key.avro_schema:
+        yield from _avro(key.avro_schema, f"{path}.kafka.key.avroSchema", of_rows=False)
+    if key and key.protobuf:
+        where = f"{path}.kafka.key.protobuf"
+        if key.protobuf.descriptors:
+            yield from _protobuf(key.protobuf, key.protobuf.descriptors, where)
+        elif stream.protobuf and not any(
+            _protobuf(stream.protobuf, stream.protobuf.descriptors, path)
+        ):
+            yield from _protobuf(key.protobuf, stream.protobuf.descriptors, where)
+
+
+def _avro(text: str, where: str, *, of_rows: bool) -> Iterator[Fault]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        yield Fault("InvalidSchema", where, f"this is no JSON: {error}")
+        return
+    if of_rows and (not isinstance(document, dict) or document.get("type") != "record"):
+        yield Fault(
+            "InvalidSchema",
+            where,
+            'a row needs a record: {"type": "record", "name": ..., "fields": [...]}',
+        )
+
+
+def _protobuf(stated: Protobuf | KeyMessage, text: str, where: str) -> Iterator[Fault]:
+    try:
+        content = streams.descriptors(text)
+    except (binascii.Error, ValueError) as error:
+        yield Fault("InvalidSchema", f"{where}.descriptors", f"this is no base64: {error}")
+        return
+    name = stated.message.rpartition(".")[2]
+    if name.encode() not in content:
+        yield Fault(
+            "InvalidSchema",
+            f"{where}.message",
+            f"the descriptors have no message {name}; make them of the file that defines it, "
+            "with --include_imports",
+        )
 
 
 def _batch(batch: Batch, path: str) -> Iterator[Fault]:

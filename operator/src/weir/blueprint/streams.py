@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.api.v1alpha1.datasource import DataSource
-from weir.api.v1alpha1.stream import CreatedStream, Kafka, Kinesis, Stream
+from weir.api.v1alpha1.stream import CreatedStream, Kafka, KeyMessage, Kinesis, Protobuf, Stream
 from weir.blueprint import naming, network, pieces, policies
 from weir.blueprint.durations import seconds
 from weir.blueprint.facts import NetworkFacts, PlatformFacts
@@ -126,6 +126,25 @@ def contract(stream: Stream, facts: PlatformFacts, namespace: str, name: str) ->
         partial=kinesis is not None or (kafka is not None and kafka.pollers is not None),
         arn=arn,
         kafka=_kafka(kafka) if kafka else None,
+        key=_key(stream, facts, namespace, name),
+    )
+
+
+def _key(
+    stream: Stream, facts: PlatformFacts, namespace: str, name: str
+) -> sources.KeyFormat | None:
+    """How the keys of Kafka's records are written, as the functions read it."""
+    key = stream.kafka.key if stream.kafka else None
+    if key is None:
+        return None
+    own = key_schema_object(stream, facts, namespace, name)
+    schema = own or (schema_object(stream, facts, namespace, name) if key.protobuf else None)
+    uri = schema.name if schema else None
+    return sources.KeyFormat(
+        key.format,
+        avro_schema=uri if key.avro_schema else None,
+        descriptors=uri if key.protobuf else None,
+        message=key.protobuf.message if key.protobuf else None,
     )
 
 
@@ -161,37 +180,58 @@ def uses_glue_registry(stream: Stream) -> bool:
     return stream.registry is not None and stream.registry.glue is not None
 
 
-def descriptors(stream: Stream) -> bytes:
-    """The ``FileDescriptorSet`` as bytes.
+def descriptors(text: str) -> bytes:
+    """A ``FileDescriptorSet`` as bytes.
 
     Raises
     ------
     ValueError
         The text is no base64.
     """
-    assert stream.protobuf is not None
-    return base64.b64decode("".join(stream.protobuf.descriptors.split()), validate=True)
+    return base64.b64decode("".join(text.split()), validate=True)
 
 
 def schema_object(
     stream: Stream, facts: PlatformFacts, namespace: str, name: str
 ) -> Resource | None:
-    """The schema that a spec holds, as an object that the functions read; None for none."""
-    if stream.avro_schema:
-        text = stream.avro_schema
-        content, ending, kind = text.encode(), "avsc", "application/json"
-        body: dict[str, Any] = {"Body": text}
-    elif stream.protobuf:
-        content, ending, kind = descriptors(stream), "desc", "application/octet-stream"
+    """The schema of records that a spec holds, as an object that the functions read; None for none."""
+    return _stored(
+        "schema", stream.avro_schema, stream.protobuf, facts, f"{namespace}/schema/{name}"
+    )
+
+
+def key_schema_object(
+    stream: Stream, facts: PlatformFacts, namespace: str, name: str
+) -> Resource | None:
+    """As :func:`schema_object`, of the keys of Kafka's records."""
+    key = stream.kafka.key if stream.kafka else None
+    if key is None:
+        return None
+    folder = f"{namespace}/key-schema/{name}"
+    return _stored("key-schema", key.avro_schema, key.protobuf, facts, folder)
+
+
+def _stored(
+    logical_id: str,
+    avro_schema: str | None,
+    protobuf: Protobuf | KeyMessage | None,
+    facts: PlatformFacts,
+    place: str,
+) -> Resource | None:
+    if avro_schema:
+        content, ending, kind = avro_schema.encode(), "avsc", "application/json"
+        body: dict[str, Any] = {"Body": avro_schema}
+    elif protobuf and protobuf.descriptors:
+        content, ending = descriptors(protobuf.descriptors), "desc"
+        kind = "application/octet-stream"
         body = {"BodyBase64": base64.b64encode(content).decode()}
     else:
         return None
     sha = hashlib.sha256(content).hexdigest()
-    key = f"config/{namespace}/schema/{name}-{sha[:16]}.{ending}"
     return Resource(
         "s3.Object",
-        "schema",
-        f"s3://{facts.buckets['artifacts']}/{key}",
+        logical_id,
+        f"s3://{facts.buckets['artifacts']}/config/{place}-{sha[:16]}.{ending}",
         {**body, "ContentType": kind, "Sha256": sha, "KmsKeyArn": facts.kms_key_arn},
         tagged=False,
     )
@@ -230,7 +270,11 @@ def parts(
     stream = source.spec.source.stream
     assert stream is not None
     names = names_of(facts, source.namespace, source.name)
-    schema = schema_object(stream, facts, source.namespace, source.name)
+    schemas = tuple(
+        found
+        for made in (schema_object, key_schema_object)
+        if (found := made(stream, facts, source.namespace, source.name))
+    )
     origin = tuple(_origin(source, stream, facts, names))
     function = names("function", "receive")
     role = pieces.role(
@@ -238,10 +282,10 @@ def parts(
         "receive-role",
         names("role", "receive"),
         trust=policies.trust(facts, "lambda"),
-        policy=_policy(source, stream, facts, names, stored, schema, secrets),
+        policy=_policy(source, stream, facts, names, (stored, *schemas), secrets),
         description=f"Weir: receives the records of {source.id}",
     )
-    needs = tuple(one.logical_id for one in (stored, schema) if one)
+    needs = tuple(one.logical_id for one in (stored, *schemas))
     code = pieces.function(
         facts,
         "receive",
@@ -261,10 +305,10 @@ def parts(
     separated = [part for one in references for part in (one, ",")][:-1]
     below = facts.bucket_arn("quarantine", GIVEN_UP)
     return Parts(
-        resources=(*((schema,) if schema else ()), *origin, role, *code, *mappings),
+        resources=(*schemas, *origin, role, *code, *mappings),
         uuids=Text(tuple(separated)),
         given_up=tuple(Text((below, one, "/*")) for one in references),
-        objects=tuple(pieces.object_key(one) for one in (schema,) if one),
+        objects=tuple(pieces.object_key(one) for one in schemas),
     )
 
 
@@ -434,8 +478,7 @@ def _policy(
     stream: Stream,
     facts: PlatformFacts,
     names: pieces.Naming,
-    stored: Resource,
-    schema: Resource | None,
+    objects: Sequence[Resource],
     secrets: Sequence[Resource],
 ) -> policies.Document:
     """The role of the receiving function, which Lambda's pollers use too."""
@@ -459,7 +502,7 @@ def _policy(
         facts,
         source=source.id,
         function=names("function", "receive"),
-        objects=[pieces.object_key(one) for one in (stored, schema) if one],
+        objects=[pieces.object_key(one) for one in objects],
         machine=facts.machine_arn(names("machine", "ingest")),
         secrets=[one.name for one in secrets],
         services=services,

@@ -148,6 +148,71 @@ Broker = Annotated[
         min_length=3, max_length=300, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
     ),
 ]
+Descriptors = Annotated[
+    str,
+    StringConstraints(
+        min_length=4, max_length=349_528, pattern=r"^[A-Za-z0-9+/][A-Za-z0-9+/\s]+={0,2}\s*$"
+    ),
+]
+"""A ``FileDescriptorSet`` in base64."""
+Message = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=512,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+    ),
+]
+AvroSchema = Annotated[str, StringConstraints(min_length=2, max_length=131_072)]
+Format = Literal["json", "avro", "protobuf"]
+
+
+class Protobuf(Model):
+    """The message that a record is."""
+
+    descriptors: Descriptors = Field(
+        description="FileDescriptorSet in base64: protoc --include_imports "
+        "--descriptor_set_out=/dev/stdout orders.proto | base64."
+    )
+    message: Message = Field(description="Full name of the message: shop.v1.Order.")
+
+
+class KeyMessage(Model):
+    """The message that a key is."""
+
+    descriptors: Descriptors | None = Field(
+        None, description="FileDescriptorSet in base64. Default: stream.protobuf.descriptors."
+    )
+    message: Message = Field(description="Full name of the message: shop.v1.OrderKey.")
+
+
+class Key(Model):
+    """How the keys of records are written."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.format == 'avro' || !has(self.avroSchema)",
+                "avroSchema belongs to format avro",
+            ),
+            cel(
+                "(self.format == 'protobuf') == has(self.protobuf)",
+                "protobuf.message belongs to format protobuf, which needs it",
+            ),
+        )
+    )
+
+    format: Format = Field(
+        description="Format of a key. json and protobuf: with or without the id of stream.registry."
+    )
+    avro_schema: AvroSchema | None = Field(
+        None,
+        description="Avro schema (JSON) of keys without an id in front. Default: that of the id in "
+        "front, by stream.registry.",
+    )
+    protobuf: KeyMessage | None = Field(None, description="The message, of format protobuf.")
+
+
 Topic = Annotated[
     str, StringConstraints(min_length=2, max_length=249, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]+$")
 ]
@@ -206,6 +271,12 @@ class Kafka(Model):
         description="What the names of the consumer groups begin with: each topic has one of its "
         "own, <consumerGroup>-<topic>. Default: from cluster, namespace and name.",
     )
+    key: Key | None = Field(
+        None,
+        description="How the keys of records are written, for _stream.key: a key that is a record is "
+        "its JSON there, a single value its text. Default: where the schema names _stream.key and "
+        "stream.registry is there, json and avro are read by the id in front; else a key is text.",
+    )
     pollers: Pollers | None = Field(
         None,
         description="Provisioned mode: AWS bills pollers by the hour, splits failing batches and "
@@ -253,28 +324,6 @@ class Registry(Model):
     )
 
 
-class Protobuf(Model):
-    """The message that a record is."""
-
-    descriptors: Annotated[
-        str,
-        StringConstraints(
-            min_length=4, max_length=349_528, pattern=r"^[A-Za-z0-9+/][A-Za-z0-9+/\s]+={0,2}\s*$"
-        ),
-    ] = Field(
-        description="FileDescriptorSet in base64: protoc --include_imports "
-        "--descriptor_set_out=/dev/stdout orders.proto | base64."
-    )
-    message: Annotated[
-        str,
-        StringConstraints(
-            min_length=1,
-            max_length=512,
-            pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
-        ),
-    ] = Field(description="Full name of the message: shop.v1.Order.")
-
-
 class Batch(Model):
     """How records reach the function."""
 
@@ -317,18 +366,32 @@ class Stream(Model):
                 "self.format == 'protobuf' || !has(self.protobuf)",
                 "protobuf belongs to format protobuf",
             ),
+            cel(
+                "!has(self.kafka) || !has(self.kafka.key) || self.metadata",
+                "kafka.key needs metadata: true: a key is shown in _stream",
+            ),
+            cel(
+                "!has(self.kafka) || !has(self.kafka.key) || self.kafka.key.format != 'avro' || "
+                "has(self.registry) || has(self.kafka.key.avroSchema)",
+                "kafka.key of format avro needs its avroSchema, or registry",
+            ),
+            cel(
+                "!has(self.kafka) || !has(self.kafka.key) || !has(self.kafka.key.protobuf) || "
+                "has(self.protobuf) || has(self.kafka.key.protobuf.descriptors)",
+                "kafka.key of format protobuf needs its descriptors, where protobuf has none",
+            ),
         )
     )
 
     kinesis: Kinesis | None = Field(None, description="Kinesis.")
     kafka: Kafka | None = Field(None, description="Kafka.")
-    format: Literal["json", "avro", "protobuf"] = Field("json", description="Format of a record.")
+    format: Format = Field("json", description="Format of a record.")
     registry: Registry | None = Field(
         None,
         description="Registry whose id stands in front of each record. Of avro it tells the schema; "
         "of json and protobuf the id is taken off.",
     )
-    avro_schema: Annotated[str, StringConstraints(min_length=2, max_length=131_072)] | None = Field(
+    avro_schema: AvroSchema | None = Field(
         None, description="Avro schema (JSON) of records without an id in front."
     )
     protobuf: Protobuf | None = Field(None, description="The message, of format protobuf.")
