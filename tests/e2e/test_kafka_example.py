@@ -44,7 +44,9 @@ def key(order: int) -> bytes:
     """An order's key as the example's schema has it: a long alone."""
     schema = example()["spec"]["source"]["stream"]["kafka"]["key"]["avroSchema"]
     buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, fastavro.parse_schema(json.loads(schema)), {"orderId": order})
+    fastavro.schemaless_writer(
+        buffer, fastavro.parse_schema(json.loads(schema)), {"orderId": order}
+    )
     return buffer.getvalue()
 
 

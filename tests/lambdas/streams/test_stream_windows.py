@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from collections.abc import Callable
@@ -15,7 +14,15 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.streams.past_windows import LANE, Dying, land_though_killed, land_window
+from lambdas.streams.past_windows import (
+    LANE,
+    ROUNDS,
+    Dying,
+    held,
+    land_rounds,
+    land_window,
+    wanted,
+)
 from lambdas.streams.rig import Rig
 from weir_contract.state import CHECKPOINT, source_pk
 from weir_lambdas.common.errors import ConfigInvalid, NoLongerKept, SourceRateLimited
@@ -179,30 +186,22 @@ def ids(rig: Rig, lane: str = LANE) -> list[int]:
     return [row["id"] for row in rig.records(lane)]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_each_record_of_windows_that_meet_lands_once_wherever_the_reader_dies(
-    seed: int, reading: Callable[..., Reading]
+def test_twenty_rounds_of_death_land_each_record_of_windows_that_meet_once(
+    reading: Callable[..., Reading],
 ) -> None:
-    found = reading(seed)
-    kinesis, chance = found.kinesis, random.Random(seed)
+    found = reading()
+    kinesis, chance = found.kinesis, random.Random(0)
     kinesis.hours = 168
-    times = filled(kinesis)
+    times = [*filled(kinesis), BEGIN + timedelta(hours=3)]
 
     def arrives_late() -> None:
         kinesis.put(4, found.rig.clock.now(), body(10_000))
 
-    edges = [BEGIN, times[50], times[90] + timedelta(milliseconds=1), BEGIN + timedelta(hours=11)]
-    for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        land_though_killed(
-            found.land, found.rig, chance, Window(low, high), number, 40, 60, arrives_late
-        )
-    landed = [ids(found.rig, f"clicks/asked-{number}") for number in range(3)]
-    first = [n for n in range(50) if n % 13 != 12]
-    second = [n for n in range(50, 91) if n % 13 != 12]
-    third = [n for n in range(91, 120) if n % 13 != 12]
-    assert [sorted(one) for one in landed] == [first, second, third]
-    bad = sum(m.quarantined for n in range(3) for m in found.rig.manifests(f"clicks/asked-{n}"))
-    assert bad == sum(n % 13 == 12 for n in range(120))
+    deaths = 0
+    for landed in land_rounds(found.land, found.rig, chance, times, 40, arrives_late):
+        assert held(found.rig, landed) == wanted(landed)
+        deaths += landed.deaths
+    assert deaths > ROUNDS
     assert found.rig.table.get(source_pk(found.rig.config.id), CHECKPOINT) is None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from collections.abc import Callable
@@ -13,9 +12,23 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 from confluent_kafka import Producer, TopicPartition
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from lambdas.streams.iam_listener import IamListener
-from lambdas.streams.past_windows import LANE, Dying, land_though_killed, land_window
+from lambdas.streams.past_windows import (
+    LANE,
+    ROUNDS,
+    Dying,
+    held,
+    land_rounds,
+    land_window,
+    wanted,
+)
 from lambdas.streams.rig import Rig
 from weir_contract.moments import iso
 from weir_contract.sources import Egress, Kafka
@@ -137,11 +150,11 @@ def reading(stream_rig: Callable[..., Rig], kafka: Broker) -> Callable[..., Read
     return make
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_each_record_of_windows_that_meet_lands_once_wherever_the_reader_dies(
-    seed: int, reading: Callable[..., Reading]
+def test_twenty_rounds_of_death_land_each_record_of_windows_that_meet_once(
+    reading: Callable[..., Reading],
 ) -> None:
-    found = reading(3, 1, seed=seed)
+    found = reading(3, 1)
+    found.use(login="none", secret=None, authority=None, servers=(found.broker.plaintext,))
     chance = found.chance
     places = [(name, n) for name, count in zip(found.kafka.topics, (3, 1), strict=True)
               for n in range(count)]  # fmt: skip
@@ -150,14 +163,12 @@ def test_each_record_of_windows_that_meet_lands_once_wherever_the_reader_dies(
         found.put(number, topic, partition, codec=CODECS[number % len(CODECS)])
     admin = found.broker.admin()
     groups = admin.list_consumer_groups().result(10).valid
-    edges = [0, 25, 40.5, 200]
-    for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        land_though_killed(found.land, found.rig, chance, minutes(low, high), number, 30, 20)
-    landed = [sorted(found.ids(f"clicks/asked-{number}")) for number in range(3)]
-    wanted = [range(25), range(25, 41), range(41, 60)]
-    assert landed == [[n for n in some if n % 13 != 12] for some in wanted]
-    manifests = [m for n in range(3) for m in found.rig.manifests(f"clicks/asked-{n}")]
-    assert sum(m.quarantined for m in manifests) == sum(n % 13 == 12 for n in range(60))
+    times = [BEGIN + timedelta(minutes=number) for number in range(61)]
+    deaths = 0
+    for landed in land_rounds(found.land, found.rig, chance, times, 12):
+        assert held(found.rig, landed) == wanted(landed)
+        deaths += landed.deaths
+    assert deaths > ROUNDS
     # Neither the source's own place nor a consumer group has moved.
     assert found.rig.table.get(source_pk(found.rig.config.id), CHECKPOINT) is None
     assert len(admin.list_consumer_groups().result(10).valid) == len(groups)
@@ -252,13 +263,60 @@ def test_every_login_of_self_managed_brokers_is_taken(
 
 
 class Msk:
-    """Amazon MSK, which knows one listener."""
+    """Amazon MSK, which knows these listeners."""
 
-    def __init__(self, listener: IamListener) -> None:
-        self.listener = listener
+    def __init__(self, **listeners: str) -> None:
+        self.listeners = listeners
 
     def get_bootstrap_brokers(self, **_: Any) -> Any:
-        return {"BootstrapBrokerStringSaslIam": self.listener.server}
+        return {f"BootstrapBrokerString{name}": server for name, server in self.listeners.items()}
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["open key", "key with a password"])
+def test_brokers_that_want_a_certificate_are_shown_the_secrets(
+    locked: bool, reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brokers, "CONNECT_SECONDS", 2.0)
+    found = reading(2)
+    topic = found.kafka.topics[0]
+    found.put(0, topic, 1)
+    shown = found.broker.client_certificate
+    if locked:
+        key = load_pem_private_key(shown["privateKey"].encode(), None)
+        sealed = BestAvailableEncryption(b"of the key")
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed).decode()
+        shown |= {"privateKey": text, "privateKeyPassword": "of the key"}
+    found.secrets["login"] = shown
+    found.use(login="mtls", servers=(found.broker.mutual,))
+    assert found.land(minutes(0, 60)).complete
+    assert found.ids() == [0]
+    # The broker looks at it: without one it takes nobody.
+    found.use(login="none")
+    with pytest.raises((SourceUnauthorized, SourceUnavailable)):
+        found.connect()
+    if locked:
+        found.use(login="mtls")
+        found.secrets["login"] = shown | {"privateKeyPassword": "another"}
+        with pytest.raises(SecretMissing, match="its password is wrong") as raised:
+            found.connect()
+        assert "another" not in str(raised.value)
+
+
+def test_brokers_of_msk_are_entered_by_certificate_and_by_password(
+    reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = reading(2)
+    found.put(0, found.kafka.topics[0], 1)
+    # In the place of the public authority that MSK's certificates are of.
+    monkeypatch.setenv("SSL_CERT_FILE", str(found.broker.ca_file))
+    found.msk = Msk(SaslScram=found.broker.bootstrap, Tls=found.broker.mutual)
+    found.secrets["certificate"] = found.broker.client_certificate
+    arn = "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e0d0c-1"
+    found.use(cluster=arn, servers=(), authority=None)
+    assert found.land(minutes(0, 60), "a", lane="clicks/a").complete
+    found.use(login="mtls", secret="${SECRET:certificate}")
+    assert found.land(minutes(0, 60), "b", lane="clicks/b").complete
+    assert found.ids("clicks/a") == found.ids("clicks/b") == [0]
 
 
 def test_brokers_of_msk_are_entered_by_the_functions_role(
@@ -276,7 +334,7 @@ def test_brokers_of_msk_are_entered_by_the_functions_role(
     arn = "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e0d0c-1"
     found.use(login="iam", cluster=arn, servers=(), secret=None, authority=None)
     with IamListener(found.broker, Credentials(*mine.values()), "eu-central-1") as listener:
-        found.msk = Msk(listener)
+        found.msk = Msk(SaslIam=listener.server)
         assert found.land(minutes(0, 60)).complete
         assert found.ids() == [0]
         assert listener.logins and all(listener.logins)

@@ -11,6 +11,12 @@ import pytest
 from aws_makers import allow, eventually, refused, unique
 from botocore.config import Config
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from stream_makers import Recorder, recorder, settled, still
 
 from weir_local.aws.server import EndpointSession, LocalAws
@@ -37,6 +43,7 @@ class Rig:
     fn: Recorder
     login: str
     authority: str
+    certificate: str
 
     def topic(self, partitions: int = 1) -> str:
         """A new topic."""
@@ -86,12 +93,16 @@ class Rig:
 def rig(admin: EndpointSession, kafka: Broker) -> Rig:
     """One recorder for the module."""
     login, authority = kafka.secrets(admin, "AmazonMSK_" + unique("kafka"))
+    made = admin.client("secretsmanager").create_secret(
+        Name=unique("certificate"), SecretString="{}"
+    )
+    certificate = made["ARN"]
     fn = recorder(
         admin,
-        allow("secretsmanager:GetSecretValue", [login, authority]),
+        allow("secretsmanager:GetSecretValue", [login, authority, certificate]),
         allow([*CLUSTER, *NETWORK, "s3:PutObject", "s3:ListBucket"]),
     )
-    return Rig(admin, kafka, fn, login, authority)
+    return Rig(admin, kafka, fn, login, authority, certificate)
 
 
 def test_records_of_a_topic_come_in_the_form_of_aws(rig: Rig) -> None:
@@ -155,6 +166,50 @@ def test_a_cluster_of_msk_is_read_by_its_arn(rig: Rig, aws: LocalAws) -> None:
     eventually(lambda: rig.committed(group, topic) == 1)
     settled(rig.admin, made["UUID"])
     rig.end(made["UUID"])
+
+
+def test_brokers_that_want_a_certificate_are_shown_the_secrets(rig: Rig) -> None:
+    manager = rig.admin.client("secretsmanager")
+    key = load_pem_private_key(rig.broker.client_certificate["privateKey"].encode(), None)
+    encrypted = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"of the key")
+    ).decode()
+    shown = rig.broker.client_certificate | {
+        "privateKey": encrypted,
+        "privateKeyPassword": "of the key",
+    }
+    manager.put_secret_value(SecretId=rig.certificate, SecretString=json.dumps(shown))
+    topic, client = rig.topic(), rig.admin.client("lambda")
+    rig.broker.produce(topic, ["one"])
+    access = [{"Type": "CLIENT_CERTIFICATE_TLS_AUTH", "URI": rig.certificate}]
+    authority = {"Type": "SERVER_ROOT_CA_CERTIFICATE", "URI": rig.authority}
+    servers = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [rig.broker.mutual]}}
+    own = rig.map(
+        topic, SelfManagedEventSource=servers, SourceAccessConfigurations=[*access, authority]
+    )
+    seen = rig.fn.of(topic)
+    assert seen.wait(1) == ["one"]
+    rig.end(own)
+    made = client.create_event_source_mapping(
+        EventSourceArn=rig.broker.declare_msk(rig.admin, unique("cluster")),
+        FunctionName=rig.fn.name,
+        Topics=[topic],
+        StartingPosition="TRIM_HORIZON",
+        SourceAccessConfigurations=access,
+        AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": unique("group")},
+    )
+    assert seen.wait(2) == ["one", "one"]
+    settled(rig.admin, made["UUID"])
+    # A broker that is shown nothing takes nobody: the certificate above was looked at.
+    bare = rig.map(topic, SelfManagedEventSource=servers, SourceAccessConfigurations=[authority])
+
+    def told() -> str:
+        return str(client.get_event_source_mapping(UUID=bare)["LastProcessingResult"])
+
+    eventually(lambda: told().startswith("PROBLEM"))
+    assert seen.wait(2) == ["one", "one"]
+    rig.end(made["UUID"])
+    rig.end(bare)
 
 
 def test_who_shows_msk_no_login_is_judged_by_what_its_role_may_do_there(rig: Rig) -> None:

@@ -1,6 +1,7 @@
-"""Apache Kafka as one process on loopback: KRaft, one node, TLS with SASL, and plaintext.
+"""Apache Kafka as one process on loopback: KRaft, one node; TLS with SASL, mutual TLS, plaintext.
 
-Apache Kafka documentation, "KRaft", "Security: SASL/SCRAM, SASL/PLAIN", "PEM key stores".
+Apache Kafka documentation, "KRaft", "Security: SASL/SCRAM, SASL/PLAIN", "PEM key stores",
+"Encryption and Authentication using SSL".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from confluent_kafka import admin as kafka_admin
 
 from weir_local.cluster.processes import Processes
 from weir_local.kafka import jars
-from weir_local.kafka.certificates import authority_and_server
+from weir_local.kafka.certificates import certificates
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -47,21 +48,27 @@ JVM = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
 
-CONFIG = """\
+CONFIG = r"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{secure}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SECURE://localhost:{secure}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
+listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},\
+  SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},\
+  SECURE://localhost:{secure},MUTUAL://localhost:{mutual}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
+  SECURE:SASL_SSL,MUTUAL:SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 listener.name.secure.scram-sha-512.sasl.jaas.config={scram}
 listener.name.secure.scram-sha-256.sasl.jaas.config={scram}
 listener.name.secure.plain.sasl.jaas.config={plain_login}
+listener.name.mutual.ssl.client.auth=required
 ssl.keystore.type=PEM
 ssl.keystore.location={directory}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={directory}/ca.pem
 log.dirs={directory}/data
 num.partitions=1
 auto.create.topics.enable=false
@@ -102,6 +109,7 @@ class Access:
     :param controller: the port of the controller
     :param user: for SCRAM and PLAIN
     :param password: the user's
+    :param mutual: the port with TLS where clients show a certificate; 0 of one made without it
     """
 
     plain: int
@@ -109,6 +117,7 @@ class Access:
     controller: int
     user: str
     password: str
+    mutual: int = 0
 
 
 class Broker:
@@ -139,6 +148,17 @@ class Broker:
     def bootstrap(self) -> str:
         """The server with TLS and SASL (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN)."""
         return f"localhost:{self.access.secure}"
+
+    @property
+    def mutual(self) -> str:
+        """The server with TLS that wants a client's certificate."""
+        return f"localhost:{self.access.mutual}"
+
+    @property
+    def client_certificate(self) -> dict[str, str]:
+        """A client's ``certificate`` and ``privateKey`` (PEM), in the form that Lambda wants."""
+        files = {"certificate": "client.pem", "privateKey": "client-key.pem"}
+        return {key: (self.directory / name).read_text() for key, name in files.items()}
 
     @property
     def plaintext(self) -> str:
@@ -280,11 +300,13 @@ class Broker:
                 "weir:bootstrap": self.bootstrap,
                 "weir:ca": str(self.ca_file),
                 "weir:iam": self.plaintext,
+                "weir:tls": self.mutual,
             },
             Provisioned={
                 "BrokerNodeGroupInfo": nodes,
                 "ClientAuthentication": {
-                    "Sasl": {"Scram": {"Enabled": True}, "Iam": {"Enabled": True}}
+                    "Sasl": {"Scram": {"Enabled": True}, "Iam": {"Enabled": True}},
+                    "Tls": {"Enabled": True},
                 },
                 "KafkaVersion": "4.2.x",
                 "NumberOfBrokerNodes": 1,
@@ -315,19 +337,27 @@ class Broker:
         if (self.directory / "access.json").exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        plain, secure, controller = ports(3)
-        access = Access(plain, secure, controller, USER, secrets.token_urlsafe(24))
-        authority, server = authority_and_server("Weir local Kafka")
+        plain, secure, controller, mutual = ports(4)
+        access = Access(plain, secure, controller, USER, secrets.token_urlsafe(24), mutual)
+        made = certificates("Weir local Kafka", USER)
         login = PLAIN.format(user=access.user, password=access.password)
         config = CONFIG.format(
             plain=access.plain,
             secure=access.secure,
             controller=access.controller,
+            mutual=access.mutual,
             scram=SCRAM,
             plain_login=login,
             directory=self.directory,
         )
-        for name, text in (("kafka.conf", config), ("server.pem", server), ("ca.pem", authority)):
+        files = {
+            "kafka.conf": config,
+            "ca.pem": made.authority,
+            "server.pem": made.server,
+            "client.pem": made.client,
+            "client-key.pem": made.client_key,
+        }
+        for name, text in files.items():
             self._write(name, text)
         if template().exists():
             shutil.copytree(template(), self.directory / "data")

@@ -241,7 +241,7 @@ def kafka_source(mapping: Mapping, role: str, region: str) -> Iterator[str]:
     arn = str(mapping.get("EventSourceArn") or "")
     if len(mapping.get("Topics") or []) != 1:
         yield "Topics must have exactly one topic."
-    if which == MSK and msk.server(arn, by_iam=False) is None:
+    if which == MSK and msk.server(arn) is None:
         yield f"The cluster {arn} does not exist, or has no broker behind it."
     servers = ((mapping.get("SelfManagedEventSource") or {}).get("Endpoints") or {}).get(
         "KAFKA_BOOTSTRAP_SERVERS"

@@ -107,7 +107,7 @@ def denial(mapping: dict[str, Any], role_arn: str, region: str) -> str | None:
 
 def enters_by_iam(mapping: dict[str, Any]) -> bool:
     """Whether a mapping of MSK shows brokers its function's role, since it has no other login."""
-    logins = {*secrets.MECHANISMS, "CLIENT_CERTIFICATE_TLS_AUTH"}
+    logins = {*secrets.MECHANISMS, secrets.CLIENT_CERTIFICATE}
     return bool(mapping.get("EventSourceArn")) and not any(
         access["Type"] in logins for access in accesses(mapping)
     )
@@ -134,7 +134,9 @@ def bootstrap(mapping: dict[str, Any]) -> tuple[str, str]:
     if not arn:
         endpoints = (mapping.get("SelfManagedEventSource") or {}).get("Endpoints") or {}
         return ",".join(endpoints.get("KAFKA_BOOTSTRAP_SERVERS") or []), ""
-    found = msk.server(arn, enters_by_iam(mapping))
+    by_certificate = any(one["Type"] == secrets.CLIENT_CERTIFICATE for one in accesses(mapping))
+    listener = msk.TLS if by_certificate else msk.BOOTSTRAP
+    found = msk.server(arn, msk.IAM if enters_by_iam(mapping) else listener)
     if found is None:
         raise secrets.SecretUnusable(f"{arn} has no broker")
     return found

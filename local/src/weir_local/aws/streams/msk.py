@@ -5,7 +5,8 @@ by CreateClusterV2 as on AWS; two tags tell the local AWS which broker stands be
 ``weir:bootstrap`` (host:port of its listener with TLS and SASL) and ``weir:ca`` (a file with the
 authority's certificate, in the place of Amazon's public one). ``weir:iam`` is a listener without TLS
 and login in the place of the one with IAM, which Apache Kafka does not have: what IAM would refuse,
-the local pollers refuse.
+the local pollers refuse. ``weir:tls`` is a listener with TLS that wants a client's certificate; without
+it that with SASL is told in its place.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from weir_local.aws.wire import Handler, Reply, Request
 BOOTSTRAP = "weir:bootstrap"
 CA = "weir:ca"
 IAM = "weir:iam"
+TLS = "weir:tls"
 PATH = re.compile(r"/api/v2/clusters(?:/(?P<arn>.+))?")
 JSON = {"Content-Type": "application/json"}
 
@@ -80,27 +82,30 @@ def bootstrap_brokers(inner: Any) -> Any:
         server = (msk._tags.get(arn) or {}).get(BOOTSTRAP)
         if not server:
             return tuple(inner(arn))
-        told = {"bootstrapBrokerStringSaslScram": server, "bootstrapBrokerStringTls": server}
+        told = {
+            "bootstrapBrokerStringSaslScram": server,
+            "bootstrapBrokerStringTls": msk._tags[arn].get(TLS) or server,
+        }
         by_iam = msk._tags[arn].get(IAM)
         return ok(told | ({"bootstrapBrokerStringSaslIam": by_iam} if by_iam else {}))
 
     return brokers
 
 
-def server(arn: str, by_iam: bool) -> tuple[str, str] | None:
+def server(arn: str, listener: str = BOOTSTRAP) -> tuple[str, str] | None:
     """The bootstrap server of a cluster and its authority's certificate as PEM, None without.
 
-    :param by_iam: that for clients that show who they are by IAM; it has no certificate
+    :param listener: which one, by its tag; that of IAM has no certificate
     """
     from ministack.services import msk
 
     tags = msk._tags.get(arn) or {}
     if arn not in msk._clusters or not tags.get(BOOTSTRAP):
         return None
-    if by_iam:
-        return (str(tags[IAM]), "") if tags.get(IAM) else None
-    file = tags.get(CA)
-    return str(tags[BOOTSTRAP]), Path(file).read_text() if file else ""
+    if not tags.get(listener):
+        return None
+    file = tags.get(CA) if listener != IAM else None
+    return str(tags[listener]), Path(file).read_text() if file else ""
 
 
 def with_v2(inner: Handler) -> Handler:
