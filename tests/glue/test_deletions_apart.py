@@ -96,7 +96,7 @@ def test_a_deletion_needs_its_key_and_order_alone(landed: Any) -> None:
                 '{"op":"d","before":{"id":4}}',
             ]
         ),
-        RowContract("json", FIELDS, deletion=DEBEZIUM),
+        RowContract(FIELDS, deletion=DEBEZIUM),
         BY.required,
     )
     found = rows.orderBy("_weir_row").collect()
@@ -119,7 +119,7 @@ def test_among_records_of_one_age_the_last_word_counts(landed: Any) -> None:
         '{"op":"d","before":{"id":3},"at":1}',
         '{"op":"u","after":{"id":3,"name":"other age"},"at":2}',
     ]
-    rows = map_records(landed(texts), RowContract("json", FIELDS, deletion=DEBEZIUM), BY.required)
+    rows = map_records(landed(texts), RowContract(FIELDS, deletion=DEBEZIUM), BY.required)
     taken = deletions.take(rows, BY, "test")
     assert sorted(row["id"] for row in taken.collect()) == [2, 3]
     assert sorted(row["id"] for row in deletions.only_rows(rows, ["id"]).collect()) == [1, 3]
@@ -127,7 +127,7 @@ def test_among_records_of_one_age_the_last_word_counts(landed: Any) -> None:
 
 @pytest.mark.spark
 def test_filters_let_deletions_pass_and_other_steps_change_their_keys(landed: Any) -> None:
-    contract = RowContract("json", (Field("id", "id", "string"),), deletion=DeletionMark("gone"))
+    contract = RowContract((Field("id", "id", "string"),), deletion=DeletionMark("gone"))
     rows = map_records(landed(['{"gone":true,"id":" a "}']), contract, ("id",))
     cleaned = deletions.through_clean(
         rows, {"trim": True, "deduplicate": {"keys": ["id"]}}, None, "c"

@@ -28,7 +28,7 @@ SPARK = settings(
 
 def cast(landed: Any, texts: list[str], kind: str, **options: Any) -> list[tuple[Any, str | None]]:
     """Each JSON value text cast to a type: (value, reason)."""
-    contract = RowContract("json", (Field("v", "v", kind, **options),))
+    contract = RowContract((Field("v", "v", kind, **options),))
     rows = map_records(landed([f'{{"v":{text}}}' for text in texts]), contract)
     return [(row["v"], row["_weir_reason"]) for row in rows.orderBy("_weir_row").collect()]
 
@@ -152,7 +152,7 @@ def test_a_value_fits_its_type_or_does_not(landed: Any) -> None:
         for index, (kind, options, _, _) in enumerate(CASES)
     ]
     record = ",".join(f'"c{index}":{text}' for index, (_, _, text, _) in enumerate(CASES))
-    [row] = map_records(landed(["{" + record + "}"]), RowContract("json", tuple(fields))).collect()
+    [row] = map_records(landed(["{" + record + "}"]), RowContract(tuple(fields))).collect()
     misfits = {fault.split(":")[0] for fault in row["_weir_reason"].split("; ")}
     for index, (kind, _, text, value) in enumerate(CASES):
         found = row[f"c{index}"]
@@ -195,6 +195,6 @@ def test_rows_of_older_landings_have_null_where_a_column_was_added_later(landed:
 
 
 def test_new_fields_are_quarantined_where_the_contract_says_so(landed: Any) -> None:
-    contract = RowContract("json", (Field("v", "v.w", "integer"),), on_new_field="quarantine")
+    contract = RowContract((Field("v", "v.w", "integer"),), on_new_field="quarantine")
     rows = map_records(landed(['{"v":{"w":1}}', '{"v":{"w":1},"z":2}']), contract).collect()
     assert sorted(str(row["_weir_reason"]) for row in rows) == ["None", "there are new fields"]

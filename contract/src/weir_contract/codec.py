@@ -93,7 +93,8 @@ def loads(cls: type[T], text: str | bytes) -> T:
 def from_wire(cls: type[T], data: Any, path: str = "") -> T:
     """Read a message of class ``cls`` from plain JSON values.
 
-    Unknown keys are refused: a writer and a reader that disagree must not lose a field in silence.
+    Unknown keys are refused: a writer and a reader that disagree must not lose a field in silence. Those
+    that a message's ``RETIRED`` names (wire names) are passed over: earlier writers had them.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def _read_dataclass(cls: Any, data: Any, path: str) -> Any:
         raise ContractError(f"{path}: expected an object, found {type(data).__name__}")
     hints = hints_of(cls)
     fields = {camel(field.name): field for field in dataclasses.fields(cls)}
-    unknown = sorted(set(data) - set(fields))
+    unknown = sorted(set(data) - set(fields) - getattr(cls, "RETIRED", frozenset()))
     if unknown:
         raise ContractError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(fields)}")
     values = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from weir_contract.codec import ContractError
 
@@ -167,7 +167,8 @@ class RowContract:
     ``deletion`` says which records are no rows but deletions; None: none is.
     """
 
-    record_format: Literal["json", "jsonLines", "csv", "xml", "parquet", "avro"] = "json"
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"recordFormat"})
+
     fields: tuple[Field, ...] = ()
     keys: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()

@@ -279,6 +279,26 @@ def test_a_target_that_the_operator_has_to_alter_is_waited_for(world: Any, run: 
     assert len({call["ClientToken"] for call in play.of(SUBMIT)}) == 3
 
 
+def test_a_load_that_waited_for_its_target_keeps_its_tries_of_transactions_that_clash(
+    world: Any, run: Any
+) -> None:
+    refused = {"Id": "q", "Status": "FAILED", "Error": "must be owner of relation t"}
+    clash = {"Id": "q", "Status": "FAILED", "Error": "ERROR: 1023 DETAIL: Serializable isolation"}
+    answers = {
+        **GOOD,
+        "loader prepare": [ALTER] * 6 + [PREPARED],
+        DESCRIBE: [refused] * 6 + [clash] * 4 + [{"Id": "q", "Status": "FINISHED"}],
+    }
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert found["status"] == "SUCCEEDED", found
+    assert len({call["ClientToken"] for call in play.of(SUBMIT)}) == 11
+    assert [call["attempt"] for call in play.of("loader prepare")] == list(range(11))
+    answers[DESCRIBE] = [refused] * 6 + [clash]
+    found, play = run(definition(world.pipeline_resources()), answers)
+    assert found["status"] == "FAILED"
+    assert len(play.of(SUBMIT)) == 6 + 5
+
+
 def test_a_target_that_cannot_be_altered_fails_the_run_with_redshifts_words(
     world: Any, run: Any
 ) -> None:

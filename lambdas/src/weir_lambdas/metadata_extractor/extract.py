@@ -40,11 +40,7 @@ class Measuring:
             item.path for item in contract.fields if (item.type or "").partition("(")[0] in NUMERIC
         }
         self._open = Inference(RowContract())
-        self._paths = Inference(
-            RowContract(
-                fields=tuple(Field(path, path) for path in self._deep), record_format="json"
-            )
-        )
+        self._paths = Inference(RowContract(fields=tuple(Field(path, path) for path in self._deep)))
         self._columns: dict[str, ColumnMeasure] = {}
         self._left_out: set[str] = set()
         self.rows = self.unreadable = 0

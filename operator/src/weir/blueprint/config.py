@@ -130,7 +130,6 @@ def stated(schema: SchemaSpec) -> RowContract:
         if item.name not in schema.mapping
     ]
     return RowContract(
-        record_format=schema.type,
         fields=tuple(columns),
         keys=tuple(schema.keys),
         rules=tuple(schema.rules),

@@ -29,6 +29,9 @@ LOAD_ATTEMPTS = 5
 ALTER_ATTEMPTS = 20
 ALTER_WAIT_SECONDS = 15
 """The operator changes the tables that it has made within seconds; five minutes are for a bad day."""
+NO_TRIES = {"all": 0, "altering": 0, "loading": 0}
+"""Of one load: all that were begun anew, since the table was not yet altered, and since a transaction
+could not be serialized."""
 NOT_NOW = ("*must be owner*", "*permission denied*", "*already exists*", "*1023*")
 """What Redshift says of a change that the operator makes, or has just made."""
 
@@ -312,7 +315,7 @@ def pipeline_machine(
     """The machine of a pipeline's passes.
 
     ``Start`` lays out ``$.stage`` (where a failure happened), ``$.pass`` (run control's answer to
-    begin) and ``$.loads`` (counts and attempt by load). Each stage that runs in the warehouse is
+    begin) and ``$.loads`` (counts and tries by load). Each stage that runs in the warehouse is
     a group of states Prepare -> Submit -> Wait -> Describe -> Result (and, as often as the target
     has to be altered before, Prepare -> Submit -> Wait -> Describe); the machine waits, no
     function does.
@@ -351,7 +354,7 @@ def pipeline_machine(
             "input.$": "$$.Execution.Input",
             "stage": "begin",
             "pass": {"answer": {"run": "", "planUri": "", "resultUri": "", "startedAt": ""}},
-            "loads": {alias: {"answer": {}, "attempt": 0} for alias in names.values()},
+            "loads": {alias: {"answer": {}, "tries": NO_TRIES} for alias in names.values()},
             "job": {"failures": 0, "waits": _waits(parts)},
         },
         "Next": "Begin",
@@ -555,7 +558,8 @@ def _warehouse_group(
         "stage": stage.name,
     }
     done = fetch if stage.kind == "load" else following
-    prepared, attempt = f"$.loads.{alias}.prepared", f"$.loads.{alias}.attempt"
+    prepared, tries = f"$.loads.{alias}.prepared", f"$.loads.{alias}.tries"
+    attempt = f"{tries}.all"
     altering = _flag(f"{prepared}.answer.alters")
 
     def submitted(operation: str, statements: Mapping[str, str]) -> State:
@@ -574,6 +578,19 @@ def _warehouse_group(
             "TimeoutSeconds": 120,
             "Retry": _retry(WAREHOUSE_BUSY),
             "Next": wait,
+        }
+
+    def counted(kind: str) -> State:
+        """Prepares anew, with one more of this kind of try: each kind has a limit of its own."""
+        more = ("all", kind)
+        return {
+            "Type": "Pass",
+            "Parameters": {
+                f"{one}.$": f"States.MathAdd({tries}.{one}, 1)" if one in more else f"{tries}.{one}"
+                for one in NO_TRIES
+            },
+            "ResultPath": tries,
+            "Next": entry,
         }
 
     states: dict[str, State] = {
@@ -625,7 +642,7 @@ def _warehouse_group(
                                 for pattern in NOT_NOW
                             ]
                         },
-                        {"Variable": attempt, "NumericLessThan": ALTER_ATTEMPTS},
+                        {"Variable": f"{tries}.altering", "NumericLessThan": ALTER_ATTEMPTS},
                     ],
                     "Next": later,
                 },
@@ -637,7 +654,7 @@ def _warehouse_group(
                     "And": [
                         {"Variable": "$.described.Error", "IsPresent": True},
                         {"Variable": "$.described.Error", "StringMatches": "*1023*"},
-                        {"Variable": attempt, "NumericLessThan": LOAD_ATTEMPTS - 1},
+                        {"Variable": f"{tries}.loading", "NumericLessThan": LOAD_ATTEMPTS - 1},
                     ],
                     "Next": again,
                 },
@@ -663,7 +680,8 @@ def _warehouse_group(
             ],
             "Default": wait,
         },
-        later: {"Type": "Wait", "Seconds": ALTER_WAIT_SECONDS, "Next": again},
+        later: {"Type": "Wait", "Seconds": ALTER_WAIT_SECONDS, "Next": f"{later} again"},
+        f"{later} again": counted("altering"),
         unaltered: {
             "Type": "Pass",
             "Parameters": {
@@ -674,18 +692,7 @@ def _warehouse_group(
             "ResultPath": "$.error",
             "Next": f"Failed in {name}",
         },
-        again: {
-            "Type": "Pass",
-            "Parameters": {"value.$": f"States.MathAdd({attempt}, 1)"},
-            "ResultPath": "$.counted",
-            "Next": f"{again} now",
-        },
-        f"{again} now": {
-            "Type": "Pass",
-            "InputPath": "$.counted.value",
-            "ResultPath": attempt,
-            "Next": entry,
-        },
+        again: counted("loading"),
         broken: {
             "Type": "Pass",
             "Parameters": {"Error": "LoadFailed", "Cause.$": "$.described.Error"},
