@@ -13,7 +13,7 @@ from kubernetes import client
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from weir.kube.client import Kube, Object, collection
+from weir.kube.client import Kube, KubeError, Object, collection
 
 WATCH_SECONDS = 1800
 
@@ -77,7 +77,8 @@ class Watched:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(HTTPError, OSError, ValueError):
+            # A busy API server that does not answer once is asked again.
+            with contextlib.suppress(KubeError, HTTPError, OSError, ValueError):
                 self._watch(self._list())
             self._stop.wait(0.2)
 

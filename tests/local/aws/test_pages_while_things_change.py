@@ -129,6 +129,20 @@ def test_a_walk_sees_what_is_shown_and_a_name_finds_everything() -> None:
     assert deepcopy(store).items() == store.items()
 
 
+def test_a_page_looks_at_what_it_holds_and_at_one_more() -> None:
+    store = store_of({f"{number:05}" for number in range(10_000)})
+    looked: list[str] = []
+
+    def render(keys: list[str]) -> list[tuple[str, str]]:
+        looked.extend(keys)
+        return [(key, key) for key in keys]
+
+    page, token = page_of([look_through(store, "", render)], "", 100, 1000)
+    page, token = page_of([look_through(store, "", render)], token, 100, 1000)
+    assert page == [f"{number:05}" for number in range(100, 200)]
+    assert len(looked) == 2 * 101
+
+
 @dataclass(frozen=True)
 class Listed:
     """How things of a kind are made, removed and listed, three a page."""
