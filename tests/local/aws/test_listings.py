@@ -82,6 +82,19 @@ def test_roles_come_in_the_pages_that_are_asked_for_with_all_they_have(
     assert detailed[0]["AssumeRolePolicyDocument"] == json.loads(trust("lambda.amazonaws.com"))
 
 
+def test_the_accounts_details_tell_the_groups_of_a_user(admin: EndpointSession) -> None:
+    client, user, group = admin.client("iam"), unique("listed"), unique("listed")
+    client.create_user(UserName=user)
+    client.create_group(GroupName=group)
+    client.add_user_to_group(UserName=user, GroupName=group)
+    found = client.get_paginator("get_account_authorization_details").paginate(MaxItems=3)
+    pages = list(found)
+    users = [one for page in pages for one in page["UserDetailList"] if one["UserName"] == user]
+    groups = [one for page in pages for one in page["GroupDetailList"] if one["GroupName"] == group]
+    assert [one["GroupList"] for one in users] == [[group]]
+    assert len(groups) == 1
+
+
 def test_functions_come_fifty_at_once_and_without_their_states(admin: EndpointSession) -> None:
     client, role = admin.client("lambda"), make_role(admin, "lambda")
     code = archive(handler="def handler(event, context):\n    return event\n")

@@ -20,15 +20,16 @@ from weir_local.aws.wire import Reply, json_error, xml_error
 
 IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 IAM_LISTS = {
-    "ListRoles": (("Roles", "_roles", "RoleName"),),
+    "ListRoles": (("Roles", "_roles", "RoleName", ()),),
     "GetAccountAuthorizationDetails": (
-        ("UserDetailList", "_users", "UserName"),
-        ("GroupDetailList", "_groups", "GroupName"),
-        ("RoleDetailList", "_roles", "RoleName"),
-        ("Policies", "_policies", "Arn"),
+        ("UserDetailList", "_users", "UserName", ("_groups",)),
+        ("GroupDetailList", "_groups", "GroupName", ()),
+        ("RoleDetailList", "_roles", "RoleName", ()),
+        ("Policies", "_policies", "Arn", ()),
     ),
 }
-"""Operation -> its lists in turn: element, store, and the field of a member that is its key."""
+"""Operation -> its lists in turn: element, store, the field of a member that is its key, and the
+other stores that its members are found in."""
 IAM_DEFAULT, IAM_MOST = 100, 1000
 TAGGED_DEFAULT, TAGGED_MOST = 50, 100
 ALARMS_DEFAULT = 50
@@ -261,17 +262,33 @@ def paged(
     return page
 
 
-def paged_xml(
-    lists: Sequence[tuple[str, Any, str]], inner: Callable[[Any], Reply]
-) -> Callable[[Any], Reply]:
+@dataclass(frozen=True)
+class XmlList:
+    """A list in an answer of IAM's.
+
+    :param element: that holds it
+    :param store: what it lists
+    :param field: of a member, that is its key in the store
+    :param others: stores of other lists that its members are rendered from too
+    """
+
+    element: str
+    store: Any
+    field: str
+    others: tuple[Any, ...]
+
+
+def paged_xml(lists: Sequence[XmlList], inner: Callable[[Any], Reply]) -> Callable[[Any], Reply]:
     """A listing of IAM, page by page over all its lists together.
 
-    :param lists: elements that hold lists, the store of each, and what of a member is its key there
     :param inner: renders all that the stores show
     """
 
-    def rendered(params: Any, store: Any, keys: list[str]) -> Reply:
-        with only((one, keys if one is store else []) for _, one, _ in lists):
+    def rendered(params: Any, asked: XmlList | None, keys: list[str]) -> Reply:
+        whole = asked.others if asked else ()
+        hidden = [one.store for one in lists if one is not asked and one.store not in whole]
+        shown = [(asked.store, keys)] if asked else []
+        with only([*shown, *((store, []) for store in hidden)]):
             return inner(params)
 
     def page(params: Any) -> Reply:
@@ -283,30 +300,29 @@ def paged_xml(
         space = root.tag.partition("}")[0] + "}"
         result = next(part for part in root if part.tag.endswith("Result"))
 
-        def look(at: int) -> Look[tuple[int, ElementTree.Element]]:
-            name, store, field = lists[at]
-
-            def render(keys: list[str]) -> list[tuple[str, tuple[int, ElementTree.Element]]]:
-                part = ElementTree.fromstring(rendered(params, store, keys)[2])
-                members = part.iterfind(f"*/{space}{name}/{space}member")
+        def look(one: XmlList) -> Look[tuple[str, ElementTree.Element]]:
+            def render(keys: list[str]) -> list[tuple[str, tuple[str, ElementTree.Element]]]:
+                part = ElementTree.fromstring(rendered(params, one, keys)[2])
+                members = part.iterfind(f"*/{space}{one.element}/{space}member")
                 return in_order(
-                    (member.findtext(f"{space}{field}", ""), (at, member)) for member in members
+                    (member.findtext(f"{space}{one.field}", ""), (one.element, member))
+                    for member in members
                 )
 
-            return look_through(store, "", render)
+            return look_through(one.store, "", render)
 
         try:
             members, following = page_of(
-                [look(at) for at in range(len(lists))],
+                [look(one) for one in lists],
                 text(params.get("Marker")),
                 number(params.get("MaxItems"), IAM_DEFAULT, IAM_MOST),
                 IAM_MOST,
             )
         except ValueError:
             return xml_error("ValidationError", "Marker is not one that a page gave.")
-        parts = [result.find(f"{space}{name}") for name, _, _ in lists]
-        for at, member in members:
-            part = parts[at]
+        parts = {one.element: result.find(f"{space}{one.element}") for one in lists}
+        for element, member in members:
+            part = parts[element]
             if part is not None:
                 part.append(member)
         flag = result.find(f"{space}IsTruncated")
@@ -538,7 +554,10 @@ def install() -> None:
                 if handler is inner:
                     table[operation] = page
     for operation, lists in IAM_LISTS.items():
-        stored = [(element, getattr(iam, store), field) for element, store, field in lists]
+        stored = [
+            XmlList(element, getattr(iam, store), field, tuple(getattr(iam, one) for one in others))
+            for element, store, field, others in lists
+        ]
         iam._IAM_HANDLERS[operation] = paged_xml(stored, iam._IAM_HANDLERS[operation])
     lambda_svc._list_functions = without_states(lambda_svc._list_functions)
     cloudwatch._describe_alarms = alarms(
