@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from weir_contract.compile import quoted
 from weir_contract.rows import Field, RowContract
-from weir_lambdas.landing.infer import Inference, value_at
+from weir_lambdas.landing.infer import Column, Inference, value_at
 from weir_lambdas.landing.records import RawNumber, parse
 
 
@@ -110,3 +110,16 @@ def test_columns_at_once_tell_the_same_as_values_one_by_one(
     many.see_all(rows[:half])
     many.see_all(rows[half:])
     assert (many.types, many.fingerprint) == (one.types, one.fingerprint)
+    # Text that is nothing else settles a column: only the others' digits still count.
+    seen = {key: column for key, column in one.unstated.items() if column.type != "string"}
+    assert {key: many.unstated[key] for key in seen} == seen
+
+
+@pytest.mark.parametrize("later", [10.5, -10.5, 100.25, 9.125, -0.0625, 1e300, 5e-7, 12])
+def test_numbers_that_need_more_digits_than_those_before_are_seen(later: float) -> None:
+    one, many = Column(), Column()
+    for values in ([9.5, 0.25, -1.0], [3.5, later, 7.5]):
+        for value in values:
+            one.see(value)
+        many.see_many(values, set(map(type, values)))
+    assert many == one

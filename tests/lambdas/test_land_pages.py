@@ -210,7 +210,7 @@ def test_a_landing_stops_before_the_deadline_and_goes_on_where_it_stopped(
     style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
     api.answer = served(rows, style)
     config = source(RestApi(api.url, paginator=style, incremental=Incremental("at", "since")))
-    left = iter([600.0] * 6 + [5.0] * 1000)
+    left = iter([600.0] * 3 + [5.0] * 1000)
     first = lander(config, lambda: next(left)).land("run-1", SCHEDULED, None)
     assert not first.complete and 0 < first.rows < 25
     second = lander(config).land("run-1", SCHEDULED, None)
@@ -232,7 +232,7 @@ def test_an_extraction_whose_cursor_has_expired_begins_anew_once(
     good = served(rows, style)
     api.answer = good
     config = source(RestApi(api.url, paginator=style))
-    left = iter([600.0] * 6 + [5.0] * 1000)
+    left = iter([600.0] * 3 + [5.0] * 1000)
     first = lander(config, lambda: next(left)).land("run-1", SCHEDULED, None)
     assert not first.complete
 
@@ -259,7 +259,7 @@ def test_a_source_that_is_gone_is_not_read_anew_without_end(
     style = Paginator("cursor", cursor_path="next_cursor", page_size=5)
     api.answer = served([{"id": i} for i in range(25)], style)
     config = source(RestApi(api.url, paginator=style))
-    left = iter([600.0] * 6 + [5.0] * 1000)
+    left = iter([600.0] * 3 + [5.0] * 1000)
     assert not lander(config, lambda: next(left)).land("run-1", SCHEDULED, None).complete
     api.answer = lambda call, http: (404, {}, b"")
     before = len(api.calls)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from backports import zstd
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rest_rig import LOGICAL, SecretStore, read
@@ -189,6 +189,58 @@ def test_pages_of_changing_records_are_typed_as_if_each_were_looked_at(
             assert [parse(line) for line in chunk.lines] == page
     assert inference.types == one_by_one.types
     assert inference.fingerprint == one_by_one.fingerprint
+
+
+WHOLE = st.sampled_from([0, 1, -9, 10, -99, 100, 2**53, -(2**53) - 1, 2**53 + 9, 2**63 - 1, 2**63])
+MORE = {"t": st.sampled_from(["", "2026-02-01", "2026-02-30"]), "f": st.sampled_from([0.5, 10.25])}
+ALIKE = WHOLE.flatmap(
+    lambda n: st.lists(st.fixed_dictionaries({"n": st.just(n), **MORE}), min_size=1, max_size=9)
+)
+UNLIKE = st.lists(
+    st.fixed_dictionaries({"n": WHOLE | st.sampled_from([None, 1.0, "1", True, [1], {}])}),
+    max_size=9,
+)
+DATA = st.one_of(ALIKE, ALIKE, ALIKE, UNLIKE, st.sampled_from([None, {}, {"n": 1}, 7, [7]]))
+ANSWERS = st.one_of(
+    st.fixed_dictionaries({"data": ALIKE}),
+    st.fixed_dictionaries({"data": ALIKE, "next": st.none() | st.integers()}),
+    st.fixed_dictionaries({"next": st.just("x")}, optional={"data": DATA, "more": DATA}),
+    DATA,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ANSWERS, max_size=8), st.sampled_from([None, 1]))
+@example([{"data": [{"n": 9}]}, {"data": [{"n": 10}]}], None)
+@example([{"data": [{"n": 2**53}]}, {"data": [{"n": 2**53 + 1}]}, {"data": [{"n": 1.0}]}], None)
+@example([{"data": [{"n": 1}]}, {"data": [{"n": None}]}, {"data": [{"n": 2**63}]}], None)
+@example([{"data": [{"n": 1}]}, {"data": [{"n": 2}], "more": [{"n": 3}]}], None)
+def test_what_was_learned_of_a_source_changes_nothing_of_what_its_next_answers_give(
+    answers: list[Any], indent: int | None
+) -> None:
+    careful, learned = Inference(RowContract()), Inference(RowContract())
+    shape = Shape(Inference(RowContract()).look)
+
+    def read(body: bytes, known: Shape | None, inference: Inference) -> Any:
+        try:
+            found = decode(Answer("u", {}, body), Format(), "data", 10**9, known)
+            chunks = list(found.chunks())
+            for chunk in chunks:
+                inference.see_all(chunk.seen)
+            values = [chunk.values("n") for chunk in chunks]
+            beside = [
+                found.lookup(path) for path in ("next", "more[0].n", "data", "data.n", "none")
+            ]
+            return found.count, [chunk.block for chunk in chunks], values, beside
+        except SourceBadAnswer as error:
+            return error.what
+
+    for answer in answers:
+        body = json.dumps(answer, indent=indent).encode()
+        assert read(body, shape, learned) == read(body, None, careful)
+    assert (learned.types, learned.fingerprint) == (careful.types, careful.fingerprint)
+    seen = {key: column for key, column in careful.unstated.items() if column.type != "string"}
+    assert {key: learned.unstated[key] for key in seen} == seen
 
 
 DOCUMENT = {"a": [{"id": 1, "t": "x"}, {"id": 2, "t": "y", "n": None}, {"id": 3}], "k.l": [7]}

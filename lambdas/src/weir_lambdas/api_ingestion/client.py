@@ -247,6 +247,12 @@ class SourceClient:
         declared = answer.headers.get("Content-Length", "")
         if declared.isdigit() and int(declared) > limit:
             raise SourceTooLarge(f"announces {declared} bytes, the limit is {limit}", where)
+        if (
+            declared.isdigit()
+            and int(declared) <= CHUNK_BYTES
+            and not answer.headers.get("Content-Encoding")
+        ):
+            return answer.read()  # one chunk: nothing is to be counted or cut off
         until = self._clock.monotonic() + min(
             self._limits.timeout_seconds * BODY_TIMEOUTS, max(self._remaining(), 1.0)
         )

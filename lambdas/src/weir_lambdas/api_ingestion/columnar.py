@@ -2,7 +2,8 @@
 
 What the records of a source look like is learned from the first ones. From there on msgspec decodes
 the next ones by that shape, and says so where one does not keep to it: then the records are parsed
-whole, and the shape is learned anew. Nothing is told of a value but what a parsed one would tell.
+whole, and the shape is learned anew. Whole numbers are decoded within the digits that were seen: a
+page that keeps to them tells nothing new, and its values are not read. Nothing is told of a value but what a parsed one would tell.
 """
 
 from __future__ import annotations
@@ -10,14 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from weir_lambdas.landing.infer import Columns, Look, kind_of
+from weir_lambdas.api_ingestion.envelope import Envelope
+from weir_lambdas.landing.infer import Columns, Look, columns_of, kind_of
 
 MAX_LEARNED = 16
 """A source whose records look different again and again is parsed whole."""
+
+MAX_BOUNDED = 8
+"""A source whose whole numbers grow again and again has them read, not bounded."""
+
+MAX_TEXTS = 8
+"""So many texts of a column are looked at for one that is nothing more."""
+
+EXACT_INTEGER, LARGEST_INTEGER = 2**53, 2**63 - 1
+"""What a double holds exactly, and what an int64 holds."""
 
 MAX_KEYS = 500
 
@@ -69,29 +80,52 @@ class _Key:
         Of its values, None's left out.
     always
         Whether each record had it.
+    null
+        Whether a record had None there.
     text
         A value that is text and nothing more: it settles the column's type.
+    largest
+        The greatest whole number, whatever its sign.
     """
 
     types: set[type] = field(default_factory=set)
     always: bool = True
+    null: bool = False
     text: str | None = None
+    largest: int = 0
 
-    def see(self, value: Any) -> None:
-        if value is not None:
-            self.types.add(type(value))
-        if self.text is None and type(value) is str and kind_of(value) == "string":
-            self.text = value
+    def see(self, values: Sequence[Any]) -> None:
+        types = set(map(type, values))
+        self.null = self.null or type(None) in types
+        self.types |= types - {type(None)}
+        if types == {int}:
+            self.largest = max(self.largest, -min(values), max(values))
+        if str in types and self.text is None:
+            texts = [value for value in values if type(value) is str][:MAX_TEXTS]
+            self.text = next((text for text in texts if kind_of(text) == "string"), None)
+
+    @property
+    def bounded(self) -> Any:
+        """The annotation of whole numbers that tell no more than the largest; None for others."""
+        if self.types != {int} or self.null or self.largest > LARGEST_INTEGER:
+            return None
+        last = EXACT_INTEGER if self.largest <= EXACT_INTEGER else LARGEST_INTEGER
+        last = min(last, 10 ** len(str(self.largest)) - 1)
+        return Annotated[int, msgspec.Meta(ge=-last, le=last)]
 
 
 @dataclass(frozen=True)
 class _Field:
-    """One field of the shape: how it is read from a decoded record."""
+    """One field of the shape: how it is read from a decoded record.
+
+    ``bounded``: the key's largest whole number tells as much as all values of it.
+    """
 
     key: str
     annotation: Any
     read: Callable[[Any], Any]
     always: bool
+    bounded: bool
 
 
 class Shape:
@@ -105,6 +139,7 @@ class Shape:
 
     def __init__(self, look: Callable[[str], Look]) -> None:
         self._look = look
+        self.envelope = Envelope()
         self._keys: dict[str, _Key] = {}
         self._learned = self._records = 0
         self._fields: list[_Field] = []
@@ -134,11 +169,13 @@ class Shape:
                 found[one.key] = [SAMPLES[annotation]]
             elif key.text is not None and annotation == str | None and look is not Look.EACH:
                 found[one.key] = [key.text]
+            elif one.bounded:
+                found[one.key] = [key.largest]
             else:
                 values = self._values(one, records)
                 found[one.key] = values
                 if annotation == str | None and values:
-                    key.see(values[0])
+                    key.see(values[:1])
         return Columns(found)
 
     def values(self, key: str, records: Sequence[Any]) -> list[Any] | None:
@@ -158,15 +195,13 @@ class Shape:
         if self.settled or not rows:
             return
         self._learned += 1
-        for row in rows:
-            for name, value in row.items():
-                if name not in self._keys:
-                    self._keys[name] = _Key(always=self._records == 0 and row is rows[0])
-                self._keys[name].see(value)
-        names = self._keys.keys()
-        for missing in (names - row.keys() for row in rows if len(row) < len(names)):
-            for name in missing:
-                self._keys[name].always = False
+        found = columns_of(rows) or _gathered(rows)
+        for name, values in found.items():
+            if name not in self._keys:
+                self._keys[name] = _Key(always=self._records == 0)
+            self._keys[name].see(values)
+        for name, key in self._keys.items():
+            key.always = key.always and len(found.get(name, ())) == len(rows)
         self._records += len(rows)
         if len(self._keys) <= MAX_KEYS:
             self._build()
@@ -178,13 +213,29 @@ class Shape:
             annotation = ANNOTATIONS.get(frozenset(seen.types), Any)
             if self._look(key) is Look.WHOLE and not seen.types.isdisjoint((dict, list)):
                 annotation = Any
+            bounded = seen.bounded if self._learned <= MAX_BOUNDED else None
+            if bounded is not None and seen.always and self._look(key) is not Look.EACH:
+                annotation = bounded
+            else:
+                bounded = None
             spelled[name] = key
             made.append((name, annotation) if seen.always else (name, annotation, msgspec.UNSET))
-            self._fields.append(_Field(key, annotation, attrgetter(name), seen.always))
+            self._fields.append(
+                _Field(key, annotation, attrgetter(name), seen.always, bounded is not None)
+            )
         record = msgspec.defstruct(
             "Record", made, kw_only=True, forbid_unknown_fields=True, rename=spelled, gc=False
         )
         self._decoder = msgspec.json.Decoder(record)
+
+
+def _gathered(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows with any keys as columns of those values that are there."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for name, value in row.items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def blank(_key: str) -> Look:

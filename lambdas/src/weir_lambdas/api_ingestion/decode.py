@@ -191,13 +191,29 @@ def _json(body: bytes, _fmt: Format, selector: str | None, shape: Shape | None) 
         keys = plain_keys(path)
         if keys is None or not all(isinstance(key, str) for key in keys):
             return _found_by_path(body, path)
-        levels, raws = _descend(body, keys, path)
+        levels, raws = _cut(body, keys, path, shape)
     except REFUSALS as error:
         if isinstance(error, SelectorError):
             raise
         return _found_by_path(body, compile_path(selector) if selector else None)
     exact = long_numbers(body)
     return _checked(records(raws, Levels(levels).lookup, exact, shape), body)
+
+
+def _cut(
+    body: bytes, keys: Sequence[str | int], path: JsonPath | None, shape: Shape | None
+) -> tuple[list[Level], Sequence[Any]]:
+    """The records of an answer, and its members down to them: at once where those are known."""
+    if shape is None or len(keys) != 1:
+        return _descend(body, keys, path)
+    key = str(keys[0])
+    known = shape.envelope.cut(body, key)
+    if known is not None:
+        return [(known[0], key), (None, None)], known[1]
+    levels, raws = _descend(body, keys, path)
+    if levels[-1] == (None, None) and levels[0][0] is not None:
+        shape.envelope.learn(levels[0][0], key)
+    return levels, raws
 
 
 def _descend(

@@ -60,6 +60,7 @@ class Chunk:
     ) -> None:
         self.raws, self._rows = raws, rows
         self._shape, self._decoded = shape, decoded
+        self._block: bytes | None = None
 
     @property
     def rows(self) -> list[Row]:
@@ -84,7 +85,9 @@ class Chunk:
     @property
     def block(self) -> bytes:
         """All as lines that end in a line feed."""
-        return b"\n".join(self.raws) + b"\n"
+        if self._block is None:
+            self._block = b"\n".join([*self.raws, b""])
+        return self._block
 
     @property
     def lines(self) -> Sequence[bytes]:

@@ -57,7 +57,9 @@ def _look_alike(values: Sequence[str], form: re.Pattern[str]) -> bool:
     text = "\n".join(values)
     if not text.isascii() or text.count("\n") != len(values) - 1:
         return all(map(form.fullmatch, values))
-    shapes = set(text.encode().translate(_DIGITS).split(b"\n"))
+    lines = (text + "\n").encode().translate(_DIGITS)
+    first = lines[: lines.index(b"\n") + 1]
+    shapes = {first[:-1]} if lines == first * len(values) else set(lines[:-1].split(b"\n"))
     return all(form.fullmatch(shape.decode()) for shape in shapes)
 
 
@@ -129,9 +131,8 @@ class Column:
         known = values if len(types) == 1 else [one for one in values if one is not None]
         if kind is str:
             self._see_texts(known)
-        elif kind is int and min(known) in INT64 and max(known) in INT64:
-            self.see(min(known))
-            self.see(max(known))
+        elif kind is int:
+            self._see_integers(known)
         elif kind is float:
             self._see_floats(known)
         elif kind in (bool, dict, list):
@@ -149,15 +150,28 @@ class Column:
             if "string" in self.kinds:
                 return
 
+    def _see_integers(self, values: Sequence[int]) -> None:
+        ends = min(values), max(values)
+        if not (ends[0] in INT64 and ends[1] in INT64):
+            for value in values:
+                self.see(value)
+            return
+        self.kinds.add("integer")
+        largest = max(-ends[0], ends[1])
+        self.wide_integer = self.wide_integer or largest > 2**53
+        self.integer_digits = max(self.integer_digits, len(str(largest)))
+
     def _see_floats(self, values: Sequence[float]) -> None:
-        self.see(min(values))
-        self.see(max(values))
+        self.kinds.add("number")
         text = msgspec.json.encode(values)[1:-1].translate(_DIGITS)
         if b"e" in text or b"n" in text:  # powers of ten; what is no number is null
             for value in set(values):
                 self.measure(value)
             return
-        # No number has more digits before its point than the least or the greatest.
+        if b"0" * (self.integer_digits + 1) in text:
+            # No number has more digits before its point than the least or the greatest.
+            self.measure(min(values))
+            self.measure(max(values))
         if b"." + b"0" * (self.scale + 1) in text:
             self.scale = max(len(number.partition(b".")[2]) for number in set(text.split(b",")))
 
