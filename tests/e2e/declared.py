@@ -10,22 +10,30 @@ ORDERS_KEY = "Bearer of-the-orders"
 NEW, OLD = "2026-03-02T10:00:00Z", "2026-03-01T10:00:00Z"
 
 FIRST_ORDERS: list[Object] = [
-    {"id": 1, "state": "paid", "amount": "10.50", "changed": NEW},
-    {"id": 2, "state": "sent", "amount": "20.00", "changed": NEW},
-    {"id": 3, "state": "open", "amount": "about thirty", "changed": NEW},
-    {"id": None, "state": "open", "amount": "40.00", "changed": NEW},
-    {"id": 5, "state": "open", "amount": "50.00", "changed": OLD},
+    {"id": 1, "state": "paid", "amount": "10.50", "changed": NEW, "version": "2.5"},
+    {"id": 2, "state": "sent", "amount": "20.00", "changed": NEW, "version": "2.5"},
+    {"id": 3, "state": "open", "amount": "about thirty", "changed": NEW, "version": "2.5"},
+    {"id": None, "state": "open", "amount": "40.00", "changed": NEW, "version": "2.5"},
+    {"id": 5, "state": "open", "amount": "50.00", "changed": OLD, "version": "1.5"},
 ]
 """Three that keep the contract; one whose amount is no decimal; one without its key."""
 
 LATE_ORDERS: list[Object] = [
-    {"id": 1, "state": "open", "amount": "9.00", "changed": OLD},
-    {"id": 5, "state": "paid", "amount": "50.00", "changed": NEW},
-    {"id": 6, "state": "open", "amount": "600000000.25", "changed": OLD, "channel": "web"},
-    {"id": 2, "changed": NEW, "deleted": True},
+    {"id": 1, "state": "open", "amount": "9.00", "changed": OLD, "version": "1.5"},
+    {"id": 5, "state": "paid", "amount": "50.00", "changed": NEW, "version": "2.5"},
+    {
+        "id": 6,
+        "state": "open",
+        "amount": "600000000.25",
+        "changed": OLD,
+        "version": "100.5",
+        "channel": "web",
+    },
+    {"id": 2, "changed": NEW, "version": "200.5", "deleted": True},
 ]
 """An older state of order 1, a newer one of order 5, and one that is new: with a field that was not
-there before, and an amount of one digit more than its column has. And a deletion of order 2."""
+there before, and an amount of one digit more than its column has. And a deletion of order 2. The last
+two have versions with more digits than the first ones."""
 
 
 def source(name: str, endpoint: str, /, **spec: Any) -> Object:
@@ -55,7 +63,7 @@ def loaded(name: str, endpoint: str, **spec: Any) -> Object:
 
 
 def orders(endpoint: str) -> Object:
-    """Orders in pages, typed, merged by key and time of change: in the lake and in the warehouse."""
+    """Orders in pages, typed, merged by key and version: in the lake and in the warehouse."""
     return source(
         "orders",
         endpoint,
@@ -76,6 +84,7 @@ def orders(endpoint: str) -> Object:
                 {"name": "state", "type": "string", "maxLength": 16},
                 {"name": "amount", "type": "decimal(10,2)"},
                 {"name": "changed", "type": "timestamptz"},
+                {"name": "version", "type": "decimal(3,1)"},
             ],
             "keys": ["id"],
             "evolution": {"onNewField": "add", "onTypeChange": "widen"},
@@ -92,7 +101,7 @@ def orders(endpoint: str) -> Object:
             "table": "orders",
             "mode": "merge",
             "keys": ["id"],
-            "orderBy": "changed",
+            "orderBy": "version",
             "deletes": "hard",
             "distkey": "id",
         },

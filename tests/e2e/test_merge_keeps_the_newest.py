@@ -40,8 +40,18 @@ def test_an_older_row_that_comes_later_is_stale(running: Running, merged: Object
     assert rows == {1: ("paid", 10.5), 5: ("paid", 50.0), 6: ("open", 600000000.25)}
 
 
-def test_a_deleted_row_is_remembered_beside_the_table(running: Running, merged: Object) -> None:
-    assert running.query("select id from sales._weir_deleted_orders") == [{"id": 2}]
+def test_a_deleted_row_is_remembered_beside_the_table_in_a_shape_that_has_grown_with_it(
+    running: Running, merged: Object
+) -> None:
+    (row,) = running.query("select id, version from sales._weir_deleted_orders")
+    # Three digits before the point: more than the operator made the column for.
+    assert (row["id"], str(row["version"])) == (2, "200.5")
+    for name in ("orders", "_weir_deleted_orders"):
+        (column,) = running.query(
+            "select numeric_precision as digits from information_schema.columns where "
+            f"table_schema = 'sales' and table_name = '{name}' and column_name = 'version'"
+        )
+        assert column["digits"] == 20, name
 
 
 def test_the_table_follows_a_shape_that_has_grown(running: Running, merged: Object) -> None:
@@ -51,8 +61,9 @@ def test_the_table_follows_a_shape_that_has_grown(running: Running, merged: Obje
         (5, "50.00", None),
         (6, "600000000.25", "web"),
     ]
-    source = running.wait("dsrc", "orders", lambda obj: len(frozen(obj)) == 5, 60)
+    source = running.wait("dsrc", "orders", lambda obj: len(frozen(obj)) == 6, 60)
     assert frozen(source)["amount"]["widenedFrom"] == "decimal(10,2)"
+    assert frozen(source)["version"]["widenedFrom"] == "decimal(3,1)"
     assert frozen(source)["channel"]["added"] == 2
     stated = {item["name"] for item in source["spec"]["schema"]["fields"]}
     assert "channel" not in stated, "the spec is the user's"
@@ -81,7 +92,7 @@ def test_spark_reads_the_iceberg_table_as_the_warehouse_has_it(
     bucket, _, key = entry["Parameters"]["metadata_location"].removeprefix("s3://").partition("/")
     assert key.startswith("orders/table/metadata/")
     assert {column["Name"] for column in entry["StorageDescriptor"]["Columns"]} == {
-        *("id", "state", "amount", "changed", "channel"),
+        *("id", "state", "amount", "changed", "version", "channel"),
         *("_weir_run", "_weir_sequence", "_weir_landed", "_weir_deleted_at"),
     }
     found = read_by_a_job(running, bucket, f"glue_catalog.`{database}`.`{table}`")
