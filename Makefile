@@ -14,9 +14,10 @@ N ?= 1000
 # Programs that start many Python processes: each would read every module's source again.
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
-# Rooms of tests that mostly wait, for pipelines and leases; beside them run all others, which
-# take about as long.
-WAITING := tests/e2e tests/local tests/operator/ownership tests/operator/process
+# Three lanes of tests that take about as long: whole pipelines, which wait for each other's runs;
+# rooms that wait for leases and restarts; and all others, which compute.
+WHOLE := tests/e2e
+WAITING := tests/local tests/operator/ownership tests/operator/process tests/faults
 
 .PHONY: help
 help: ## Say what there is
@@ -82,14 +83,16 @@ down: setup ## End exactly what make up started
 .PHONY: test
 test: artifacts ## Set up everything and run all tests
 	@$(PY) -m weir_local warm
-	@$(MAKE) --no-print-directory --keep-going -j2 test-waiting test-working
+	@$(MAKE) --no-print-directory --keep-going -j3 test-whole test-waiting test-working
 
-# Line by line, so that what the two say stays readable.
-.PHONY: test-waiting test-working
+# Line by line, so that what they say stays readable.
+.PHONY: test-whole test-waiting test-working
+test-whole:
+	@set -o pipefail; $(PY) -m pytest $(WHOLE) 2>&1 | sed -u ''
 test-waiting:
 	@set -o pipefail; $(PY) -m pytest $(WAITING) 2>&1 | sed -u ''
 test-working:
-	@set -o pipefail; $(PY) -m pytest tests $(WAITING:%=--ignore=%) 2>&1 | sed -u ''
+	@set -o pipefail; $(PY) -m pytest tests $(patsubst %,--ignore=%,$(WHOLE) $(WAITING)) 2>&1 | sed -u ''
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, generated files fresh

@@ -10,10 +10,11 @@ PATIENCE_SECONDS = 120.0
 """Much more than anything takes: how long it may take is for benchmarks to say."""
 
 
-def until(what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+def until(what: Callable[[], Any], seconds: float = PATIENCE_SECONDS, *, pause: float = 0.1) -> Any:
     """Ask until the answer is true, and give it.
 
     :param seconds: the most time to spend
+    :param pause: seconds between two questions
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -21,4 +22,4 @@ def until(what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
         if answer:
             return answer
         assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.1)
+        time.sleep(pause)

@@ -19,7 +19,7 @@ CHART = ROOT / "charts" / "weir"
 HERE = Image("weir:*", (str(Path(sys.executable).parent),))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs helm where no cluster is needed; the caller looks at the exit code."""
     program = toolchain.programs()["helm"]
@@ -46,13 +46,13 @@ def render(
     return call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chart_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with temporary(tmp_path_factory.mktemp("chart"), pods=[HERE]) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubectl(chart_cluster: ControlPlane) -> Callable[..., str]:
     """Runs kubectl and gives what it printed; an exit code but 0 fails the test."""
 

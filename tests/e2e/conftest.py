@@ -28,7 +28,7 @@ class OwnStack(Stack):
         return ControlPlane(self.state / "cluster", pods=(self.image,), environ=os.environ)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Cluster, local AWS, operator and Platform."""
     given = os.environ.get("WEIR_E2E_STATE")
@@ -41,7 +41,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             stack.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[SourceServer]:
     """The HTTP server that all sources ask."""
     with serving() as source:
@@ -55,7 +55,7 @@ def first_run(running: Running, pipeline: str) -> Object:
     return found
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def unavailable(running: Running, server: SourceServer) -> str:
     """The name of a source that answers 500: applied first, since it is tried again for minutes."""
     endpoint = server.serve("/unavailable", Answer(500, b"{}"))
@@ -63,7 +63,7 @@ def unavailable(running: Running, server: SourceServer) -> str:
     return "unavailable"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def started(
     request: pytest.FixtureRequest, running: Running, server: SourceServer, unavailable: str
 ) -> Started:
@@ -76,19 +76,19 @@ def started(
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def orders(running: Running, started: Started) -> Object:
     """The Pipeline of a source that merges by key and time, after its first run."""
     return first_run(running, "orders")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def customers(running: Running, started: Started) -> Object:
     """The managed Pipeline of the converted example after its first run."""
     return first_run(running, "customer-data-api")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def private(running: Running, started: Started) -> Object:
     """The Pipeline in the VPC of the Platform ``private``, after its first run."""
     return first_run(running, "sales/stock")

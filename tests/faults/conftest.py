@@ -23,14 +23,14 @@ ADMIN = {
 """The local AWS's administrator, for boto3's default chain."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def faults_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldAws]:
     """The local AWS that this folder's tests disturb."""
     with WorldAws(tmp_path_factory.mktemp("faults-aws"), region=samples.REGION) as aws:
         yield aws
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lives(faults_aws: WorldAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
     """Lives of samples, on ground that is laid."""
     ground = samples.lay(faults_aws)

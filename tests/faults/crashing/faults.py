@@ -10,6 +10,7 @@ from itertools import cycle
 
 from crashing.workers import Numbering
 from crashing.world import RANDOM
+
 from weir.aws.session import is_write
 from weir_local.proxy import DROPPED, Exchange, Forward, Reply, Rule
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crashing.samples import BY_KIND
+
 from weir.aws.registry import adapter_classes, adapters
 from weir.aws.session import AwsSession, Target
 from weir.reconcile.apply import Applied, Applier, Entry

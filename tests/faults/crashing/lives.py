@@ -12,6 +12,7 @@ from crashing import samples
 from crashing.samples import BY_KIND, Ground, Sample
 from crashing.workers import AFTER, BEFORE, Workers, numbered
 from crashing.world import Masked, Records, Verdict, WorldAws, judge, masked, since
+
 from weir.aws.session import is_write
 from weir_local.proxy import Rule
 

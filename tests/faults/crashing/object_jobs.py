@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from crashing.jobs import PASS_SECONDS, Clock, InTurn, NotSettled, session_of
 from prometheus_client import CollectorRegistry
 
-from crashing.jobs import PASS_SECONDS, Clock, InTurn, NotSettled, session_of
 from weir.aws.session import AwsSession, Target
 from weir.kube.client import Kube, Object, load_config
 from weir.kube.conditions import find

@@ -12,6 +12,7 @@ from typing import Any
 from crashing.lives import REST_SECONDS, Tally
 from crashing.workers import AFTER, BEFORE, Workers, numbered
 from crashing.world import Masked, Verdict, WorldAws, judge, masked, since
+
 from weir.kube.client import Kube
 from weir.kube.keys import API_VERSION, Key
 from weir_local.proxy import Rule

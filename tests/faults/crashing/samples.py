@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crashing.world import WorldAws
+
 from weir.resource import Resource
 from weir_local.aws.server import ACCOUNT, EndpointSession, LocalAws
 

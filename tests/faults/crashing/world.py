@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crashing.world_server import WORLD
+
 from weir_local.aws.server import LocalAws
 
 Records = dict[str, dict[str, Any]]

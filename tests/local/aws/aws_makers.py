@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import secrets
-import time
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from patience import PATIENCE_SECONDS, until
 from weir_local.aws.server import EndpointSession
 
 
@@ -97,15 +97,9 @@ def refused(call: Callable[..., Any], **arguments: Any) -> str:
     return str(failure.value)
 
 
-def eventually(look: Callable[[], Any], seconds: float = 15.0) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """What *look* returns as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"nothing within {seconds} s")
+    return until(look, seconds, pause=0.05)
 
 
 def execute(admin: EndpointSession, role: str, state: dict[str, Any], given: Any = None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import uuid
 
 import boto3
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from patience import until
 from weir_local.aws.server import LocalAws
 
 TRUST = {
@@ -78,13 +78,11 @@ class Sql:
         self.target = target
 
     def wait(self, identity: str) -> dict:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
+        def ended() -> dict | None:
             seen = self.client.describe_statement(Id=identity)
-            if seen["Status"] in ("FINISHED", "FAILED", "ABORTED"):
-                return seen
-            time.sleep(0.05)
-        raise AssertionError("the statement did not end")
+            return seen if seen["Status"] in ("FINISHED", "FAILED", "ABORTED") else None
+
+        return until(ended, pause=0.02)
 
     def __call__(self, *sqls: str, **more) -> dict:
         if len(sqls) == 1:
@@ -186,7 +184,6 @@ def test_a_session_keeps_temporary_tables(admin):
         Sql="create temp table scratch (a int)", SessionKeepAliveSeconds=60, **admin.target
     )
     assert admin.wait(first["Id"])["Status"] == "FINISHED"
-    time.sleep(0.1)
     second = admin.client.execute_statement(
         Sql="select * from scratch", SessionId=first["SessionId"]
     )
@@ -198,15 +195,10 @@ def test_a_statement_that_waits_can_be_cancelled(admin):
     admin("create table waited (a int)")
     holder = admin.client.execute_statement(Sql="begin", SessionKeepAliveSeconds=60, **admin.target)
     session = holder["SessionId"]
-    for text in ("", "lock waited"):
-        admin.wait(holder["Id"])
-        time.sleep(0.1)
-        if text:
-            holder = admin.client.execute_statement(Sql=text, SessionId=session)
     admin.wait(holder["Id"])
+    admin.wait(admin.client.execute_statement(Sql="lock waited", SessionId=session)["Id"])
     waiting = admin.client.execute_statement(Sql="select * from waited", **admin.target)
-    time.sleep(0.3)
-    assert admin.client.describe_statement(Id=waiting["Id"])["Status"] == "STARTED"
+    until(lambda: admin.client.describe_statement(Id=waiting["Id"])["Status"] == "STARTED")
     assert admin.client.cancel_statement(Id=waiting["Id"])["Status"]
     assert admin.wait(waiting["Id"])["Status"] == "ABORTED"
     ended = admin.client.execute_statement(Sql="commit", SessionId=session)

@@ -215,7 +215,7 @@ def test_replicas_share_the_platforms_and_one_that_joins_gets_its_share(
     group: Group, kube: Kube, platforms: tuple[str, ...]
 ) -> None:
     one = group.start("one")
-    assert group.all_with("one")()
+    assert wait(group.all_with("one")), group.held()
     two = group.start("two")
     assert "role=standby" in two.page("/readyz")[1]
     assert two.page("/healthz")[0] == 200
@@ -241,7 +241,7 @@ def test_another_works_within_the_lease_when_a_replica_is_killed(
 ) -> None:
     one = group.start("one")
     two = group.start("two")
-    assert group.all_with("one")()
+    assert wait(group.all_with("one")), group.held()
     one.kill()
     began = time.monotonic()
     done = ask(kube, "north")
@@ -258,7 +258,7 @@ def test_a_replica_that_was_stopped_beyond_its_lease_writes_nothing_more(
 ) -> None:
     one = group.start("one")
     two = group.start("two")
-    assert group.all_with("one")()
+    assert wait(group.all_with("one")), group.held()
     traffic.hold("one")
     done = ask(kube, "north", tags={"stopped": uuid.uuid4().hex[:8]})
     assert traffic.waiting.wait(SLACK), "the holder has begun"
@@ -299,7 +299,7 @@ def test_a_replica_that_does_not_reach_the_api_server_stops_before_another_begin
     path.write_text(yaml.safe_dump(config))
     one = group.start("one", path)
     two = group.start("two")
-    assert group.all_with("one")()
+    assert wait(group.all_with("one")), group.held()
     line.cut()
     began = time.monotonic()
     assert wait(lambda: "role=standby" in one.page("/healthz")[1], TERMS.duration + SLACK)
@@ -322,7 +322,7 @@ def test_a_clean_end_hands_over_without_waiting_for_the_lease_to_run_out(
     }
     one = group.start("one", **long)
     group.start("two", **long)
-    assert group.all_with("one")()
+    assert wait(group.all_with("one")), group.held()
     traffic.hold("one")
     done = ask(kube, "south", tags={"clean": uuid.uuid4().hex[:8]})
     assert traffic.waiting.wait(SLACK), "a reconcile is under way"

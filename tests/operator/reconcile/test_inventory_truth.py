@@ -13,6 +13,7 @@ from fake_cloud import BLIND, Cloud, Thing, adapters, confirm, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from patience import PATIENCE_SECONDS
 from weir.aws.errors import Throttled
 from weir.kube.keys import Key
 from weir.reconcile.diff import changes
@@ -312,14 +313,14 @@ def test_those_who_wait_for_deep_looks_at_a_kind_are_taken_along_by_the_next() -
     def observe(names: Sequence[str]) -> dict[str, Observed]:
         asked.append(len(names))
         entered.set()
-        go_on.wait(5)
+        go_on.wait(PATIENCE_SECONDS)
         return real(names)
 
     kinds["object"].observe = observe  # type: ignore[method-assign]
     inventory = Inventory(kinds, 60, time.monotonic)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(inventory.deepen, [("object", "o0")])
-        assert entered.wait(5)
+        assert entered.wait(PATIENCE_SECONDS)
         others = [pool.submit(inventory.deepen, [("object", f"o{n}")]) for n in range(1, 9)]
         while len(inventory._waiting["object"]) < 8:
             threading.Event().wait(0.01)
@@ -365,7 +366,7 @@ def test_readers_of_several_kinds_look_at_them_side_by_side() -> None:
 
     class Meeting(Inventory):
         def _survey(self, kind: str, names: Sequence[str]) -> list[Finding]:
-            both.wait(10)
+            both.wait(PATIENCE_SECONDS)
             return super()._survey(kind, names)
 
     inventory = Meeting(adapters(cloud), 60, lambda: 0.0)

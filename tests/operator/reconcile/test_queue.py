@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from patience import PATIENCE_SECONDS
 from weir.kube.keys import Key
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.queue import FAIR_SHARE, Backoff, KeyedQueue, Lane
@@ -165,7 +166,7 @@ def test_edits_go_on_while_every_other_thread_hangs():
         if key.name == "edit":
             edited.set()
         else:
-            hangs.wait(10)
+            hangs.wait(PATIENCE_SECONDS)
         return Result("converged")
 
     workers = Workers(reconcile, Metrics(CollectorRegistry()), 4, time.monotonic)
@@ -174,7 +175,7 @@ def test_edits_go_on_while_every_other_thread_hangs():
     workers.start()
     try:
         workers.add(Key("DataSource", "team", "edit"), Lane.EDIT)
-        assert edited.wait(5)
+        assert edited.wait(PATIENCE_SECONDS)
         assert len(workers.busy) >= 3
     finally:
         hangs.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from patience import PATIENCE_SECONDS
 from weir.aws.session import Call
 from weir.kube.client import Object
 from weir.kube.store import Store
@@ -49,14 +50,14 @@ def test_a_storm_is_told_once_an_hour_with_what_to_do() -> None:
     counting = storms(told, now)
     for _ in range(3 * MANY):
         counting.called("default", throttled())
-    assert told.heard.acquire(timeout=5)
+    assert told.heard.acquire(timeout=PATIENCE_SECONDS)
     now[0] = QUIET - 1
     for _ in range(MANY):
         counting.called("default", throttled())
     assert not told.heard.acquire(timeout=0.2)
     now[0] = QUIET + 1
     counting.called("default", throttled())
-    assert told.heard.acquire(timeout=5)
+    assert told.heard.acquire(timeout=PATIENCE_SECONDS)
     (name, reason, note), second = told.said
     assert (name, reason) == ("default", "ThrottlingStorm")
     assert "iam" in note and "Service Quotas" in note
@@ -81,5 +82,5 @@ def test_services_and_platforms_are_counted_apart() -> None:
     counting.called("other", throttled("iam", **nearly))
     assert not told.heard.acquire(timeout=0.2)
     counting.called("default", throttled("lambda"))
-    assert told.heard.acquire(timeout=5)
+    assert told.heard.acquire(timeout=PATIENCE_SECONDS)
     assert "lambda" in told.said[0][2]

@@ -105,30 +105,33 @@ class Statement:
 
         began = time.monotonic_ns()
         with request_scope(self.account, self.region):
+            status = "FAILED"
             try:
                 self.moved("PICKED")
                 self._execute()
-                self.moved("FINISHED")
+                status = "FINISHED"
             except Cancelled:
                 self._end_parts("ABORTED", "Query was cancelled on user's request.")
                 self.error = "Query was cancelled on user's request."
-                self.moved("ABORTED")
+                status = "ABORTED"
             except SqlError as problem:
-                cancelled = self.cancelled.is_set()
                 self.error = self.error or str(problem)
-                self.moved("ABORTED" if cancelled else "FAILED")
+                status = "ABORTED" if self.cancelled.is_set() else "FAILED"
                 self._end_parts("ABORTED", "")
             except BaseException as problem:
                 # A thread has nobody above it: what is unforeseen is the statement's failure too.
                 self.error = f"ERROR: internal error: {problem}"
                 self._end_parts("FAILED", self.error)
-                self.moved("FAILED")
                 raise
             finally:
                 self.duration = time.monotonic_ns() - began
-                if self.session is not None:
-                    self.release(self.session)
-                self.done.set()
+                try:
+                    # Who sees that it has ended may use its session at once.
+                    if self.session is not None:
+                        self.release(self.session)
+                finally:
+                    self.moved(status)
+                    self.done.set()
 
     def _end_parts(self, status: str, error: str) -> None:
         for part in self.parts:

@@ -1,0 +1,1 @@
+"""The whole way, from kubectl apply to rows."""
