@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
+import fastavro
 import pytest
 import yaml
+from pyarrow import parquet
 
 from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, last_run, until
 from weir_local.stack import ROOT
@@ -17,6 +20,22 @@ NAME, BUCKET, TABLE = "partner-orders", "weir-example-partner-drop", "partners.o
 HEADER = "orderId;customer;orderedOn;amount\n"
 FIRST = HEADER + "1;Jürgen;02.01.2026;10.50\n2;Ann;03.01.2026;7.00\nbroken line\n"
 SECOND = HEADER + "2;Ann;03.01.2026;8.00\n3;Cleo;04.01.2026;1.25\n"
+
+
+LAKE = "lake-orders"
+LAKE_HEADER = "orderId,country,orderedAt,amount\n"
+LAKE_FIRST = (
+    LAKE_HEADER
+    + "1,DE,2026-01-02T10:00:00Z,10.50\n2,FR,2026-01-02T11:00:00Z,7.00\n"
+    + "3,FR,2026-01-03T09:00:00Z,1.00\n"
+)
+LAKE_SECOND = (
+    LAKE_HEADER
+    + "1,DE,2026-01-01T10:00:00Z,9.00\n2,IT,2026-01-04T11:00:00Z,8.00\n"
+    + "4,DE,2026-01-04T12:00:00Z,2.25\n"
+)
+DELETED, DATA = 2, 0
+"""Of a manifest's entry, and of a file's content."""
 
 
 def put(running: Running, key: str, body: bytes) -> None:
@@ -38,7 +57,9 @@ def landed(running: Running) -> Object:
     )
     put(running, "orders/2026/01/first.csv", FIRST.encode("iso-8859-1"))
     put(running, "orders/readme.txt", b"not an order")
+    put(running, "lake/orders/first.csv", LAKE_FIRST.encode())
     running.apply(yaml.safe_load((ROOT / "examples/files/datasource.yaml").read_text()))
+    running.apply(*yaml.safe_load_all((ROOT / "examples/iceberg/datasource.yaml").read_text()))
     return running.wait_run("pipe", NAME)
 
 
@@ -66,6 +87,63 @@ def test_a_new_file_is_loaded_by_its_event_and_merged(running: Running, landed: 
     running.wait_run("pipe", NAME, after=last_run(landed)["run"])
     expected = [(1, "Jürgen", "10.50"), (2, "Ann", "8.00"), (3, "Cleo", "1.25")]
     until(lambda: table(running) == expected, "the second file is not in the table", RUN_SECONDS)
+
+
+def test_files_of_the_lake_are_merged_by_key_in_an_iceberg_table(
+    running: Running, landed: Object
+) -> None:
+    first = running.wait_run("pipe", LAKE)
+    database, name = running.resource("pipe", LAKE, "table-processed")["name"].split(".")
+    glue = running.aws("glue")
+
+    def rows() -> tuple[Object, list[tuple[object, ...]]]:
+        entry = glue.get_table(DatabaseName=database, Name=name)["Table"]
+        metadata = json.loads(read(running, entry["Parameters"]["metadata_location"]))
+        return metadata, sorted(rows_of(running, metadata))
+
+    metadata, found = rows()
+    assert found == [(1, "DE", "10.50"), (2, "FR", "7.00"), (3, "FR", "1.00")]
+    (spec,) = [
+        one for one in metadata["partition-specs"] if one["spec-id"] == metadata["default-spec-id"]
+    ]
+    assert [one["transform"] for one in spec["fields"]] == ["identity", "day"]
+    put(running, "lake/orders/second.csv", LAKE_SECOND.encode())
+    running.wait_run("pipe", LAKE, after=last_run(first)["run"])
+    metadata, found = rows()
+    # An older state of order 1 came later; order 2 has moved to another partition.
+    assert found == [(1, "DE", "10.50"), (2, "IT", "8.00"), (3, "FR", "1.00"), (4, "DE", "2.25")]
+    assert len(metadata["snapshots"]) >= 2, "the table can't be read as it was"
+
+
+def rows_of(running: Running, metadata: Object) -> list[tuple[object, ...]]:
+    """What the table's newest snapshot has (Apache Iceberg, *Table Spec*: Manifests, Manifest Lists)."""
+    (snapshot,) = [
+        one
+        for one in metadata["snapshots"]
+        if one["snapshot-id"] == metadata["current-snapshot-id"]
+    ]
+    found: list[tuple[object, ...]] = []
+    for manifest in avro(running, snapshot["manifest-list"]):
+        for entry in avro(running, manifest["manifest_path"]):
+            if entry["status"] == DELETED:
+                continue
+            file = entry["data_file"]
+            assert file["content"] == DATA, "the table has files of deletions"
+            table = parquet.ParquetFile(io.BytesIO(read(running, file["file_path"]))).read()
+            found += [
+                (row["orderid"], row["country"], str(row["amount"])) for row in table.to_pylist()
+            ]
+    return found
+
+
+def avro(running: Running, uri: str) -> list[Object]:
+    return list(fastavro.reader(io.BytesIO(read(running, uri))))
+
+
+def read(running: Running, uri: str) -> bytes:
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    body: bytes = running.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
 
 
 def test_the_same_content_again_changes_nothing(running: Running, landed: Object) -> None:
