@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from patience import until
 from weir_local.cluster import (
     ClusterError,
     ControlPlane,
@@ -151,10 +151,7 @@ def test_a_process_is_started_once_and_ended(tmp_path: Path) -> None:
     first = processes.record("one")
     assert processes.start("one", ["sleep", "60"]) is None
     assert processes.record("one") == first and first is not None
-    deadline = time.monotonic() + 5
-    while processes.tail("one") != "hello" and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert processes.tail("one") == "hello"
+    until(lambda: processes.tail("one") == "hello", pause=0.02)
     assert processes.stop("one")
     assert start_time(first.pid) is None
 
@@ -165,6 +162,15 @@ def test_starting_twice_changes_nothing(pod_cluster: ControlPlane) -> None:
     pod_cluster.start()
     pod_cluster.wait_ready()
     assert {name: pod_cluster.processes.record(name) for name in pod_cluster.status()} == before
+    assert all(pod_cluster.status().values())
+
+
+@pytest.mark.cluster
+def test_controllers_that_gave_up_before_the_api_server_answered_are_started_again(
+    pod_cluster: ControlPlane,
+) -> None:
+    assert pod_cluster.processes.stop("kube-controller-manager")
+    pod_cluster.wait_ready()
     assert all(pod_cluster.status().values())
 
 
