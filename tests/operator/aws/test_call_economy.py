@@ -441,6 +441,27 @@ def test_what_a_page_shows_is_handed_on_before_the_next_page_is_asked_for(
     assert (sum(rest.values()) > 0) == paged, (first, rest)
 
 
+def test_a_role_made_during_a_listing_is_not_looked_at_on_its_own(
+    counted: Counted, world: World, filled: Filled
+) -> None:
+    there = [one.name for one in filled.of("iam.Role")]
+    late = role(world, MANY + 3)
+    iam = AwsSession(counted.session.target).client("iam")
+    calls: list[str] = []
+
+    def between(call: Call) -> None:
+        calls.append(call.operation)
+        if call.operation == "ListRoles":
+            trust = json.dumps(late.properties["AssumeRolePolicyDocument"])
+            iam.create_role(RoleName=late.name, Path="/weir/test/", AssumeRolePolicyDocument=trust)
+
+    watched = adapters(AwsSession(counted.session.target, observer=between))["iam.Role"]
+    seen = by_name(watched.survey([*there, late.name]))
+    assert {seen[name].unseen for name in there} == {frozenset()}
+    assert seen[late.name].unseen == {"Description", "MaxSessionDuration"}
+    assert calls == ["ListRoles", "GetAccountAuthorizationDetails"]
+
+
 def test_few_names_are_looked_at_and_so_are_fewer_than_the_account_has_pages(
     counted: Counted, filled: Filled
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from weir.aws import tags as tagging
-from weir.aws.base import ServiceAdapter, changed, picked
+from weir.aws.base import ServiceAdapter, blind, changed, picked
 from weir.aws.documents import encode, policy
 from weir.aws.errors import Conflict
 from weir.resource import Change, Observed, Resource, Traits
@@ -63,7 +63,6 @@ class Role(ServiceAdapter):
             )
             if role["RoleName"] in chosen
         }
-        halves = []
         for role in self.calls.pages(
             "GetAccountAuthorizationDetails", "RoleDetailList", Filter=["Role"], MaxItems=PAGE
         ):
@@ -71,9 +70,11 @@ class Role(ServiceAdapter):
             if name in listed:
                 yield self._from_details({**listed.pop(name), **role})
             elif name in chosen:
-                halves.append(name)
-        # What only one of them has came or went between the two.
-        yield from self.observe([*halves, *listed]).values()
+                # Made between the two: mostly by ourselves a moment ago, so that nobody needs a
+                # look of its own at it.
+                yield blind(self._from_details(role), *UNDETAILED)
+        # What only the first has went between the two, or the second is not up to date.
+        yield from self.observe(list(listed)).values()
 
     def look(self, name: str) -> Observed | None:
         found = self.calls.find("GetRole", name, RoleName=name)
