@@ -275,9 +275,47 @@ def set_up_logs(settings: Settings) -> None:
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
 
 
+class NoDiffBase(kopf.DiffBaseStorage):
+    """No object's last-handled state is kept, and no event's object is copied to compare it."""
+
+    def build(self, **_: Any) -> Any:
+        """An object's essence: nothing."""
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        """The essence that was stored: none."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is written to the object."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers of events have no progress."""
+
+    def fetch(self, **_: Any) -> Any:
+        """A handler's progress: none."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is written to the object."""
+
+    def purge(self, **_: Any) -> None:
+        """There is nothing to take away."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing is written to the object."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """An essence without our progress: as it is."""
+        return essence
+
+
 def kopf_settings() -> kopf.OperatorSettings:
-    """Kopf as a watcher only: nothing is posted, scanned or throttled."""
+    """Kopf as a watcher only: nothing is posted, scanned, throttled, or kept on the objects."""
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True

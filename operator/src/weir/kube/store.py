@@ -26,6 +26,7 @@ class Store:
         self._specs = 0
         self._memos: dict[str, tuple[int, Any]] = {}
         self._of_spec: dict[Key, tuple[str, int, Any]] = {}
+        self._of_sight: dict[Key, dict[str, Any]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._index = ReferenceIndex()
         self._lock = threading.RLock()
@@ -47,6 +48,7 @@ class Store:
             if obj["metadata"]["uid"] in self._gone:
                 return before
             self._objects[key] = obj
+            self._of_sight.pop(key, None)
             self._kinds.setdefault(key.kind, {})[key] = obj
             if before is None or spec_version(before) != spec_version(obj):
                 self._specs += 1
@@ -65,6 +67,7 @@ class Store:
                 del self._objects[key]
                 del self._kinds[key.kind][key]
                 self._of_spec.pop(key, None)
+                self._of_sight.pop(key, None)
                 self._specs += 1
                 self._index.remove(key)
 
@@ -117,6 +120,27 @@ class Store:
         with self._lock:
             if key in self._objects:
                 self._of_spec[key] = (*version, found)
+        return found
+
+    def of_sight(self, obj: Object, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` makes of an object as it is here, kept until another sight of it comes:
+        a thousand objects read the same Platform.
+
+        Parameters
+        ----------
+        name
+            What it is; it must depend on nothing but the object and what never changes.
+        """
+        key = Key.of(obj)
+        with self._lock:
+            known = self._of_sight.get(key, {}) if self._objects.get(key) is obj else {}
+            if name in known:
+                found: T = known[name]
+                return found
+        found = compute()
+        with self._lock:
+            if self._objects.get(key) is obj:
+                self._of_sight.setdefault(key, {})[name] = found
         return found
 
     def dependents(self, key: Key) -> list[Key]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -141,7 +142,7 @@ def changes(resource: Resource, observed: Observed, traits: Traits) -> tuple[Cha
 def _compare(
     path: tuple[str, ...], wanted: Any, seen: Any, unordered: set[tuple[str, ...]]
 ) -> Iterator[Change]:
-    if type(wanted) is str and wanted == seen:
+    if _identical(wanted, seen):
         return
     if isinstance(wanted, Mapping) and isinstance(seen, Mapping):
         for name in sorted({*wanted, *seen}, key=str):
@@ -150,6 +151,18 @@ def _compare(
     loose = any(path[: len(prefix)] == prefix for prefix in unordered)
     if not _equal(wanted, seen, loose):
         yield Change(".".join(path), seen, wanted)
+
+
+def _identical(wanted: Any, seen: Any) -> bool:
+    """Whether two trees are the same in every value, type and order: mostly nothing has changed,
+    and that is told at once. False says nothing."""
+    try:
+        # True equals 1: what the trees are written as tells them apart.
+        return wanted == seen and (
+            type(wanted) is str or marshal.dumps(wanted, 1) == marshal.dumps(seen, 1)
+        )
+    except ValueError:
+        return False  # A value that is known after apply only.
 
 
 def _equal(one: Any, other: Any, loose: bool) -> bool:
@@ -171,7 +184,7 @@ def _equal(one: Any, other: Any, loose: bool) -> bool:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return _ENCODER.encode(value)
 
 
 def _canonical_sorted(items: Any) -> list[str]:
@@ -194,3 +207,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     return repr(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)

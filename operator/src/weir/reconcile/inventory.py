@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from weir.aws.courtesy import waiting_for_others
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
-from weir.resource import EVERYTHING, TAGS, Adapter, Observed
+from weir.resource import EVERYTHING, LEAVES, TAGS, Adapter, Observed
 
 Clock = Callable[[], float]
 """Seconds that only grow, like ``time.monotonic``."""
@@ -773,14 +773,18 @@ def _prints(observed: Observed) -> Prints:
     if TAGS not in observed.unseen:
         told[TAGS] = dict(observed.tags)
     names = tuple(sorted(told))
-    digests = b"".join(_DIGEST.pack(hash(_text(told[name]))) for name in names)
+    digests = b"".join(_DIGEST.pack(_digest(told[name])) for name in names)
     return _SHAPES.setdefault(names, names), digests
 
 
-def _text(value: Any) -> str:
-    if type(value) is str:
-        return value
-    return json.dumps(value, sort_keys=True, default=repr)
+def _digest(value: Any) -> int:
+    kind = type(value)
+    if kind in LEAVES:
+        return hash((kind, value))  # True equals 1, and is not the same.
+    return hash(_PLAIN.encode(value))
+
+
+_PLAIN = json.JSONEncoder(sort_keys=True, default=repr)
 
 
 def _table(prints: Prints) -> dict[str, bytes]:

@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import dns.exception
-import dns.resolver
-
 from weir.kube.conditions import Condition, false, true, unknown
 
 ROUTED = "MailRouted"
@@ -75,6 +72,10 @@ class Exchangers:
         return found
 
     def _look_up(self, domain: str) -> tuple[str, ...] | None:
+        # A tenth of what the operator takes to start, for sources of mails only.
+        import dns.exception
+        import dns.resolver
+
         try:
             resolver = dns.resolver.Resolver(configure=self._resolver is None)
             if self._resolver is not None:

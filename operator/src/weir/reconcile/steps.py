@@ -48,7 +48,7 @@ def owner_of(cluster: str, obj: Object) -> Owner:
 def view_of(services: Services) -> View:
     """The objects of the cluster, as the watches have them."""
     store = services.store
-    return View(store.get, store.of_kind, store.memo, store.of_spec)
+    return View(store.get, store.of_kind, store.memo, store.of_spec, store.of_sight)
 
 
 def paused(look: Look) -> Result | None:

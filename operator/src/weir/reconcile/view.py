@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -75,17 +76,24 @@ class View:
         Keeps what was computed from all objects' specs, by name.
     of_spec
         Keeps what was computed from one object's spec.
+    of_sight
+        Keeps what was computed from one object as it is, by name.
     """
 
     get: Callable[[Key], Object | None]
     of_kind: Callable[[str], Iterable[Object]]
     memo: Callable[[str, Callable[[], Any]], Any] = lambda _name, compute: compute()
     of_spec: Callable[[Object, Callable[[Object], Any]], Any] = lambda obj, compute: compute(obj)
+    of_sight: Callable[[Object, str, Callable[[], Any]], Any] = lambda _obj, _name, compute: (
+        compute()
+    )
 
     def platform(self, name: str) -> tuple[Platform, Object] | None:
         """A Platform and its object, or None."""
         obj = self.get(Key("Platform", "", name))
-        return None if obj is None else (parse(Platform, obj), obj)
+        if obj is None:
+            return None
+        return self.of_sight(obj, "model", partial(parse, Platform, obj)), obj
 
     def schemas(self, namespace: str) -> dict[str, DataSchema]:
         """The namespace's DataSchemas by name."""

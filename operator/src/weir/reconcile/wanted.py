@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from weir.api.v1alpha1.datasource import DataSource
@@ -84,17 +84,9 @@ def context_of(
     Halt
         The namespace is not granted the Platform, or the Platform is not as far yet.
     """
-    options = services.options
-    entries = platform_entries(obj)
-    observed = {(one.id, "arn"): one.arn for one in entries.values() if one.arn}
-    facts = platform.platform_facts(
-        found,
-        cluster=options.cluster,
-        artifact_index=artifact_index(options.artifacts),
-        artifact_folder=options.artifacts,
-        observed=observed if namespace else None,
-        architecture=options.architecture,
-        runtime=options.runtime,
+    name = "facts for its users" if namespace else "facts"
+    entries, facts = view.of_sight(
+        obj, name, partial(_facts, services, found, obj, bool(namespace))
     )
     labels_of = labels_for(services, found)
     grant = namespace_grant(found, namespace, labels_of(namespace) if namespace else {})
@@ -105,7 +97,26 @@ def context_of(
             "grant (spec.grants)",
             stalled=True,
         )
-    return Context(options.cluster, found, facts, grant, view, entries, labels_of)
+    return Context(services.options.cluster, found, facts, grant, view, entries, labels_of)
+
+
+def _facts(
+    services: Services, found: Platform, obj: Object, seen: bool
+) -> tuple[Mapping[str, Entry], PlatformFacts]:
+    """A Platform's resources, and what follows from it; ``seen`` takes what AWS gave it as known."""
+    options = services.options
+    entries = platform_entries(obj)
+    observed = {(one.id, "arn"): one.arn for one in entries.values() if one.arn}
+    facts = platform.platform_facts(
+        found,
+        cluster=options.cluster,
+        artifact_index=artifact_index(options.artifacts),
+        artifact_folder=options.artifacts,
+        observed=observed if seen else None,
+        architecture=options.architecture,
+        runtime=options.runtime,
+    )
+    return entries, facts
 
 
 def labels_for(services: Services, found: Platform) -> Callable[[str], Mapping[str, str]]:
