@@ -13,6 +13,7 @@ from memory_kube import InProcess
 
 from weir.kube.keys import Key
 from weir.reconcile.drift import drift_round
+from weir.reconcile.forecast import Forecast
 from weir.reconcile.queue import Lane
 
 COUNT = 60
@@ -153,3 +154,19 @@ def test_a_memo_lives_until_a_spec_changes_and_not_by_a_status(
     assert ask() == 2
     found.store.remove(found.kube.get(keys[0]))
     assert ask() == 3
+
+
+def test_who_was_brought_along_while_it_waited_draws_nothing(
+    created: tuple[InProcess, list[Key], Counter[str], int],
+) -> None:
+    found, *_ = created
+    first, *others = [found.source(COUNT + number) for number in range(5)]
+    told: list[list[tuple[str, str]]] = []
+    forecast = Forecast()
+    for key in (first, *others):
+        asking = found.store.get(key)
+        assert asking is not None
+        forecast(found.services, "default", asking, lambda names: told.append(list(names)))
+    [names] = told
+    for key in others:
+        assert any(key.name in name for _kind, name in names)

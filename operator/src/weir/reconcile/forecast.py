@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from weir.api.v1alpha1.datasource import DataSource
 from weir.api.v1alpha1.pipeline import Pipeline
 from weir.kube.client import Object
 from weir.kube.keys import Key, is_deleting, is_paused
+from weir.kube.store import spec_version
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.look import Halt
 from weir.reconcile.services import Services
 from weir.reconcile.steps import need_platform, view_of
 from weir.reconcile.view import Unreadable, View, parse
+
+Expect = Callable[[Iterable[tuple[str, str]]], None]
 
 AT_ONCE = 400
 """Objects that are brought along at a time: drawing them takes the processor, not AWS."""
@@ -35,20 +38,30 @@ class Forecast:
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self, services: Services, platform: str) -> list[tuple[str, str]]:
-        """``(kind, name)`` of what a Platform's new objects are going to want.
+    def __call__(self, services: Services, platform: str, asking: Object, expect: Expect) -> None:
+        """Name to the inventory what a Platform's new objects are going to want.
+
+        Whoever was brought along by another while it waited for its turn here draws nothing: eight
+        at a time would each draw hundreds of objects before the first of them gets to look.
 
         Parameters
         ----------
         platform
             The Platform's name.
+        asking
+            The object that met a name that nobody knows.
+        expect
+            Takes ``(kind, name)`` of each resource (:meth:`weir.reconcile.inventory.Inventory.expect`).
         """
         with self._lock:
+            if spec_version(asking) in self._told:
+                return
+            self._told[spec_version(asking)] = None
             view = view_of(services)
             found: list[tuple[str, str]] = []
             drawn = 0
             for obj in view.users(platform):
-                version = obj["metadata"]["uid"], int(obj["metadata"].get("generation") or 0)
+                version = spec_version(obj)
                 if version in self._told or not _is_new(obj):
                     continue
                 keys = list(_keys(services, view, obj, platform))
@@ -60,7 +73,7 @@ class Forecast:
                     break
             while len(self._told) > REMEMBERED:
                 self._told.popitem(last=False)
-            return found
+            expect(found)
 
 
 def _is_new(obj: Object) -> bool:

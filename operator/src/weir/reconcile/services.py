@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -109,8 +109,9 @@ class Services:
     ``now`` is the wall clock in UTC. ``saved`` takes what the server answered to a write of ours: it
     enters the store, and those who read it are woken, before the watch brings it. ``wishes`` are
     fingerprints of what each object wanted at its last look, ``obeyed`` the newest values of
-    ``weir.dev/reconcile-at`` for which all was looked at afresh. ``forecast`` tells which AWS resources
-    a Platform's other new objects are going to want (:class:`weir.reconcile.forecast.Forecast`).
+    ``weir.dev/reconcile-at`` for which all was looked at afresh. ``forecast`` names to the
+    inventory which AWS resources a Platform's other new objects are going to want
+    (:class:`weir.reconcile.forecast.Forecast`).
     ``exchangers`` look MX records up; None: nobody does.
     """
 
@@ -125,5 +126,5 @@ class Services:
     saved: Callable[[Object], None]
     wishes: dict[Key, str] = field(default_factory=dict)
     obeyed: dict[Key, str] = field(default_factory=dict)
-    forecast: Callable[[Services, str], Iterable[tuple[str, str]]] = lambda _services, _platform: ()
+    forecast: Callable[[Services, str, Object, Callable[..., None]], None] = lambda *_: None
     exchangers: Exchangers | None = None

@@ -103,7 +103,7 @@ def converge(
     keys = [resource.key for resource in wanted.resources]
     if look.key.kind != "Platform" and not world.inventory.knows(keys):
         platform = str(look.obj["spec"].get("platform", "default"))
-        world.inventory.expect(look.services.forecast(look.services, platform))
+        look.services.forecast(look.services, platform, look.obj, world.inventory.expect)
     world.inventory.own(look.key, keys)
     try:
         gone = gone_data(look, world, wanted.resources)
