@@ -58,11 +58,7 @@ class Model(BaseModel):
     """Base of every part of a resource: camelCase on the wire, unknown fields refused."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        defer_build=True,
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
     )
 
 
