@@ -3,7 +3,8 @@
 What the records of a source look like is learned from the first ones. From there on msgspec decodes
 the next ones by that shape, and says so where one does not keep to it: then the records are parsed
 whole, and the shape is learned anew. Whole numbers are decoded within the digits that were seen: a
-page that keeps to them tells nothing new, and its values are not read. Nothing is told of a value but what a parsed one would tell.
+page that keeps to them tells nothing new, and its values are not read. Nothing is told of a value but
+what a parsed one would tell.
 """
 
 from __future__ import annotations
