@@ -144,7 +144,6 @@ def zones(clients: Any) -> dict[str, str]:
 
 
 CONTRACT = RowContract(
-    "json",
     (
         Field("customerId", "id", "integer", nullable=False),
         Field("customerName", "name", "string"),
