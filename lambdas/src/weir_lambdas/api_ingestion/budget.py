@@ -1,7 +1,4 @@
-"""How fast a source may be asked: one budget for all threads of a run.
-
-A source has one lease, so one function asks it at a time: the budget needs no table.
-"""
+"""How fast a source may be asked: one budget for all threads of a run, one pace for all runs."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from weir_contract.sources import RequestLimits
+from weir_lambdas.api_ingestion.pace import Pace
 from weir_lambdas.common.clock import Clock
 
 FIRST_WINDOW = 4
@@ -26,6 +24,9 @@ EPOCH_FLOOR = 1_000_000_000
 
 BUFFER_BYTES = 64 * 1024 * 1024
 """Bytes of answers that may wait to be read, all threads together."""
+
+STRETCH_SECONDS = 1.0
+"""Seconds of the source's pace that a run takes at a time at most, or one request's."""
 
 _DRAFT = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(\d+)")
 
@@ -79,10 +80,14 @@ class Budget:
     ----------
     limits
         ``requests_per_second`` and ``concurrency``.
+    pace
+        What other runs of the source go by too; None: there are none.
     """
 
-    def __init__(self, limits: RequestLimits, clock: Clock) -> None:
+    def __init__(self, limits: RequestLimits, clock: Clock, pace: Pace | None = None) -> None:
         self._rate, self._most = limits.requests_per_second, max(1, limits.concurrency)
+        self._pace, self._ours_until = pace, 0.0
+        self._taken, self._used = 1, 0
         self._clock, self._lock = clock, threading.Lock()
         self._next_at = self._open_at = 0.0
         self._window = min(FIRST_WINDOW, self._most)
@@ -109,8 +114,26 @@ class Budget:
             now = self._clock.monotonic()
             at = max(now, self._open_at, self._next_at)
             if self._rate:
+                if self._pace is not None and at >= self._ours_until:
+                    at = self._stretch(self._pace, at, 1 / self._rate)
+                self._used += 1
                 self._next_at = at + 1 / self._rate
             return at - now
+
+    def _stretch(self, pace: Pace, at: float, each: float) -> float:
+        """Take the next stretch of the source's time, for as many requests as were made in the one
+        before, or twice as many where that was all of it. What is left of the one before is given up:
+        it would be used beside somebody else's. Returns when it begins."""
+        most = max(1, int(STRETCH_SECONDS / each))
+        self._taken = min(
+            most, 2 * self._taken if self._used >= self._taken else max(1, self._used)
+        )
+        self._used = 0
+        apart = self._clock.now().timestamp() - self._clock.monotonic()
+        begins = pace.reserve(at + apart, self._taken * each) - apart
+        # Half a request's time before its end none fits in any more.
+        self._ours_until = begins + (self._taken - 0.5) * each
+        return max(at, begins)
 
     def pause(self, seconds: float) -> None:
         """Nobody asks for that long."""

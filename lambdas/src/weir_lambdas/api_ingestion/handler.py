@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_contract.sources import SourceConfig
+from weir_lambdas.api_ingestion.pace import Pace
 from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
@@ -47,7 +48,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     s3 = client("s3")
     storage = Storage(s3, config.kms_key_arn)
     source = quarantined(config, call, s3, storage) or RestSource(
-        config, Secrets(client("secretsmanager"), config.secrets, clock), clock
+        config,
+        Secrets(client("secretsmanager"), config.secrets, clock),
+        clock,
+        pace=Pace(table, config.id),
     )
     lander = Lander(
         config,

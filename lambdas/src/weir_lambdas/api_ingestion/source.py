@@ -12,6 +12,7 @@ from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import SourceClient
 from weir_lambdas.api_ingestion.extract import Extraction
 from weir_lambdas.api_ingestion.fetch import Calls
+from weir_lambdas.api_ingestion.pace import Pace
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Resolver, system_resolver
 from weir_lambdas.common.errors import ConfigInvalid, WeirError
@@ -36,6 +37,8 @@ class RestSource(Source):
         The source's configuration.
     resolver
         Host and port -> addresses.
+    pace
+        What all runs of the source go by where its requests have a rate; None: it has one run.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class RestSource(Source):
         secrets: Secrets,
         clock: Clock,
         resolver: Resolver = system_resolver,
+        pace: Pace | None = None,
     ) -> None:
         if config.rest_api is None:
             raise ConfigInvalid("the source is no REST API", config.id)
         self._config, self._api = config, config.rest_api
         self._secrets, self._clock, self._resolver = secrets, clock, resolver
+        self._pace = pace
 
     @property
     def fingerprint(self) -> str:
@@ -63,7 +68,7 @@ class RestSource(Source):
     def batches(self, start: Start) -> Iterator[Batch]:
         """The records, a page a batch or more."""
         api, clock, secrets = self._api, self._clock, self._secrets
-        budget = Budget(api.limits, clock)
+        budget = Budget(api.limits, clock, self._pace)
         egress = EgressClient(
             self._config.egress,
             api.endpoint,

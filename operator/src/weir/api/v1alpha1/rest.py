@@ -185,10 +185,10 @@ class RequestLimits(Model):
         100_000, description="Pages of one extraction."
     )
     requests_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="Requests a second at most."
+        None, description="Requests a second at most, of all runs of the source together."
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=60_000)] | None = Field(
-        None, description="Requests a minute at most."
+        None, description="Requests a minute at most, of all runs of the source together."
     )
     concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
         16, description="Requests under way at once, at most."
