@@ -209,20 +209,33 @@ class Bench:
         self.tell("restart", made)
 
     def drift(self) -> None:
-        """Count the calls of whole drift intervals."""
+        """Count the calls of whole drift intervals, and time the rounds by the operator's metric."""
         self.settle_for_rounds()
-        before, cpu = self.counts(), self.operator.cpu_seconds()
-        time.sleep(ROUNDS * ROUND_SECONDS)
+        before, cpu, began = self.counts(), self.operator.cpu_seconds(), time.monotonic()
+        rounds, seconds = self.rounds()
+        end = began + ROUNDS * ROUND_SECONDS
+        while time.monotonic() < end or self.rounds()[0] < rounds + ROUNDS:
+            if time.monotonic() > end + self.limit:
+                raise TimeoutError(f"{ROUNDS} drift rounds did not end in time")
+            time.sleep(1)
         made = self.counts() - before
+        ended, spent = self.rounds()
+        count = ended - rounds
         polls = made.pop(FEED, 0)
-        calls = made.total() / ROUNDS
+        calls = made.total() / count
         self.result |= {
+            "drift_round_seconds": round((spent - seconds) / count, 1),
             "drift_round_calls": round(calls, 1),
             "aws_calls_per_resource_drift_round": self.per_resource(calls, 4),
-            "feed_calls_per_round": round(polls / ROUNDS, 1),
-            "drift_round_cpu_seconds": round((self.operator.cpu_seconds() - cpu) / ROUNDS, 2),
+            "feed_calls_per_round": round(polls / count, 1),
+            "drift_round_cpu_seconds": round((self.operator.cpu_seconds() - cpu) / count, 2),
         }
         self.tell(f"{ROUNDS} drift rounds", made)
+
+    def rounds(self) -> tuple[float, float]:
+        """Drift rounds that have ended since the operator's start, and their seconds together."""
+        name = "weir_drift_round_seconds"
+        return self.operator.metric(f"{name}_count"), self.operator.metric(f"{name}_sum")
 
     def settle_for_rounds(self) -> None:
         """What a restart leaves to do shall not count as drift."""
