@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from weir.kube.client import Object
@@ -26,7 +26,7 @@ class Store:
         self._specs = 0
         self._memos: dict[str, tuple[int, Any]] = {}
         self._of_spec: dict[Key, tuple[str, int, Any]] = {}
-        self._of_sight: dict[Key, dict[str, Any]] = {}
+        self._of_sight: dict[Key, dict[Hashable, Any]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._index = ReferenceIndex()
         self._lock = threading.RLock()
@@ -122,14 +122,14 @@ class Store:
                 self._of_spec[key] = (*version, found)
         return found
 
-    def of_sight(self, obj: Object, name: str, compute: Callable[[], T]) -> T:
+    def of_sight(self, obj: Object, name: Hashable, compute: Callable[[], T]) -> T:
         """What ``compute`` makes of an object as it is here, kept until another sight of it comes:
         a thousand objects read the same Platform.
 
         Parameters
         ----------
         name
-            What it is; it must depend on nothing but the object and what never changes.
+            What it is, with all that it depends on but the object.
         """
         key = Key.of(obj)
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -84,7 +84,7 @@ class View:
     of_kind: Callable[[str], Iterable[Object]]
     memo: Callable[[str, Callable[[], Any]], Any] = lambda _name, compute: compute()
     of_spec: Callable[[Object, Callable[[Object], Any]], Any] = lambda obj, compute: compute(obj)
-    of_sight: Callable[[Object, str, Callable[[], Any]], Any] = lambda _obj, _name, compute: (
+    of_sight: Callable[[Object, Hashable, Callable[[], Any]], Any] = lambda _obj, _name, compute: (
         compute()
     )
 

@@ -84,9 +84,9 @@ def context_of(
     Halt
         The namespace is not granted the Platform, or the Platform is not as far yet.
     """
-    name = "facts for its users" if namespace else "facts"
+    seen = bool(namespace)
     entries, facts = view.of_sight(
-        obj, name, partial(_facts, services, found, obj, bool(namespace))
+        obj, ("facts", seen, services.options), partial(_facts, services, found, obj, seen)
     )
     labels_of = labels_for(services, found)
     grant = namespace_grant(found, namespace, labels_of(namespace) if namespace else {})
