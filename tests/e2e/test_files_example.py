@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterator
 
 import fastavro
 import pytest
@@ -48,7 +49,7 @@ def table(running: Running) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def landed(running: Running) -> Object:
+def landed(running: Running) -> Iterator[Object]:
     """The Pipeline after the file that was there before the source."""
     s3 = running.aws("s3")
     s3.create_bucket(Bucket=BUCKET)
@@ -60,7 +61,9 @@ def landed(running: Running) -> Object:
     put(running, "lake/orders/first.csv", LAKE_FIRST.encode())
     running.apply(yaml.safe_load((ROOT / "examples/files/datasource.yaml").read_text()))
     running.apply(*yaml.safe_load_all((ROOT / "examples/iceberg/datasource.yaml").read_text()))
-    return running.wait_run("pipe", NAME)
+    yield running.wait_run("pipe", NAME)
+    for kind in ("pipe", "dsrc"):
+        running.kubectl("delete", kind, LAKE, "--timeout=180s")
 
 
 def test_a_file_that_was_there_before_is_loaded(running: Running, landed: Object) -> None:

@@ -339,12 +339,15 @@ def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(
             dying.land(f"run-{round_}", s3, chance.choice([1, 2, 4, 1000]))
         except Died:
             pass
-        # Another run goes on once the lease has ended, whether the last one died or only stopped.
-        rig.table.update(
-            f"SOURCE#{SOURCE}", "CHECKPOINT", Update("SET lease_until = :zero", {"zero": 0})
-        )
+        end_lease(rig)
+    ids = [f"long-{row}" for row in range(40)]
+    expected |= set(ids)
+    sent.append(rig.upload("in/long.csv", "\n".join(["id", *ids, ""]).encode()))
     for located in sent:
         rig.arrive(located)
+    for looks in range(1, 15):
+        rig.land(f"cut-{looks}", looks=looks)
+        end_lease(rig)
     while not rig.land("last").complete:
         pass
     assert list(rig.ledger.waiting()) == []
@@ -353,6 +356,13 @@ def test_twenty_rounds_of_death_repeats_and_disorder_land_every_record_once(
     landed = [row["id"] for row in rig.records()]
     assert len(landed) == len(set(landed)) == len(expected)
     assert set(landed) == expected
+
+
+def end_lease(rig: Rig) -> None:
+    """Another run goes on once the lease has ended, whether the last one died or only stopped."""
+    rig.table.update(
+        f"SOURCE#{SOURCE}", "CHECKPOINT", Update("SET lease_until = :zero", {"zero": 0})
+    )
 
 
 @pytest.fixture
