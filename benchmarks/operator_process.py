@@ -20,14 +20,12 @@ from typing import Any
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from weir_local.cluster import Cluster, ClusterError, ControlPlane, run
+from weir_local.cluster import Cluster, ControlPlane, run
 from weir_local.cluster.ports import free_port
 from weir_local.stack import ARTIFACTS, CLUSTER_ID, NAMESPACE, PLATFORM, ROOT, Stack, platform
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 30.0
-STARTS = 4
-"""Times that the cluster is started before that counts as failed."""
 
 
 @dataclass
@@ -38,18 +36,6 @@ class BenchStack(Stack):
     def cluster(self) -> Cluster:
         """A cluster of its own, whatever else the machine has."""
         return ControlPlane(self.state / "cluster", environ=os.environ)
-
-    def _start_cluster(self) -> None:
-        """As the stack does, and again where a program gave up on a busy machine."""
-        for left in reversed(range(STARTS)):
-            try:
-                super()._start_cluster()
-            except ClusterError:
-                if not left:
-                    raise
-                time.sleep(5)
-            else:
-                return
 
     def _install(self) -> None:
         values = f"{{clusterId: {CLUSTER_ID}, replicas: 0}}"

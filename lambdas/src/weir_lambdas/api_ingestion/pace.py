@@ -50,9 +50,8 @@ class Pace:
         behind = Update(
             "SET #next = #next + :length", {"length": length, "start": start}, "#next > :start"
         )
-        item = None
+        item, update = None, self._table.update
         while item is None:
             # One of the two holds: the moment only moves on, unless the item is deleted in between.
-            update = self._table.update
             item = update(self._pk, PACE, free) or update(self._pk, PACE, behind)
         return (int(item["next"]) - length) / 1000

@@ -48,7 +48,10 @@ def _unquoted(text: str) -> str:
 
 def encode(document: Any) -> str:
     """JSON text with sorted keys: the same document is the same text."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=repr)
+    return _ENCODER.encode(document)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
 def policy(document: Any) -> dict[str, Any]:

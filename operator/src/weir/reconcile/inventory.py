@@ -19,7 +19,6 @@ changes, at a fraction of the memory.
 from __future__ import annotations
 
 import heapq
-import json
 import struct
 import threading
 from collections import defaultdict, deque
@@ -28,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from weir.aws.courtesy import waiting_for_others
+from weir.aws.documents import encode
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
 from weir.resource import EVERYTHING, LEAVES, TAGS, Adapter, Observed
@@ -781,10 +781,7 @@ def _digest(value: Any) -> int:
     kind = type(value)
     if kind in LEAVES:
         return hash((kind, value))  # True equals 1, and is not the same.
-    return hash(_PLAIN.encode(value))
-
-
-_PLAIN = json.JSONEncoder(sort_keys=True, default=repr)
+    return hash(encode(value))
 
 
 def _table(prints: Prints) -> dict[str, bytes]:
