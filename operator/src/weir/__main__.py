@@ -144,7 +144,11 @@ class Operator:
         )
         self._turns = Turns(self._services, self._workers, self._holdings)
         self._drift = DriftRounds(
-            worlds, self._wake, ended=self._metrics.rounded, give_way=self._workers.give_way
+            worlds,
+            self._wake,
+            ended=self._metrics.rounded,
+            give_way=self._workers.give_way,
+            opening=lambda: self._turns.left > 0,
         )
         self._changes = ChangeWatcher(self._store, worlds, self._wake, self._elector.serves)
         self._controller = Controller(self._store, self._workers, self._metrics.edited)

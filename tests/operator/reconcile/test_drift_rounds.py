@@ -409,6 +409,20 @@ def test_a_round_is_due_an_interval_after_the_world_was_made_and_never_twice_at_
     assert rounds.due() == {}, "the round before has not ended"
 
 
+def test_the_first_round_comes_an_interval_after_the_last_of_the_first_looks() -> None:
+    now, left = [0.0], [3]
+    worlds: Any = Named(a=100.0)
+    rounds = DriftRounds(worlds, lambda *_: None, lambda: now[0], opening=lambda: left[0] > 0)
+    for moment in (0.0, 101.0, 250.0):
+        now[0] = moment
+        assert rounds.due() == {}
+    left[0] = 0
+    now[0] = 339.0
+    assert rounds.due() == {}
+    now[0] = 351.0
+    assert list(rounds.due()) == ["a"]
+
+
 def test_rounds_that_take_longer_than_the_interval_leave_half_of_the_time_to_edits() -> None:
     now = [0.0]
     worlds: Any = Named(a=10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,8 +18,10 @@ def pairs(tags: Mapping[str, str], key: str = "Key", value: str = "Value") -> li
 def mapping(
     items: Iterable[Mapping[str, Any]] | None, key: str = "Key", value: str = "Value"
 ) -> dict[str, str]:
-    """Tags from a list of pairs."""
-    return {str(item[key]): str(item.get(value, "")) for item in items or ()}
+    """Tags from a list of pairs, each text once in memory: an object's ten resources share theirs."""
+    return {
+        sys.intern(str(item[key])): sys.intern(str(item.get(value, ""))) for item in items or ()
+    }
 
 
 def missing(seen: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Controller:
         before, left = self._store.get(key), self._store.targets(key)
         self._store.put(obj)
         if self._store.get(key) is not obj:
-            return  # An older sight than the one that is here, or of an object that is gone.
+            return  # It is here already, or a newer sight of it, or it is gone.
         if _waits(obj):
             self._yielding.add(key)
         else:

@@ -133,6 +133,8 @@ class DriftRounds:
         Told of each round that has ended.
     give_way
         Called before each AWS call of a round, see :func:`drift_round`.
+    opening
+        Whether objects wait for their first look still: it shows what a round would.
     """
 
     def __init__(
@@ -142,12 +144,14 @@ class DriftRounds:
         clock: Callable[[], float] = time.monotonic,
         ended: Callable[[Round], None] = lambda _round: None,
         give_way: Callable[[], None] = lambda: None,
+        opening: Callable[[], bool] = lambda: False,
     ) -> None:
         self._worlds = worlds
         self._wake = wake
         self._clock = clock
         self._ended = ended
         self._give_way = give_way
+        self._opening = opening
         self._stop = threading.Event()
         self._due: dict[str, tuple[World, float]] = {}
         self._running: set[str] = set()
@@ -170,9 +174,10 @@ class DriftRounds:
     def due(self) -> dict[str, World]:
         """The Platforms whose round begins now; each is entered for its next one.
 
-        A world that is new has just been looked at: its first round comes an interval later.
+        A world that is new has just been looked at, or is being looked at: its first round comes an
+        interval after that.
         """
-        now, found = self._clock(), {}
+        now, found, opening = self._clock(), {}, self._opening()
         known = self._worlds.known()
         with self._lock:
             for gone in self._due.keys() - known.keys():
@@ -181,7 +186,7 @@ class DriftRounds:
                 interval = self._worlds.interval(platform)
                 wait = interval * (1.0 - JITTER * random.random())
                 before, at = self._due.get(platform, (None, 0.0))
-                if before is not world:
+                if before is not world or opening:
                     self._due[platform] = (world, now + wait)
                     continue
                 at = min(at, now + interval)  # An interval that has become shorter counts at once.

@@ -13,7 +13,8 @@ what is here true:
 
 An entry that was found to be as wanted shrinks to its attributes, the mark of the wanted state
 (:func:`weir.reconcile.diff.mark_of`) and digests of what was seen: enough to know it when it
-changes, at a fraction of the memory.
+changes, at a fraction of the memory. What a listing shows and nobody has read yet is kept packed:
+after a restart that is all that the account has.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from weir.aws.courtesy import waiting_for_others
 from weir.aws.documents import encode
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
+from weir.reconcile.packed import Packed, plain
 from weir.resource import EVERYTHING, LEAVES, TAGS, Adapter, Observed
 
 Clock = Callable[[], float]
@@ -118,12 +120,12 @@ class _Entry:
     """One resource. Written under the inventory's guard only."""
 
     __slots__ = (
-        "asked", "blind", "deep", "doubt", "looked", "mark", "observed", "prints", "quiet",
-        "version", "versioned", "written",
+        "_seen", "asked", "blind", "deep", "doubt", "looked", "mark", "prints", "quiet", "version",
+        "versioned", "written",
     )  # fmt: skip
 
     def __init__(self, asked: float) -> None:
-        self.observed: Observed | None = None
+        self._seen: Observed | Packed | None = None
         self.looked = NEVER
         """When the look began that saw this, or when our write ended."""
         self.deep = NEVER
@@ -143,18 +145,33 @@ class _Entry:
         """Deep looks in a row that found nothing new."""
 
     @property
+    def observed(self) -> Observed | None:
+        """What was seen last. The guard is held: what is packed is unpacked, and stays so."""
+        if isinstance(self._seen, Packed):
+            self._seen = self._seen.unpacked()
+        return self._seen
+
+    @observed.setter
+    def observed(self, seen: Observed | None) -> None:
+        self._seen = seen
+
+    @property
+    def exists(self) -> bool:
+        return self._seen is not None
+
+    @property
     def known(self) -> bool:
         return self.looked != NEVER
 
     @property
     def shrunk(self) -> bool:
-        return self.observed is not None and self.observed.unseen is EVERYTHING
+        return isinstance(self._seen, Observed) and self._seen.unseen is EVERYTHING
 
     @property
     def hazy(self) -> bool:
         """Whether only a deep look tells if it has changed."""
         versioned = bool(self.version) and self.versioned < self.deep
-        return self.observed is not None and bool(self.blind) and not versioned
+        return self.exists and bool(self.blind) and not versioned
 
     def stands_for(self, mark: str) -> bool:
         """Whether it has shrunk to this very mark already."""
@@ -162,13 +179,19 @@ class _Entry:
 
     def shrink(self) -> None:
         """Keep what is needed of something that is as wanted; others read what is not ours."""
-        if self.observed is not None and self.mark not in ("", THEIRS) and not self.shrunk:
+        if self.mark not in ("", THEIRS) and not self.shrunk and self.observed is not None:
             self.prints = _joined(self.prints, self.observed)
             self.observed = _shrunk(self.observed)
 
+    def pack(self, kind: str, samples: dict[str, bytes]) -> None:
+        """Keep what nobody has judged yet small until somebody reads it."""
+        if isinstance(self._seen, Observed) and self._seen.settled and not self.mark:
+            sample = samples.get(kind) or samples.setdefault(kind, plain(self._seen))
+            self._seen = Packed(self._seen, sample)
+
     @property
     def unsettled(self) -> bool:
-        return self.observed is not None and not self.observed.settled
+        return isinstance(self._seen, Observed) and not self._seen.settled
 
     def age(self, now: float) -> float:
         """Seconds since everything was last seen; they count less for what has been quiet."""
@@ -206,6 +229,8 @@ class Inventory:
         """One listing of a kind at a time. Whoever waits for one resource does not wait for it."""
         self._deep_locks = {kind: threading.Lock() for kind in adapters}
         self._waiting: dict[str, set[str]] = defaultdict(set)
+        self._samples: dict[str, bytes] = {}
+        """By kind, what others of it are packed by."""
         self._young: deque[tuple[float, _Entry]] = deque()
         """Entries that are as wanted and were just written, with when looks may cover that: then they
         shrink."""
@@ -277,7 +302,7 @@ class Inventory:
         """By kind: resources that are known to exist."""
         with self._guard:
             return {
-                kind: sum(entry.observed is not None for entry in entries.values())
+                kind: sum(entry.exists for entry in entries.values())
                 for kind, entries in self._entries.items()
             }
 
@@ -638,6 +663,7 @@ class Inventory:
         what = self._take(entry, observed, started)
         if not what and not entry.unsettled:
             entry.shrink()
+            entry.pack(kind, self._samples)
         if observed is not None and observed.version != entry.version:
             what = what or self._versioned(entry, observed, started)
         return what or ("unconfirmed" if self._unconfirmed(kind, name, entry) else "")
@@ -677,7 +703,7 @@ class Inventory:
             vanished = [
                 name
                 for name in unshown
-                if (entry := entries.get(name)) is not None and entry.observed is not None
+                if (entry := entries.get(name)) is not None and entry.exists
             ]
         if not vanished:
             return {}
@@ -728,7 +754,7 @@ class Inventory:
 
     def _unconfirmed(self, kind: str, name: str, entry: _Entry) -> bool:
         """Whether somebody has it of whom it is not known that it is as he wants it."""
-        return entry.observed is not None and not entry.mark and (kind, name) in self._owners
+        return entry.exists and not entry.mark and (kind, name) in self._owners
 
     def _prune(self, kind: str, now: float) -> None:
         """Forget what nobody has and nobody has asked for since long."""
