@@ -96,6 +96,18 @@ def test_retry_after_is_waited_for(api: Any, source: Any, lander: Any, clock: An
     assert clock.slept == [7.0, 20.0]
 
 
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_who_has_no_calls_left_waits_until_he_has_some_again(
+    api: Any, source: Any, lander: Any, clock: Any, status: int
+) -> None:
+    none_left = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9"}
+    api.answer = lambda call, http: (
+        (status, none_left, b"") if len(api.calls) < 2 else (200, {}, b"[{}]")
+    )
+    assert lander(source(RestApi(api.url))).land("run-1", None, None).rows == 1
+    assert clock.slept == [9.0]
+
+
 def test_a_wait_longer_than_the_function_may_run_is_an_error_at_once(
     api: Any, source: Any, lander: Any, clock: Any
 ) -> None:

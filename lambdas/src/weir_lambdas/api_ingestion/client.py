@@ -6,6 +6,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -14,7 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from weir_contract.rest import RequestLimits, ResponseAction
-from weir_lambdas.api_ingestion.budget import MAX_PAUSE_SECONDS, Budget, retry_after
+from weir_lambdas.api_ingestion.budget import MAX_PAUSE_SECONDS, Budget, exhausted, retry_after
 from weir_lambdas.api_ingestion.spool import MEMORY_BYTES, Spool, Spooled
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
@@ -41,6 +42,7 @@ FINAL: Mapping[int, tuple[type[WeirError], str]] = {
 AGAIN = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses that may be better at the next try."""
 
+ENDED = "the extraction has ended"
 OVERLOADED = {429, 503}
 GOOD = {200, 201, 202, 203, 206}
 BASE_SECONDS, MAX_SECONDS = 0.5, 60.0
@@ -137,6 +139,7 @@ class SourceClient:
     def close(self) -> None:
         """No call begins another attempt from here on."""
         self._closed.set()
+        self._budget.give_up(OutOfTime(ENDED))
 
     def call(self, request: Request) -> Answer:
         """Send a request until it is answered well.
@@ -157,50 +160,78 @@ class SourceClient:
         attempts, renewed = self._limits.max_attempts, False
         attempt = 1
         while attempt <= attempts:
-            self._wait_turn(where)
-            signed = self._auth.apply(request) if self._auth else request
             asked: float | None = None
-            began = self._clock.monotonic()
-            try:
-                answer, url = self._egress.send(signed)
-            except HTTPError as error:
-                failure: WeirError = SourceUnavailable(
-                    f"attempt {attempt} of {attempts}: {_network(error)}", where
-                )
-            else:
+            with self._turn(where):
+                signed = self._auth.apply(request) if self._auth else request
+                began = self._clock.monotonic()
                 try:
-                    outcome = self._read(answer, url)
-                finally:
-                    answer.close()
-                if isinstance(outcome, Answer):
-                    took = self._clock.monotonic() - began
-                    self._budget.went_well(len(outcome.body), took, outcome.headers)
-                    return outcome
-                failure = outcome
-                if isinstance(failure, SourceUnauthorized) and self._auth and not renewed:
-                    renewed = True
-                    if self._auth.renew(signed):
-                        continue
-                if not failure.retryable:
-                    raise failure
-                asked = retry_after(answer.headers.get("Retry-After"), self._clock.now())
-                if answer.status in OVERLOADED:
-                    self._budget.went_badly()
+                    answer, url = self._egress.send(signed)
+                except HTTPError as error:
+                    failure: WeirError = SourceUnavailable(
+                        f"attempt {attempt} of {attempts}: {_network(error)}", where
+                    )
+                else:
+                    try:
+                        outcome = self._read(answer, url)
+                    finally:
+                        answer.close()
+                    if isinstance(outcome, Answer):
+                        took = self._clock.monotonic() - began
+                        self._budget.went_well(len(outcome.body), took, outcome.headers)
+                        return outcome
+                    failure, asked = self._refused(outcome, answer, where)
+            if isinstance(failure, SourceUnauthorized) and self._auth and not renewed:
+                renewed = True
+                if self._auth.renew(signed):
+                    continue
+            if not failure.retryable:
+                raise failure
             if attempt == attempts or self._closed.is_set():
                 raise failure
             self._wait(asked, attempt, failure, where)
             attempt += 1
         raise OutOfTime("limits.maxAttempts is 0, so nothing was asked", where)
 
-    def _wait_turn(self, where: str) -> None:
-        pause = self._budget.take()
-        if pause <= 0:
-            return
-        if pause > self._remaining():
+    def _refused(
+        self, failure: WeirError, answer: urllib3.BaseHTTPResponse, where: str
+    ) -> tuple[WeirError, float | None]:
+        """The error that an answer is, and the seconds that the source asks to wait: everybody does."""
+        now = self._clock.now()
+        asked, empty = None, exhausted(answer.headers, now)
+        if isinstance(failure, SourceForbidden) and empty is not None:
+            # GitHub and others refuse so whoever has used up his calls.
+            failure = SourceRateLimited(f"{answer.status}: no calls are left", where)
+        if failure.retryable:
+            asked = retry_after(answer.headers.get("Retry-After"), now)
+            asked = empty if asked is None else asked
+        if asked is not None:
+            self._budget.pause(asked)
+        if answer.status in OVERLOADED or isinstance(failure, SourceRateLimited):
+            self._budget.went_badly()
+        return failure, asked
+
+    @contextmanager
+    def _turn(self, where: str) -> Iterator[None]:
+        """One of the requests that may be under way, at the moment when it is due."""
+        if not self._budget.begin(self._remaining()):
             raise SourceRateLimited(
-                f"the next call is due in {pause:.0f} s, longer than this run may", where
+                "other runs of the source had all limits.concurrency requests under way", where
             )
-        self._clock.sleep(pause)
+        try:
+            pause = self._budget.take()
+            while pause > 0:
+                if pause > self._remaining():
+                    raise SourceRateLimited(
+                        f"the next call is due in {pause:.0f} s, longer than this run may", where
+                    )
+                self._clock.sleep(pause)
+                # Another may have been told to wait, meanwhile.
+                pause = self._budget.take() if self._budget.closed else 0.0
+            if self._closed.is_set():
+                raise OutOfTime(ENDED, where)
+            yield
+        finally:
+            self._budget.end()
 
     def _wait(self, asked: float | None, attempt: int, failure: WeirError, where: str) -> None:
         pause = backoff(attempt, self._jitter) if asked is None else asked
@@ -210,8 +241,6 @@ class SourceClient:
             ) from failure
         if asked is None:
             self._clock.sleep(pause)
-        else:
-            self._budget.pause(asked)
 
     def _read(self, answer: urllib3.BaseHTTPResponse, url: str) -> Answer | WeirError:
         """The answer with its body, or the error that it is."""

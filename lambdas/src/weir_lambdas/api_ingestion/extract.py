@@ -135,7 +135,7 @@ class Extraction:
                 if context is None:
                     return
                 chain = None if self._api.async_job else self._chain_of(context)
-                if chain and queue and self._budget.threads > 1:
+                if chain and queue and self._budget.most > 1:
                     chain.prefetch()
                 queue.append((context, chain))
 

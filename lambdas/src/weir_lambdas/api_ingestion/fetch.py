@@ -221,7 +221,7 @@ class Chain:
         # A page that is shorter than the first is likely the last but one: nothing is guessed then.
         short = self._paginator.total_path is None and got.records.count < self._first_rows
         width = 0 if got.stop else 1 if short else self._budget.width
-        if self._budget.threads > 1:
+        if self._budget.most > 1:
             while position is not None and len(wanted) < width:
                 wanted.append(position)
                 position = style.ahead(self._paginator, position, page)

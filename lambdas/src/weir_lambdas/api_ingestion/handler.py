@@ -51,7 +51,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         config,
         Secrets(client("secretsmanager"), config.secrets, clock),
         clock,
-        pace=Pace(table, config.id),
+        pace=Pace(table, config.id, call.lane),
     )
     lander = Lander(
         config,

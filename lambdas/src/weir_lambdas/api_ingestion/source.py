@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import replace
 
 from weir_contract.codec import digest
@@ -10,6 +11,7 @@ from weir_contract.sources import RequestLimits, SourceConfig
 from weir_lambdas.api_ingestion.auth import Around, authenticator
 from weir_lambdas.api_ingestion.budget import Budget
 from weir_lambdas.api_ingestion.client import SourceClient
+from weir_lambdas.api_ingestion.company import Company
 from weir_lambdas.api_ingestion.extract import Extraction
 from weir_lambdas.api_ingestion.fetch import Calls
 from weir_lambdas.api_ingestion.pace import Pace
@@ -38,7 +40,7 @@ class RestSource(Source):
     resolver
         Host and port -> addresses.
     pace
-        What all runs of the source go by where its requests have a rate; None: it has one run.
+        What all runs of the source share; None: it has one run.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class RestSource(Source):
         """Any age for an incremental source, a day for one that is read whole."""
         return float("inf") if self._api.incremental else SNAPSHOT_SECONDS
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """The records, a page a batch or more."""
         api, clock, secrets = self._api, self._clock, self._secrets
         budget = Budget(api.limits, clock, self._pace)
@@ -74,7 +76,7 @@ class RestSource(Source):
             api.endpoint,
             api.allowed_hosts,
             self._resolver,
-            connections=budget.threads,
+            connections=budget.most,
         )
         timeout = float(api.limits.timeout_seconds)
         around = Around(
@@ -85,7 +87,10 @@ class RestSource(Source):
             egress, api.limits, budget, clock, start.remaining, auth, api.response_actions
         )
         look = Inference(self._config.contract).look
-        with Calls(client, budget.threads) as calls:
+        with ExitStack() as stack:
+            if self._pace is not None:
+                stack.enter_context(Company(self._pace, budget, clock))
+            calls = stack.enter_context(Calls(client, budget.most))
             extraction = Extraction(api, calls, budget, egress, secrets, auth, clock, start, look)
             given = False
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -192,7 +192,7 @@ class ArrivedSource(Source):
         """Enter what was taken into the ledger."""
         self.ledger.settle(manifest)
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """What waits."""
         begun = loads(Begun, json.dumps(start.position)) if start.position else None
         waiting = self._waiting(begun)

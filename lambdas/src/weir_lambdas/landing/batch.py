@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -119,7 +119,7 @@ class Source(Protocol):
         again then takes what is left, and does not give its last answer again."""
         return False
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """The records from ``start``; ends after a batch without a position, or once enough.
 
         Where it raises a WeirError that does not spoil what came before, that is committed. A source

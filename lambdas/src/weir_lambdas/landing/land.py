@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -201,15 +202,16 @@ class Lander:
             self._part_bytes,
         ) as writer:
             try:
-                for batch in self._source.batches(start):
-                    writer.write(batch.lines, batch.count)
-                    inference.see_all(batch.rows)
-                    if batch.inference is not None:
-                        inference.merge(batch.inference)
-                    written += batch.parts
-                    quarantined += batch.quarantined
-                    files += batch.files
-                    last = batch
+                with closing(self._source.batches(start)) as batches:
+                    for batch in batches:
+                        writer.write(batch.lines, batch.count)
+                        inference.see_all(batch.rows)
+                        if batch.inference is not None:
+                            inference.merge(batch.inference)
+                        written += batch.parts
+                        quarantined += batch.quarantined
+                        files += batch.files
+                        last = batch
             except WeirError as error:
                 if last is None or last.position is None or error.spoils:
                     raise

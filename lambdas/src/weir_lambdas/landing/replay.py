@@ -10,7 +10,7 @@ import gzip
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -64,7 +64,7 @@ class Quarantined(Source):
         """Any age: the folder does not change."""
         return float("inf")
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """One object of the quarantine after the other, each as parts of its own.
 
         Records whose text is not the one that was landed, since a stage made the row anew, stay.

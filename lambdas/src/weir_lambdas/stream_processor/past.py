@@ -11,7 +11,7 @@ Sources: Amazon Kinesis Data Streams API Reference, *GetShardIterator*, *GetReco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -114,7 +114,7 @@ class PastSource(Source):
         """Any age: whether the stream has kept the rest is looked at."""
         return float("inf")
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """The window's records, shard by shard; a batch is what one answer of Kinesis has.
 
         Raises

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -123,7 +123,7 @@ class SealSource(Source):
         self._positions.settle(manifest)
         remove(self._config, self._storage, [one.key for one in manifest.files if one.waiting])
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """What waits, a part each."""
         until = str((start.position or {}).get(UNTIL) or "")
         waiting = self._waiting(until) if until else []

@@ -11,7 +11,7 @@ No consumer group is joined: the offsets of the source's own landings do not mov
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ class PastTopics(Source):
         """Any age: an offset that the brokers have dropped is refused."""
         return float("inf")
 
-    def batches(self, start: Start) -> Iterator[Batch]:
+    def batches(self, start: Start) -> Generator[Batch]:
         """The window's records, in order within each partition.
 
         Raises

@@ -191,7 +191,7 @@ class RequestLimits(Model):
         None, description="Requests a minute at most, of all runs of the source together."
     )
     concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
-        16, description="Requests under way at once, at most."
+        16, description="Requests under way at once, of all runs of the source together."
     )
 
 
