@@ -137,6 +137,12 @@ def test_odd_urls_are_refused_without_showing_credentials(url: str) -> None:
     assert "pw" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a..example.com", "x" * 64 + ".example.com"])
+def test_a_name_that_no_host_can_have_is_refused_in_words(host: str) -> None:
+    with pytest.raises(EgressRefused, match="no name that a host can have"):
+        EgressClient(EVERYTHING, f"http://{host}/").send(Request(f"http://{host}/"))
+
+
 def test_https_goes_through_the_same_guard() -> None:
     client = EgressClient(Egress(), "https://api.example.com/", resolver=lambda h, p: ["10.1.1.1"])
     with pytest.raises(EgressRefused, match="private"):

@@ -51,9 +51,13 @@ def served(rows: Rows, style: Paginator, cap: int = 10_000) -> Callable[..., Any
             "data": page,
         }
         headers = dict(JSON)
-        if style.type in ("cursor", "auto"):
+        if style.cursor_header and following:
+            headers[style.cursor_header] = following
+        elif style.type in ("cursor", "auto"):
             body["next_cursor"] = following
-        if style.type == "link" and following:
+        if style.next_path:
+            body["links"] = {"next": f"?cursor={following}" if following else None}
+        elif style.type == "link" and following:
             headers["Link"] = f"<?cursor={following}>; rel=next"
         return 200, headers, json.dumps(body).encode()
 
@@ -71,7 +75,9 @@ STYLES = [
     Paginator("offset", offset_body_path="paging.offset", has_more_path="meta.more", **BODY),
     Paginator("cursor", cursor_path="next_cursor"),
     Paginator("cursor", cursor_path="next_cursor", cursor_body_path="paging.cursor", **BODY),
+    Paginator("cursor", cursor_header="X-Next"),
     Paginator("link"),
+    Paginator("link", next_path="links.next"),
     Paginator("auto"),
 ]
 

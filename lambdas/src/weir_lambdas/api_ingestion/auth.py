@@ -260,7 +260,9 @@ def _client(
 
 
 def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    value = base64.b64encode(f"{username}:{password}".encode()).decode()
+    REDACTOR.learn(value)
+    return f"Basic {value}"
 
 
 def _bearer(spec: BearerAuth, around: Around) -> Static:
@@ -273,7 +275,6 @@ def _http_basic(spec: HttpBasicAuth, around: Around) -> Static:
 
     def put(request: Request) -> Request:
         value = _basic(fill(spec.username), fill(spec.password))
-        REDACTOR.learn(value)
         return add_headers(request, Authorization=value)
 
     return Static(put)

@@ -138,6 +138,8 @@ class _Guard:
         except OSError as error:
             gai = socket.gaierror(*error.args[:2])
             raise NameResolutionError(host, connection, gai) from error
+        except UnicodeError as error:
+            raise EgressRefused("is no name that a host can have", host) from error
         for address in addresses:
             if reason := refusal(address, self._egress):
                 raise EgressRefused(f"{host} resolves to {address}, {reason}", host)

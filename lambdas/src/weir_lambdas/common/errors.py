@@ -5,6 +5,8 @@ Each message says what is wrong and where; :data:`ACTIONS` says what to do about
 
 from __future__ import annotations
 
+from weir_lambdas.common.log import REDACTOR
+
 ACTIONS = {
     "SourceUnauthorized": "Check the credential that the source's headers name: it may be wrong, "
     "expired or sent under another header than the API wants. A rotated secret is read anew by "
@@ -90,9 +92,10 @@ class WeirError(Exception):
     """HTTP's, where a status is what is wrong."""
 
     def __init__(self, what: str, where: str = "", spoils: bool = False) -> None:
-        self.what, self.where, self.spoils = what, where, spoils
-        place = f"{where}: " if where else ""
-        super().__init__(f"{place}{what.rstrip('.')}. {action_for(type(self).__name__)}")
+        # A source may have put what it was told into a key, a redirect or a link.
+        self.what, self.where, self.spoils = REDACTOR.text(what), REDACTOR.text(where), spoils
+        place = f"{self.where}: " if where else ""
+        super().__init__(f"{place}{self.what.rstrip('.')}. {action_for(type(self).__name__)}")
 
 
 class SourceUnauthorized(WeirError):

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
+from urllib.parse import quote
 
 REDACTED = "***"
 SECRET_KEYS = re.compile(r"authorization|cookie|password|passwd|secret|token|api[_-]?key", re.I)
@@ -25,13 +26,16 @@ class Redactor:
     def learn(self, value: str) -> None:
         """Remember a secret value. Very short ones are left: they would blot out plain words."""
         if len(value) >= 4:
-            self._values.add(value)
+            forms = (value, quote(value), quote(value, safe=""), json.dumps(value)[1:-1])
+            self._values.update(forms)
 
     def text(self, text: str) -> str:
-        """The text without any known secret value."""
-        for value in sorted(self._values, key=len, reverse=True):
-            text = text.replace(value, REDACTED)
-        return text
+        """The text without any known secret value, as it is or as a URL or JSON writes it; a host's
+        name is in small letters."""
+        if not self._values:
+            return text
+        longest_first = sorted(self._values, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, longest_first)), REDACTED, text, flags=re.I)
 
     def value(self, value: Any, key: str = "") -> Any:
         """Any JSON value without secrets: by the name of its key, and by known values."""
