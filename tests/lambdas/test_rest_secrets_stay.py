@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import traceback
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +29,7 @@ from weir_contract.rest import (
     SessionTokenAuth,
 )
 from weir_lambdas.common import log as log_module
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import WeirError
 from weir_lambdas.common.log import Redactor, log
 
@@ -135,15 +138,62 @@ def test_no_message_and_no_log_line_has_a_credential(
         paginator=Paginator("link"),
         limits=RequestLimits(max_attempts=2, concurrency=1),
     )
+
+    @entry
+    def handler(_event: Any, _context: Any) -> dict[str, Any]:
+        return {"rows": read(source, clock, SecretStore(dict(SECRETS))).rows}
+
     with pytest.raises(WeirError) as caught:
-        read(source, clock, SecretStore(dict(SECRETS)))
+        handler({}, None)
     log("ERROR", "landing failed", error=str(caught.value))
-    said = str(caught.value) + caught.value.what + caught.value.where + "".join(capsys.readouterr())
+    said = "".join(traceback.format_exception(caught.value)) + "".join(capsys.readouterr())
+    said += caught.value.what + caught.value.where
     hidden = {*seen, *TOKENS.values(), KEY, "pass/word", "old/refresh"}
     assert seen or kind == "sigv4"
     for value in hidden:
         assert value not in said
         assert quote(value, safe="") not in said
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "api_ingestion.handler",
+        "email_processor.handler",
+        "email_processor.workmail",
+        "file_processor.handler",
+        "metadata_extractor.handler",
+        "redshift_loader.handler",
+        "run_control.handler",
+        "stream_processor.handler",
+        "stream_processor.receive",
+        "trigger.handler",
+    ],
+)
+def test_every_function_has_its_errors_cleaned(module: str) -> None:
+    handler = importlib.import_module(f"weir_lambdas.{module}").handler
+    assert handler.__code__ is entry(handler).__code__
+
+
+def test_an_error_that_nobody_expected_has_no_secret_and_keeps_its_class_and_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_module.REDACTOR, "_values", set())
+    hidden, written = "pass" + "/word", quote("pass" + "/word", safe="")
+    log_module.REDACTOR.learn(hidden)
+
+    @entry
+    def handler(_event: Any, _context: Any) -> dict[str, Any]:
+        try:
+            raise KeyError(hidden)
+        except KeyError as error:
+            raise RuntimeError(f"no use for {written}") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        handler({}, None)
+    said = "".join(traceback.format_exception(caught.value))
+    assert "KeyError: '***'" in said and "no use for ***" in said
+    assert hidden not in said and written not in said
 
 
 def test_a_value_is_known_however_a_url_or_json_writes_it() -> None:

@@ -11,6 +11,7 @@ from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
@@ -19,6 +20,7 @@ from weir_lambdas.landing.land import Lander
 from weir_lambdas.landing.replay import quarantined
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

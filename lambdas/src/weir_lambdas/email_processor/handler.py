@@ -9,6 +9,7 @@ from weir_contract.sources import Files, SourceConfig
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
@@ -19,6 +20,7 @@ from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.landing.calls import asked, fail
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -19,6 +19,7 @@ from weir_contract.state import source_pk, workmail_sk
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, Update
@@ -95,6 +96,7 @@ class Receiver:
         return new
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -9,6 +9,7 @@ from weir_contract.sources import SourceConfig
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
@@ -18,6 +19,7 @@ from weir_lambdas.file_processor.source import FileSource
 from weir_lambdas.landing.calls import Asked, asked, fail
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

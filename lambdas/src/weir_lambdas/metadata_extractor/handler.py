@@ -21,6 +21,7 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import environment
 from weir_lambdas.common.emf import emit
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
@@ -52,6 +53,7 @@ FAULTS = (
 SUBSCRIBER = "SUBSCRIBER#"
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

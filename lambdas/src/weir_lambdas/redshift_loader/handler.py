@@ -19,6 +19,7 @@ from weir_contract.runs import OutputFile, RunPlan, RunResult
 from weir_contract.tombstones import tombstone_table
 from weir_lambdas.common.aws import client, error_code
 from weir_lambdas.common.config import load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid, LoadLost, LoadRefused
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, read_contract
@@ -42,6 +43,7 @@ from weir_lambdas.redshift_loader.unload import UnloadPlan, unload_statements
 MAX_STATEMENT_NAME = 500
 
 
+@entry
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -9,12 +9,14 @@ from weir_contract.pipelines import PipelineConfig
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import environment, load_config
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.run_control.control import Control
 
 
+@entry
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -11,6 +11,7 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.emf import emit
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
@@ -37,6 +38,7 @@ MAPPINGS = "WEIR_MAPPINGS"
 """Environment: ids of the source's event source mappings, with commas."""
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -10,6 +10,7 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.emf import emit
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.secrets import Secrets
@@ -26,6 +27,7 @@ from weir_lambdas.stream_processor.registry import schemas_of
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 
 
+@entry
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Entry point.
 

@@ -16,6 +16,7 @@ from weir_contract.manifest import Manifest, lane_source, parse_manifest_key
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock, parse_iso
 from weir_lambdas.common.config import environment
+from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
@@ -27,6 +28,7 @@ from weir_lambdas.trigger.flight import FlightBusy, Flights, Pace
 from weir_lambdas.trigger.sweep import subscribers, sweep, told
 
 
+@entry
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Entry point.
 
