@@ -178,7 +178,7 @@ def side_by_side(*steps: Callable[[], Object]) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def seen(running: Running, reading: None, telemetry: str, schemas: Registry, kafka: Broker) -> Seen:
-    """First come records of both; then Kinesis's past once more, and Avro where Protobuf was."""
+    """First come records of both; then the past of both once more, and Avro where Protobuf was."""
     number, header = schemas.register("reading", json.dumps(READING)), payment_header(running)
     bodies = [schemas.framed(number, avro(n, level)) for n, level in LEVELS]
     records = [{"Data": body, "PartitionKey": str(n)} for n, body in enumerate(bodies)]
@@ -200,20 +200,31 @@ def seen(running: Running, reading: None, telemetry: str, schemas: Registry, kaf
     live = running.keys("raw", "default/telemetry/_manifests/")
     running.query("delete from shared.readings where id < 4")
     assert levels(running) == LEVELS[4:]
+    running.query("delete from shared.payments")
+    now = datetime.now(UTC)
+    backfilled, payments_backfilled = side_by_side(
+        *(partial(running.backfill, f"{name}-again", name, begin, now) for name in SOURCES)
+    )
     avro_now = {"source": {"stream": {"format": "avro", "protobuf": None}}}
     running.patch("dsrc", "payments", {"spec": avro_now})
     running.wait("dsrc", "payments", is_ready, WAIT_SECONDS)
     # Zigzag: 3, 75, and three characters.
     kafka.produce("payments", [("3", header + b"\x06\x96\x01\x06EUR", [])])
-    again = partial(running.backfill, "telemetry-again", "telemetry", begin, datetime.now(UTC))
-    backfilled, _ = side_by_side(again, partial(running.run, "payments"))
 
     def loaded() -> bool:
         return len(payments(running)) == 3 or not running.run("payments")
 
     until(loaded, "what was put as Avro is not in the table", WAIT_SECONDS)
     after = running.keys("raw", "default/telemetry/_manifests/")
-    return Seen(first[0], levels(running), backfilled, (live, after), first[1], payments(running))
+    return Seen(
+        first[0],
+        levels(running),
+        backfilled,
+        payments_backfilled,
+        (live, after),
+        first[1],
+        payments(running),
+    )
 
 
 def test_a_stream_of_others_is_read_by_fan_out_with_schemas_of_a_confluent_registry(
@@ -238,6 +249,10 @@ def test_topics_of_msk_are_read_by_iam_as_protobuf_and_as_avro_with_a_registry_o
 ) -> None:
     assert seen.payments == [(1, 100, "EUR"), (2, 50, "EUR")]
     assert seen.payments_by_avro == [*seen.payments, (3, 75, "EUR")]
+
+
+def test_a_backfill_enters_msk_by_iam_as_the_pollers_do(seen: Seen) -> None:
+    assert seen.payments_backfilled["status"]["progress"]["rows"] == len(seen.payments)
 
 
 def test_every_example_of_a_stream_is_run_here_or_beside() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 from confluent_kafka import Producer, TopicPartition
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -19,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from lambdas.streams.iam_listener import IamListener
 from lambdas.streams.past_windows import (
     LANE,
     ROUNDS,
@@ -50,6 +48,7 @@ from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Window
 from weir_lambdas.stream_processor import brokers, topics
 from weir_lambdas.stream_processor.topics import PastTopics
+from weir_local.aws.server import LocalAws
 from weir_local.kafka import Broker
 
 BEGIN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
@@ -122,6 +121,13 @@ def body(number: int) -> bytes:
 
 def minutes(low: float, high: float) -> Window:
     return Window(BEGIN + timedelta(minutes=low), BEGIN + timedelta(minutes=high))
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """A local AWS that enforces IAM."""
+    with LocalAws(tmp_path_factory.mktemp("account")) as local:
+        yield local
 
 
 @pytest.fixture
@@ -319,31 +325,48 @@ def test_brokers_of_msk_are_entered_by_certificate_and_by_password(
     assert found.ids("clicks/a") == found.ids("clicks/b") == [0]
 
 
-def test_brokers_of_msk_are_entered_by_the_functions_role(
-    reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+def test_brokers_of_msk_are_entered_by_the_functions_role_as_far_as_its_policies_let_it(
+    reading: Callable[..., Reading], account: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brokers, "CONNECT_SECONDS", 2.0)
     found = reading(2)
     topic = found.kafka.topics[0]
     found.put(0, topic, 1)
-    mine = {"AWS_ACCESS_KEY_ID": "AKIAWEIR", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
-    for name, value in {**mine, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
-        monkeypatch.setenv(name, value)
+    arn = found.broker.declare_msk(account.admin_session(), "shop")
+    topics = f"{arn.replace(':cluster/', ':topic/')}/{topic}"
+    enter, find = ("kafka-cluster:Connect", arn), ("kafka:GetBootstrapBrokers", arn)
     # In the place of the public authority that MSK's certificates are of.
     monkeypatch.setenv("SSL_CERT_FILE", str(found.broker.ca_file))
-    arn = "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e0d0c-1"
     found.use(login="iam", cluster=arn, servers=(), secret=None, authority=None)
-    with IamListener(found.broker, Credentials(*mine.values()), "eu-central-1") as listener:
-        found.msk = Msk(SaslIam=listener.server)
-        assert found.land(minutes(0, 60)).complete
-        assert found.ids() == [0]
-        assert listener.logins and all(listener.logins)
-        listener.credentials = Credentials("AKIAWEIR", "another", "t")
-        with pytest.raises(SourceUnauthorized, match="do not take the login"):
-            found.connect()
-        found.use(login="scramSha512")
-        with pytest.raises(ConfigInvalid, match="no brokers that take the login scramSha512"):
-            found.connect()
+
+    def become(*may: tuple[str, str]) -> None:
+        """A function whose role may do this."""
+        allowed = [{"Effect": "Allow", "Action": act, "Resource": on} for act, on in may]
+        keys = account.principal({"Statement": allowed})
+        found.msk = account.session(keys).client("kafka")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["aws_access_key_id"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["aws_secret_access_key"])
+        monkeypatch.setenv("AWS_DEFAULT_REGION", keys["region_name"])
+
+    describe, read = [(f"kafka-cluster:{one}", topics) for one in ("DescribeTopic", "ReadData")]
+    become(find, enter, describe, read)
+    assert found.land(minutes(0, 60)).complete
+    assert found.ids() == [0]
+    become(find, describe, read)
+    with pytest.raises(SourceUnauthorized, match="do not take the login"):
+        found.connect()
+    become(find, enter)
+    with pytest.raises(SourceNotFound, match="the login may not see it"):
+        found.land(minutes(0, 60), "again", lane="clicks/again")
+    become(find, enter, describe)
+    with pytest.raises(SourceForbidden, match="Describe and Read"):
+        found.land(minutes(0, 60), "again", lane="clicks/again")
+    become(enter, describe, read)
+    with pytest.raises(SourceForbidden, match="kafka:GetBootstrapBrokers"):
+        found.connect()
+    found.msk = Msk(SaslIam=found.broker.iam)
+    found.use(login="scramSha512")
+    with pytest.raises(ConfigInvalid, match="no brokers that take the login scramSha512"):
+        found.connect()
 
 
 CASES: dict[str, tuple[dict[str, Any], type[WeirError], str]] = {

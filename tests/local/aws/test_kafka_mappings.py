@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from aws_makers import allow, eventually, refused, unique
+from aws_makers import allow, eventually, policy, refused, unique
 from botocore.config import Config
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from botocore.credentials import Credentials
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -20,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 from stream_makers import Recorder, recorder, settled, still
 
 from weir_local.aws.server import EndpointSession, LocalAws
+from weir_local.aws.streams import iamlogins
 from weir_local.kafka import Broker
 
 NETWORK = [
@@ -212,37 +226,125 @@ def test_brokers_that_want_a_certificate_are_shown_the_secrets(rig: Rig) -> None
     rig.end(bare)
 
 
-def test_who_shows_msk_no_login_is_judged_by_what_its_role_may_do_there(rig: Rig) -> None:
+def test_brokers_of_msk_let_a_role_in_as_far_as_its_policies_do(rig: Rig) -> None:
     arn = rig.broker.declare_msk(rig.admin, unique("cluster"))
-    topic, client = rig.topic(), rig.admin.client("lambda")
-    asked: dict[str, Any] = {
-        "EventSourceArn": arn,
-        "Topics": [topic],
-        "StartingPosition": "TRIM_HORIZON",
-        "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": unique("group")},
-    }
-    message = refused(client.create_event_source_mapping, FunctionName=rig.fn.name, **asked)
-    assert "kafka-cluster:Connect" in message
-    head, _, cluster = arn.partition(":cluster/")
-    group = asked["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"]
-    fn = recorder(
-        rig.admin,
-        allow([*CLUSTER, *NETWORK]),
-        allow("kafka-cluster:Connect", arn),
-        allow(
-            ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"],
-            f"{head}:topic/{cluster}/{topic}",
-        ),
-        allow(
-            ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"],
-            f"{head}:group/{cluster}/{group}",
-        ),
-    )
-    made = client.create_event_source_mapping(FunctionName=fn.name, **asked)
+    topic, group, client = rig.topic(), unique("group"), rig.admin.client("lambda")
     rig.broker.produce(topic, ["one"])
-    assert fn.of(topic).wait(1) == ["one"]
+    head, _, cluster = arn.partition(":cluster/")
+    fn = recorder(rig.admin, allow([*CLUSTER, *NETWORK]))
+    made = client.create_event_source_mapping(
+        FunctionName=fn.name,
+        EventSourceArn=arn,
+        Topics=[topic],
+        StartingPosition="TRIM_HORIZON",
+        AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": group},
+    )
     settled(rig.admin, made["UUID"])
+
+    def told(words: str) -> None:
+        def result() -> str:
+            return str(client.get_event_source_mapping(UUID=made["UUID"])["LastProcessingResult"])
+
+        eventually(lambda: result() == words)
+
+    def may(*statements: dict[str, Any]) -> None:
+        rig.admin.client("iam").put_role_policy(
+            RoleName=fn.role.rsplit("/", 1)[-1],
+            PolicyName="kafka",
+            PolicyDocument=json.dumps(policy(*statements)),
+        )
+
+    told("PROBLEM: SASL authentication failed.")
+    enter = allow("kafka-cluster:Connect", arn)
+    topics = ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"]
+    read = allow(topics, f"{head}:topic/{cluster}/{topic}")
+    groups = ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"]
+    join = allow(groups, f"{head}:group/{cluster}/{group}")
+    may(enter, join)
+    told("PROBLEM: Cluster failed to authorize Lambda.")
+    may(enter, read)
+    still()
+    assert fn.of(topic).data() == []
+    may(enter, join, read)
+    assert fn.of(topic).wait(1) == ["one"]
+    told("OK")
     client.delete_event_source_mapping(UUID=made["UUID"])
+
+
+def login(who: Credentials, region: str, **more: Any) -> str:
+    """A login as aws-msk-iam-sasl-signer makes it, or one that differs from it."""
+    begin = (datetime.now(UTC) - more.get("age", timedelta())).strftime(iamlogins.MOMENT)
+    query = {
+        "Action": more.get("action", iamlogins.ACTION),
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{who.access_key}/{begin[:8]}/{region}/kafka-cluster/aws4_request",
+        "X-Amz-Date": begin,
+        "X-Amz-Expires": "900",
+        "X-Amz-SignedHeaders": "host",
+    }
+    host = f"kafka.{region}.amazonaws.com"
+    query["X-Amz-Signature"] = iamlogins.signature(who.secret_key, host, query, region)
+    url = f"https://{host}/?{urlencode(query | more.get('changed', {}))}"
+    return base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+
+
+def entered(broker: Broker, token: str, topic: str) -> bool:
+    """Whether a token opens the brokers to a consumer; a topic that it may describe is seen."""
+    said: list[int] = []
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker.iam,
+            "group.id": "none",
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.pem": broker.ca_pem,
+            "sasl.mechanism": "OAUTHBEARER",
+            "oauth_cb": lambda _: (token, time.time() + 600),
+            "error_cb": lambda error: said.append(error.code()),
+            "log_level": 0,
+        }
+    )
+    try:
+        consumer.poll(0.1)
+        eventually(lambda: consumer.poll(0.1) or said or seen(consumer, topic))
+        assert set(said) <= {KafkaError._AUTHENTICATION, KafkaError._ALL_BROKERS_DOWN}
+        return not said
+    finally:
+        consumer.close()
+
+
+def seen(consumer: Consumer, topic: str) -> bool:
+    with suppress(KafkaException):
+        return topic in consumer.list_topics(timeout=0.2).topics
+    return False
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "over": {"age": timedelta(minutes=16)},
+    "not yet": {"age": timedelta(minutes=-10)},
+    "another action": {"action": "kafka-cluster:ReadData"},
+    "changed after it was signed": {"changed": {"X-Amz-Expires": "899"}},
+    "another region": {"region": "eu-west-3"},
+    "another's secret": {"secret": "another"},
+    "an unknown key": {"key": "AKIAUNKNOWNUNKNOWN00"},
+}
+
+
+def test_a_login_by_iam_is_good_as_it_was_signed_for_its_region_its_time_and_its_action(
+    rig: Rig, aws: LocalAws
+) -> None:
+    arn = rig.broker.declare_msk(rig.admin, unique("cluster"))
+    topic, region = rig.topic(), arn.split(":")[3]
+    made = aws.principal(policy(allow("kafka-cluster:*", "*")))
+    key, secret = made["aws_access_key_id"], made["aws_secret_access_key"]
+    tokens = {"as it was signed": login(Credentials(key, secret), region), "none": "bm8"}
+    for name, change in CHANGES.items():
+        credentials = Credentials(change.get("key", key), change.get("secret", secret))
+        tokens[name] = login(credentials, **{"region": region, **change})
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda token: entered(rig.broker, token, topic), tokens.values())
+    assert [name for name, good in zip(tokens, found, strict=True) if good] == ["as it was signed"]
+    log = (aws.state / "aws.log").read_text()
+    assert "signature is wrong" in log and secret not in log
 
 
 def test_a_poller_that_is_told_to_stop_goes_on_where_it_was(rig: Rig) -> None:

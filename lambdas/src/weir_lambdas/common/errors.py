@@ -8,16 +8,17 @@ from __future__ import annotations
 from weir_lambdas.common.log import REDACTOR
 
 ACTIONS = {
-    "SourceUnauthorized": "Check the credential that the source's headers name: it may be wrong, "
-    "expired or sent under another header than the API wants. A rotated secret is read anew by "
-    "the next run.",
-    "SourceForbidden": "The API knows the caller and refuses: give its account the right to read "
-    "this endpoint, or check the API's IP allow-list.",
-    "SourceNotFound": "Check the endpoint's path and parameters: the API has nothing there.",
+    "SourceUnauthorized": "Check the credential that the source names: it may be wrong, expired or "
+    "sent under another header than the API wants; of kafka.auth: {iam: {}} it is the function's role, "
+    "which needs kafka-cluster:Connect. A rotated secret is read anew by the next run.",
+    "SourceForbidden": "The source knows the caller and refuses: give its account, user or role the "
+    "right to read this; of an API, check its IP allow-list too.",
+    "SourceNotFound": "Check the endpoint's path and parameters, or the topic's or stream's name: the "
+    "source has nothing there that the caller may see.",
     "SourceRateLimited": "Lower requestsPerSecond or run less often; the next run tries again "
     "from the last checkpoint.",
-    "SourceUnavailable": "The API failed or could not be reached on every attempt. The next run "
-    "tries again from the last checkpoint; if it goes on, ask the API's owner.",
+    "SourceUnavailable": "The source failed or could not be reached on every attempt. The next run "
+    "tries again from the last checkpoint; if it goes on, ask the source's owner.",
     "SourceBadAnswer": "Call the endpoint by hand with the same parameters and compare the answer "
     "with the source's dataSelector and paginator.",
     "SourceTooLarge": "Ask for smaller pages (paginator.pageSize), or raise "

@@ -56,10 +56,16 @@ def interpreter(path: Path, packages: Path) -> Path:
     :param packages: the directory from :func:`site`
     """
     path.write_text(
-        f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n'
+        f'#!/bin/sh\nexport SSL_CERT_FILE="${{SSL_CERT_FILE:-{authorities()}}}"\n'
+        f'PYTHONPATH="$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n'
     )
     path.chmod(0o755)
     return path
+
+
+def authorities() -> Path:
+    """The file of the authorities that functions and jobs trust."""
+    return state() / "authorities.pem"
 
 
 def state() -> Path:

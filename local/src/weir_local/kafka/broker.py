@@ -1,4 +1,4 @@
-"""Apache Kafka as one process on loopback: KRaft, one node; TLS with SASL, mutual TLS, plaintext.
+"""Apache Kafka as one process on loopback: KRaft, one node; TLS with SASL, by IAM, mutual; plaintext.
 
 Apache Kafka documentation, "KRaft", "Security: SASL/SCRAM, SASL/PLAIN", "PEM key stores",
 "Encryption and Authentication using SSL".
@@ -55,16 +55,23 @@ controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},\
-  SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual}
+  SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual},IAM://127.0.0.1:{iam}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plain},\
-  SECURE://localhost:{secure},MUTUAL://localhost:{mutual}
+  SECURE://localhost:{secure},MUTUAL://localhost:{mutual},IAM://localhost:{iam}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
-  SECURE:SASL_SSL,MUTUAL:SSL
+  SECURE:SASL_SSL,MUTUAL:SSL,IAM:SASL_SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 listener.name.secure.scram-sha-512.sasl.jaas.config={scram}
 listener.name.secure.scram-sha-256.sasl.jaas.config={scram}
 listener.name.secure.plain.sasl.jaas.config={plain_login}
 listener.name.mutual.ssl.client.auth=required
+listener.name.iam.sasl.enabled.mechanisms=AWS_MSK_IAM,OAUTHBEARER
+listener.name.iam.aws_msk_iam.sasl.jaas.config=weir.Iam$Login required;
+listener.name.iam.aws_msk_iam.sasl.server.callback.handler.class=weir.Iam$Tokens
+listener.name.iam.oauthbearer.sasl.jaas.config={bearer}
+listener.name.iam.oauthbearer.sasl.server.callback.handler.class=weir.Iam$Tokens
+authorizer.class.name=weir.Iam$Judge
+weir.iam.asked={directory}/iam.properties
 ssl.keystore.type=PEM
 ssl.keystore.location={directory}/server.pem
 ssl.truststore.type=PEM
@@ -86,10 +93,17 @@ log.retention.hours=24
 log.cleaner.dedupe.buffer.size=2097152
 """
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+BEARER = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
 PLAIN = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="{user}" password="{password}" user_{user}="{password}";'
 )
+
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/kafka/aws4_request, SignedHeaders=host, "
+    "Signature=0"
+)
+"""The local AWS's root, whose signature it does not look at."""
 
 Header = tuple[str, bytes]
 Message = tuple[bytes | str | None, bytes | str | None, Sequence[Header]]
@@ -110,6 +124,7 @@ class Access:
     :param user: for SCRAM and PLAIN
     :param password: the user's
     :param mutual: the port with TLS where clients show a certificate; 0 of one made without it
+    :param iam: the port with TLS and logins by IAM; 0 of one made without it
     """
 
     plain: int
@@ -118,6 +133,7 @@ class Access:
     user: str
     password: str
     mutual: int = 0
+    iam: int = 0
 
 
 class Broker:
@@ -153,6 +169,11 @@ class Broker:
     def mutual(self) -> str:
         """The server with TLS that wants a client's certificate."""
         return f"localhost:{self.access.mutual}"
+
+    @property
+    def iam(self) -> str:
+        """The server with TLS and SASL by IAM (AWS_MSK_IAM, OAUTHBEARER), once it is a cluster's."""
+        return f"localhost:{self.access.iam}"
 
     @property
     def client_certificate(self) -> dict[str, str]:
@@ -290,16 +311,20 @@ class Broker:
     def declare_msk(self, session: boto3.Session, name: str) -> str:
         """Make an MSK cluster of the local AWS with this broker behind it; its ARN.
 
+        Logins by IAM are judged as the cluster's from then on: a broker that is declared again is,
+        for them, the last cluster alone.
+
         :param session: one that may make clusters on the local AWS
         :param name: the cluster's name
         """
         nodes = {"InstanceType": "kafka.t3.small", "ClientSubnets": ["subnet-local"]}
-        made = session.client("kafka").create_cluster_v2(
+        client = session.client("kafka")
+        made = client.create_cluster_v2(
             ClusterName=name,
             Tags={
                 "weir:bootstrap": self.bootstrap,
                 "weir:ca": str(self.ca_file),
-                "weir:iam": self.plaintext,
+                "weir:iam": self.iam,
                 "weir:tls": self.mutual,
             },
             Provisioned={
@@ -312,7 +337,15 @@ class Broker:
                 "NumberOfBrokerNodes": 1,
             },
         )
-        return str(made["ClusterArn"])
+        arn = str(made["ClusterArn"])
+        asked = {
+            "endpoint": client.meta.endpoint_url,
+            "cluster": arn,
+            "authorization": AUTHORIZATION.format(region=client.meta.region_name),
+        }
+        text = "".join(f"{name}={value}\n" for name, value in asked.items())
+        self._write("iam.properties", text)
+        return arn
 
     def secrets(self, session: boto3.Session, prefix: str) -> tuple[str, str]:
         """Write the login and the authority to Secrets Manager, in the forms that Lambda wants.
@@ -337,8 +370,8 @@ class Broker:
         if (self.directory / "access.json").exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        plain, secure, controller, mutual = ports(4)
-        access = Access(plain, secure, controller, USER, secrets.token_urlsafe(24), mutual)
+        plain, secure, controller, mutual, iam = ports(5)
+        access = Access(plain, secure, controller, USER, secrets.token_urlsafe(24), mutual, iam)
         made = certificates("Weir local Kafka", USER)
         login = PLAIN.format(user=access.user, password=access.password)
         config = CONFIG.format(
@@ -346,6 +379,8 @@ class Broker:
             secure=access.secure,
             controller=access.controller,
             mutual=access.mutual,
+            iam=access.iam,
+            bearer=BEARER,
             scram=SCRAM,
             plain_login=login,
             directory=self.directory,
@@ -422,7 +457,7 @@ def ports(count: int) -> list[int]:
 
 def archive() -> Path:
     """Java's archive of the broker's classes: with it the broker starts in half the time."""
-    return jars.cache() / f"classes-{jars.VERSION}.jsa"
+    return jars.cache() / f"classes-{jars.VERSION}-{jars.mark()}.jsa"
 
 
 def template() -> Path:

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from botocore.credentials import Credentials
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from weir_local.aws.access import role_denial
 from weir_local.aws.functions import function_role
-from weir_local.aws.streams import batching, destinations, msk, secrets
+from weir_local.aws.serviceclient import role_session
+from weir_local.aws.streams import batching, destinations, iamlogins, msk, secrets
 from weir_local.aws.streams.invoking import record_metric
 from weir_local.aws.streams.working import Worker
 
@@ -97,7 +99,6 @@ def denial(mapping: dict[str, Any], role_arn: str, region: str) -> str | None:
         for access in accesses(mapping)
         if access["Type"] in secrets.SECRETS
     ]
-    needed += iam_needs(mapping) if enters_by_iam(mapping) else []
     for action, resource in needed:
         denied = role_denial(role_arn, action, resource, region)
         if denied:
@@ -111,18 +112,6 @@ def enters_by_iam(mapping: dict[str, Any]) -> bool:
     return bool(mapping.get("EventSourceArn")) and not any(
         access["Type"] in logins for access in accesses(mapping)
     )
-
-
-def iam_needs(mapping: dict[str, Any]) -> list[tuple[str, str]]:
-    """Actions and resources that brokers of MSK ask for by IAM (Lambda Developer Guide, *Configuring
-    Lambda permissions for Amazon MSK event source mappings*)."""
-    cluster = str(mapping["EventSourceArn"])
-    needed = [("kafka-cluster:Connect", cluster)]
-    for topic in mapping.get("Topics") or ():
-        arn = f"{cluster.replace(':cluster/', ':topic/')}/{topic}"
-        needed += [(f"kafka-cluster:{one}", arn) for one in ("DescribeTopic", "ReadData")]
-    group = f"{cluster.replace(':cluster/', ':group/')}/{group_id(mapping)}"
-    return [*needed, *((f"kafka-cluster:{one}", group) for one in ("AlterGroup", "DescribeGroup"))]
 
 
 def bootstrap(mapping: dict[str, Any]) -> tuple[str, str]:
@@ -404,9 +393,22 @@ class Poller(Worker[Message]):
         }
         if authority:
             found.setdefault("ssl.ca.pem", authority)
-        if not accesses(self.mapping) and not authority:
-            found["security.protocol"] = "PLAINTEXT"
+        if enters_by_iam(self.mapping):
+            found |= {
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "OAUTHBEARER",
+                "oauth_cb": self.login,
+            }
         return found
+
+    def login(self, _: str) -> tuple[str, float]:
+        """A login by IAM as the function's role: the token, and its end in seconds since 1970."""
+        function = str(self.mapping["FunctionArn"])
+        role = function_role(function)
+        session = role_session(role, "lambda.amazonaws.com", function, self.region)
+        return iamlogins.signed(
+            self.region, Credentials(session.access_key, session.secret_key, session.token)
+        )
 
     def batch(self) -> list[Message]:
         """The next batch; empty when there is none."""

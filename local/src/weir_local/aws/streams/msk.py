@@ -3,20 +3,25 @@
 Amazon MSK API Reference V2, "Clusters"; MSK API Reference, "GetBootstrapBrokers". A cluster is made
 by CreateClusterV2 as on AWS; two tags tell the local AWS which broker stands behind it:
 ``weir:bootstrap`` (host:port of its listener with TLS and SASL) and ``weir:ca`` (a file with the
-authority's certificate, in the place of Amazon's public one). ``weir:iam`` is a listener without TLS
-and login in the place of the one with IAM, which Apache Kafka does not have: what IAM would refuse,
-the local pollers refuse. ``weir:tls`` is a listener with TLS that wants a client's certificate; without
-it that with SASL is told in its place.
+authority's certificate, in the place of Amazon's public one: functions trust it, as on AWS they trust
+that). ``weir:iam`` is a listener with TLS and logins by IAM, about which the broker asks back here.
+``weir:tls`` is a listener with TLS that wants a client's certificate; without it that with SASL is told
+in its place.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
+import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from weir_local.aws import runtimes
+from weir_local.aws.streams import iamlogins
 from weir_local.aws.wire import Handler, Reply, Request
 
 BOOTSTRAP = "weir:bootstrap"
@@ -24,9 +29,13 @@ CA = "weir:ca"
 IAM = "weir:iam"
 TLS = "weir:tls"
 PATH = re.compile(r"/api/v2/clusters(?:/(?P<arn>.+))?")
+LOGIN, ACCESS = "/weir/brokers/login", "/weir/brokers/access"
+"""What the brokers behind clusters ask."""
 JSON = {"Content-Type": "application/json"}
 
 Cluster = dict[str, Any]
+
+logger = logging.getLogger("weir.local.aws.msk")
 
 
 def camel(value: Any) -> Any:
@@ -69,8 +78,25 @@ def create(given: dict[str, Any]) -> Reply:
     code, headers, answer = msk._create_cluster(json.dumps({**provisioned, **body}).encode())
     if code != 200:
         return code, headers, answer
+    trust()
     found = camel(json.loads(answer))
     return ok({**found, "clusterType": "PROVISIONED"})
+
+
+def trust() -> None:
+    """Have functions trust the clusters' authorities besides those of this machine."""
+    from ministack.services import msk
+
+    public = ssl.get_default_verify_paths().cafile
+    files = [
+        *([public] if public else []),
+        *sorted({tags[CA] for tags in msk._tags.values() if CA in tags}),
+    ]
+    text = "\n".join(Path(file).read_text() for file in files if Path(file).exists())
+    found = runtimes.authorities()
+    made = found.with_suffix(".new")
+    made.write_text(text)
+    made.replace(found)
 
 
 def bootstrap_brokers(inner: Any) -> Any:
@@ -95,7 +121,7 @@ def bootstrap_brokers(inner: Any) -> Any:
 def server(arn: str, listener: str = BOOTSTRAP) -> tuple[str, str] | None:
     """The bootstrap server of a cluster and its authority's certificate as PEM, None without.
 
-    :param listener: which one, by its tag; that of IAM has no certificate
+    :param listener: which one, by its tag
     """
     from ministack.services import msk
 
@@ -104,8 +130,28 @@ def server(arn: str, listener: str = BOOTSTRAP) -> tuple[str, str] | None:
         return None
     if not tags.get(listener):
         return None
-    file = tags.get(CA) if listener != IAM else None
+    file = tags.get(CA)
     return str(tags[listener]), Path(file).read_text() if file else ""
+
+
+def asked(path: str, query: dict[str, list[str]], body: bytes) -> Reply:
+    """What a broker asks about a login, or about what its principal may do."""
+    from ministack.core.responses import request_scope
+
+    given = {name: values[0] for name, values in query.items()}
+    cluster = given["cluster"]
+    region, account = cluster.split(":")[3:5]
+    with request_scope(account, region):
+        if path == ACCESS:
+            question = (given["key"], given["action"], given["kind"], given["name"])
+            denied = iamlogins.access_denial(*question, cluster)
+            return (403, {}, denied.encode()) if denied else (200, {}, b"")
+        try:
+            key, end = iamlogins.enter(body, cluster, datetime.now(UTC))
+        except iamlogins.Refused as refused:
+            logger.warning("a login to %s is refused: %s", cluster, refused)
+            return 403, {}, str(refused).encode()
+        return 200, {}, f"{key} {int(end.timestamp() * 1000)}".encode()
 
 
 def with_v2(inner: Handler) -> Handler:
@@ -116,6 +162,8 @@ def with_v2(inner: Handler) -> Handler:
     ) -> Reply:
         from ministack.services import msk
 
+        if path in (LOGIN, ACCESS):
+            return asked(path, query, body)
         match = PATH.fullmatch(unquote(path))
         if match is None:
             return await inner(method, path, headers, body, query)
@@ -137,6 +185,9 @@ def install() -> None:
     """Add V2, and the brokers behind clusters."""
     from ministack import app
     from ministack.services import msk
+
+    if not runtimes.authorities().exists():
+        trust()
 
     msk._get_bootstrap_brokers = bootstrap_brokers(msk._get_bootstrap_brokers)
     app.SERVICE_HANDLERS["kafka"] = with_v2(app.SERVICE_HANDLERS["kafka"])
