@@ -432,6 +432,16 @@ KINESIS = data_source(
         }
     }
 )
+CONSUMED = data_source(
+    source={
+        "stream": {
+            "kinesis": {
+                "streamArn": "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks",
+                "consumerArn": "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks/consumer/a:1",
+            },
+        }
+    }
+)
 CREATED_STREAM = data_source(
     source={
         "stream": {
@@ -634,6 +644,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "widths": _files(format="fixedWidth", columns=WIDTHS),
     "sheets": _files(format="xlsx", sheet="Data"),
     "kinesis": KINESIS,
+    "kinesis-consumed": CONSUMED,
     "kinesis-created": CREATED_STREAM,
     "kafka": KAFKA,
     **{f"kafka-{way}": sample for way, sample in BROKERS.items()},

@@ -239,6 +239,17 @@ REJECTED = [
         )
     ),
     *(
+        (samples.CONSUMED, f"source.stream.kinesis.{field}", value, message)
+        for field, value, message in (
+            ("enhancedFanOut", True, "set one of them"),
+            (
+                "consumerArn",
+                "arn:aws:kinesis:eu-central-1:1:stream/clicks2/consumer/a:1",
+                "consumerArn is of a consumer of streamArn",
+            ),
+        )
+    ),
+    *(
         (samples.CREATED_STREAM, f"source.stream.{field}", value, message)
         for field, value, message in (
             (

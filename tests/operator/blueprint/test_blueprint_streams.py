@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import botocore.session
@@ -16,6 +17,7 @@ from weir.resource import Resource, resolve
 BROKERS = {"bootstrapServers": ["b.example.com:9096"], "topics": ["orders", "payments"]}
 MSK = "arn:aws:kafka:eu-central-1:111122223333:cluster/shop/0f0e-1"
 CLICKS = "arn:aws:kinesis:eu-central-1:111122223333:stream/clicks"
+CONSUMER = f"{CLICKS}/consumer/shared:1700000000"
 
 
 def kinesis(**more: Any) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def mappings(resources: tuple[Resource, ...]) -> list[dict[str, Any]]:
     "spec",
     [
         kinesis(enhancedFanOut=True, startingPosition="LATEST"),
+        kinesis(consumerArn=CONSUMER),
         kafka(auth={"mtls": "kafka"}, caSecret="ca", pollers={"min": 2, "max": 3}),
         {"source": {"stream": {"kafka": {"clusterArn": MSK, "topics": ["orders"]}}}},
     ],
@@ -47,6 +50,15 @@ def test_boto_takes_the_properties_of_every_mapping(worlds: Any, spec: dict[str,
         given = {key: value for key, value in resolve(properties, known).items() if value}
         report = ParamValidator().validate(given, shape)
         assert not report.has_errors(), report.generate_report()
+
+
+def test_a_consumer_of_others_is_read_through_and_none_is_registered(worlds: Any) -> None:
+    resources = worlds(source_spec=kinesis(consumerArn=CONSUMER)).source_resources()
+    (mapping,) = mappings(resources)
+    assert mapping["EventSourceArn"] == CONSUMER
+    assert "kinesis.Consumer" not in [one.kind for one in resources]
+    (role,) = [one for one in resources if one.logical_id == "receive-role"]
+    assert CONSUMER in json.dumps(role.properties, default=str)
 
 
 def test_latest_is_the_time_at_which_the_object_was_created(worlds: Any) -> None:
@@ -175,6 +187,10 @@ FAULTS = {
     "another region": (
         {"kinesis": {"streamArn": CLICKS.replace("eu-central-1", "us-east-1")}},
         "kinesis.streamArn",
+    ),
+    "no consumer": (
+        {"kinesis": {"streamArn": CLICKS, "consumerArn": f"{CLICKS}/consumer/*"}},
+        "kinesis.consumerArn",
     ),
     "no cluster": ({"kafka": {"clusterArn": CLICKS, "topics": ["tt"]}}, "kafka.clusterArn"),
     "a short seal": ({"kinesis": {"streamArn": CLICKS}, "sealEvery": "59s"}, "sealEvery"),

@@ -235,6 +235,22 @@ NAMES: dict[str, dict[str, Refused]] = {
             },
             EXTERNAL,
         ),
+        # It is of the stream, by the API's own rule.
+        "spec.source.stream.kinesis.consumerArn": Refused(
+            {
+                "source": {
+                    "stream": {
+                        "kinesis": {
+                            "streamArn": f"arn:aws:kinesis:eu-central-1:{ACCOUNT}:stream/others",
+                            "consumerArn": f"arn:aws:kinesis:eu-central-1:{ACCOUNT}:stream/others"
+                            "/consumer/a:1",
+                        }
+                    }
+                }
+            },
+            EXTERNAL,
+            "spec.source.stream.kinesis.streamArn",
+        ),
         "spec.source.stream.kafka.clusterArn": Refused(
             {
                 "source": {

@@ -384,7 +384,7 @@ def receiving(
 
 
 def reads_kinesis(stream: str, consumer: str | None) -> tuple[Statement, ...]:
-    """Read a stream, and through a consumer of this name (AWS Managed Policy Reference,
+    """Read a stream, and through a consumer of this ARN (AWS Managed Policy Reference,
     *AWSLambdaKinesisExecutionRole*)."""
     actions = (
         "kinesis:DescribeStream",
@@ -395,12 +395,11 @@ def reads_kinesis(stream: str, consumer: str | None) -> tuple[Statement, ...]:
     )
     found = [allow("ReadStream", actions, [stream])]
     if consumer:
-        # Behind the consumer's name AWS puts the second of its creation.
         found.append(
             allow(
                 "ReadByConsumer",
                 ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"],
-                [f"{stream}/consumer/{consumer}:*"],
+                [consumer],
             )
         )
     return tuple(found)

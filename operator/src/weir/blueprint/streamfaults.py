@@ -13,6 +13,7 @@ from weir.blueprint.durations import seconds
 from weir.blueprint.rest import Fault
 
 KINESIS = re.compile(r"arn:[^:]+:kinesis:([a-z0-9-]+):[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128}")
+CONSUMER = re.compile(KINESIS.pattern + r"/consumer/[a-zA-Z0-9_.-]{1,128}:[0-9]+")
 MSK = re.compile(r"arn:[^:]+:kafka:([a-z0-9-]+):[0-9]{12}:cluster/[^/:]+/[^/:]+")
 DAY = 86_400
 
@@ -47,9 +48,18 @@ def faults(stream: Stream, path: str, region: str | None) -> Iterator[Fault]:
 def _arns(stream: Stream, path: str, region: str | None) -> Iterator[Fault]:
     stated = (
         (stream.kinesis.stream_arn if stream.kinesis else None, KINESIS, "kinesis.streamArn"),
+        (
+            stream.kinesis.consumer_arn if stream.kinesis else None,
+            CONSUMER,
+            "kinesis.consumerArn",
+        ),
         (stream.kafka.cluster_arn if stream.kafka else None, MSK, "kafka.clusterArn"),
     )
-    kinds = {"kinesis.streamArn": "Kinesis stream", "kafka.clusterArn": "MSK cluster"}
+    kinds = {
+        "kinesis.streamArn": "Kinesis stream",
+        "kinesis.consumerArn": "Kinesis stream's consumer",
+        "kafka.clusterArn": "MSK cluster",
+    }
     for arn, pattern, field in stated:
         if arn is None:
             continue

@@ -380,7 +380,7 @@ def _mappings(
                 **common,
                 **control,
                 **_start(source),
-                "EventSourceArn": Ref(CONSUMER) if consumer else arn,
+                "EventSourceArn": Ref(CONSUMER) if consumer else kinesis.consumer_arn or arn,
                 "ParallelizationFactor": PER_SHARD,
             },
             ("receive", *(one.logical_id for one in origin)),
@@ -487,10 +487,11 @@ def _policy(
     services = ["s3", "dynamodb", "secretsmanager", "lambda"]
     if kinesis:
         services.append("kinesis")
-        reads = policies.reads_kinesis(
-            stream_arn(kinesis, facts, names),
-            names("consumer", "receive") if kinesis.enhanced_fan_out else None,
-        )
+        arn = stream_arn(kinesis, facts, names)
+        # Behind the consumer's name AWS puts the second of its creation.
+        own = f"{arn}/consumer/{names('consumer', 'receive')}:*"
+        consumer = own if kinesis.enhanced_fan_out else kinesis.consumer_arn
+        reads = policies.reads_kinesis(arn, consumer)
     if kafka:
         groups = [consumer_group(kafka, names, topic) for topic in sorted(kafka.topics)]
         reads = _reads_msk(kafka, groups)

@@ -76,7 +76,19 @@ class Kinesis(Model):
     """A Kinesis stream."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(exactly_one("streamArn", "create"), *START_RULES)
+        json_schema_extra=rules(
+            exactly_one("streamArn", "create"),
+            cel(
+                "!has(self.consumerArn) || (has(self.streamArn) && "
+                "self.consumerArn.startsWith(self.streamArn + '/consumer/'))",
+                "consumerArn is of a consumer of streamArn",
+            ),
+            cel(
+                "!has(self.consumerArn) || !has(self.enhancedFanOut) || !self.enhancedFanOut",
+                "enhancedFanOut registers a consumer, consumerArn names one: set one of them",
+            ),
+            *START_RULES,
+        )
     )
 
     stream_arn: Arn | None = Field(None, description="A stream of others; it must be granted.")
@@ -89,6 +101,11 @@ class Kinesis(Model):
         False,
         description="Read through a consumer of its own, with 2 MB/s a shard that nobody else "
         "takes; AWS bills it by shard and hour.",
+    )
+    consumer_arn: Arn | None = Field(
+        None,
+        description="Enhanced fan-out through a consumer of streamArn that others registered, through "
+        "which nobody else reads.",
     )
     starting_position: StartingPosition = Field("TRIM_HORIZON", description=STARTS)
     starting_timestamp: Moment | None = Field(None, description=STARTS_AT)
