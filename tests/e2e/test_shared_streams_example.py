@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from confluent_registry import Registry
-from e2e.running import Object, Running, is_ready, last_run, until
+from e2e.running import Object, Running, condition, is_ready, last_run, until
 from weir_local.kafka import Broker
 from weir_local.stack import ROOT
 
@@ -121,7 +121,7 @@ def read_by_fan_out(telemetry: str, schemas: Registry) -> Object:
     stream = resource["spec"]["source"]["stream"]
     stream["kinesis"]["streamArn"] = telemetry
     stream["registry"]["confluent"]["url"] = schemas.url
-    stream["batch"] = {"window": "1s"}
+    stream["batch"] = {"window": "1s", "retries": 1}
     resource["spec"]["schema"] = {
         "type": "json",
         "keys": ["id"],
@@ -140,7 +140,12 @@ def read_by_iam(cluster: str) -> Object:
     stream = resource["spec"]["source"]["stream"]
     stream["kafka"]["clusterArn"] = cluster
     stream["batch"] = {"window": "1s"}
-    resource["spec"]["redshift"] = {"schema": "shared", "table": "payments", "mode": "append"}
+    resource["spec"]["redshift"] = {
+        "schema": "shared",
+        "table": "payments",
+        "mode": "merge",
+        "keys": ["paymentId"],
+    }
     return resource
 
 
@@ -166,6 +171,7 @@ class Seen:
     levels: list[tuple[int, str]]
     levels_again: list[tuple[int, str]]
     backfilled: Object
+    payments_backfilled: Object
     manifests: tuple[list[str], list[str]]
     payments: list[tuple[int, int, str]]
     payments_by_avro: list[tuple[int, int, str]]
@@ -244,6 +250,29 @@ def test_a_backfill_brings_what_a_stream_keeps_and_moves_nothing_of_the_sources_
     assert before == after
 
 
+def test_what_lambda_gave_up_on_while_the_registry_was_away_is_loaded_once_it_is_back(
+    running: Running, seen: Seen, schemas: Registry
+) -> None:
+    function = running.resource("dsrc", "telemetry", "receive")["name"]
+    listed = running.aws("lambda").list_event_source_mappings(FunctionName=function)
+    (mapping,) = listed["EventSourceMappings"]
+    number = schemas.register("reading", json.dumps(READING | {"doc": "Nobody asked for it yet."}))
+    late = [(n, f"level {n}") for n in range(6, 9)]
+    bodies = [schemas.framed(number, avro(n, level)) for n, level in late]
+    records = [{"Data": body, "PartitionKey": "late"} for body in bodies]
+    schemas.failures += [503] * 10_000
+    running.aws("kinesis").put_records(StreamName="telemetry", Records=records)
+    given_up = f"aws/lambda/{mapping['UUID']}/"
+    until(lambda: bool(running.keys("quarantine", given_up)), "Lambda gave up on nothing")
+    schemas.failures.clear()
+
+    def there() -> bool:
+        running.run("telemetry")
+        return levels(running) == [*LEVELS, *late]
+
+    until(there, "what Lambda gave up on is not in the table", WAIT_SECONDS)
+
+
 def test_topics_of_msk_are_read_by_iam_as_protobuf_and_as_avro_with_a_registry_of_glue(
     seen: Seen,
 ) -> None:
@@ -253,6 +282,33 @@ def test_topics_of_msk_are_read_by_iam_as_protobuf_and_as_avro_with_a_registry_o
 
 def test_a_backfill_enters_msk_by_iam_as_the_pollers_do(seen: Seen) -> None:
     assert seen.payments_backfilled["status"]["progress"]["rows"] == len(seen.payments)
+
+
+def test_a_role_that_may_no_longer_read_is_told_on_the_source_until_that_is_put_right(
+    running: Running, seen: Seen
+) -> None:
+    iam, role = running.aws("iam"), running.resource("dsrc", "payments", "receive-role")["name"]
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    left = [one for one in document["Statement"] if one["Sid"] != "ReadTopics"]
+    changed = json.dumps({**document, "Statement": left})
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=changed)
+    function = running.resource("dsrc", "payments", "receive")["name"]
+
+    def denied() -> list[bool]:
+        listed = running.aws("lambda").list_event_source_mappings(FunctionName=function)
+        told = [one["LastProcessingResult"] for one in listed["EventSourceMappings"]]
+        return [one == f"PROBLEM: {words}" for one in told]
+
+    words = "Cluster failed to authorize Lambda."
+    until(lambda: all(denied()), "the pollers read on")
+    done = running.weir("run", "payments")
+    assert done.returncode != 0 and words in done.stdout + done.stderr
+    flowing = condition(running.get("dsrc", "payments"), "Flowing")
+    assert flowing["status"] == "False" and words in flowing["message"]
+    running.look_again("dsrc", "payments")
+    until(lambda: not any(denied()), "the pollers do not read again")
+    running.run("payments")
 
 
 def test_every_example_of_a_stream_is_run_here_or_beside() -> None:

@@ -19,7 +19,7 @@ def test_the_services_are_those_that_functions_ask_for() -> None:
     asked = {
         name
         for path in SOURCES.rglob("*.py")
-        for name in re.findall(r'\bclient\("([a-z0-9-]+)"\)', path.read_text())
+        for name in re.findall(r'\bclient\("([a-z0-9-]+)"[,)]', path.read_text())
     }
     assert asked == set(SERVICES)
 

@@ -381,6 +381,22 @@ def test_a_mapping_passes_through_its_states(admin: EndpointSession, fn: Recorde
     eventually(gone)
 
 
+@pytest.mark.parametrize("operation", ["get", "update", "delete"])
+def test_one_mapping_is_its_own_resource_with_its_own_actions(
+    operation: str, admin: EndpointSession, aws: LocalAws, fn: Recorder
+) -> None:
+    _, arn = stream(admin)
+    uuid = map_stream(admin, arn, fn.name)
+    mapping = f"arn:aws:lambda:us-east-1:000000000000:event-source-mapping:{uuid}"
+    name = f"{operation}_event_source_mapping"
+    action = f"lambda:{operation.capitalize()}EventSourceMapping"
+    other = aws.principal({"Statement": [allow("lambda:List*"), allow(action, f"{mapping}x")]})
+    message = refused(getattr(aws.session(other).client("lambda"), name), UUID=uuid)
+    assert f"{action} on resource: {mapping}" in message
+    may = aws.principal({"Statement": [allow(action, mapping)]})
+    assert getattr(aws.session(may).client("lambda"), name)(UUID=uuid)["UUID"] == uuid
+
+
 def test_a_mapping_stops_where_the_role_may_read_no_more(admin: EndpointSession) -> None:
     name, arn = stream(admin)
     fn = recorder(admin, allow(POLL, arn))

@@ -20,12 +20,17 @@ from botocore.loaders import JSONFileLoader, Loader
 CONFIG = Config(
     connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5}
 )
+BRIEF = Config(
+    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}
+)
+"""For what is worth no wait."""
 
 SERVICES = (
     "dynamodb",
     "glue",
     "kafka",
     "kinesis",
+    "lambda",
     "redshift-data",
     "s3",
     "secretsmanager",
@@ -67,9 +72,9 @@ def session() -> botocore.session.Session:
 
 
 @functools.cache
-def client(service: str) -> Any:
+def client(service: str, config: Config = CONFIG) -> Any:
     """The process's client of one of :data:`SERVICES`; its endpoint comes from the environment."""
-    return session().create_client(service, config=CONFIG)
+    return session().create_client(service, config=config)
 
 
 def error_code(error: ClientError) -> str:

@@ -19,6 +19,9 @@ ACTIONS = {
     "from the last checkpoint.",
     "SourceUnavailable": "The source failed or could not be reached on every attempt. The next run "
     "tries again from the last checkpoint; if it goes on, ask the source's owner.",
+    "SourceUnread": "Check the login that the source names and its secret, what the login (of iam: {} the "
+    "function's role) may do with topic, group or stream, and whether the network leads there. The pollers "
+    "try again by themselves; records wait in the source.",
     "SourceBadAnswer": "Call the endpoint by hand with the same parameters and compare the answer "
     "with the source's dataSelector and paginator.",
     "SourceTooLarge": "Ask for smaller pages (paginator.pageSize), or raise "
@@ -121,6 +124,10 @@ class SourceUnavailable(WeirError):
     """The source answered 5xx, or could not be reached, on every attempt."""
 
     retryable = True
+
+
+class SourceUnread(WeirError):
+    """Lambda's pollers can't read the source."""
 
 
 class SourceBadAnswer(WeirError):

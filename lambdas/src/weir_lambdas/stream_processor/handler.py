@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weir_contract.sources import SourceConfig
-from weir_lambdas.common.aws import client
+from weir_lambdas.common.aws import BRIEF, client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.emf import emit
@@ -25,6 +25,7 @@ from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.givenup import GivenUp, Taken
 from weir_lambdas.stream_processor.intake import Counts, Intake
 from weir_lambdas.stream_processor.past import PastSource
+from weir_lambdas.stream_processor.pollers import unread
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import loads_of
 from weir_lambdas.stream_processor.sealing import SealSource
@@ -59,7 +60,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     ------
     Exception
         The class name is what the state machine retries and catches by. What kept a batch that Lambda
-        gave up on from being taken is raised last: what was received is landed by then.
+        gave up on from being taken, or Lambda's pollers from reading, is raised last: what was
+        received is landed by then.
     """
     config = load_config(SourceConfig)
     if config.stream is None:
@@ -75,7 +77,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     def remaining() -> float:
         return float(context.get_remaining_time_in_millis()) / 1000
 
-    taken = Taken()
+    taken, mappings = Taken(), list[str]()
     aside: Source | None = quarantined(config, call, s3, storage)
     if aside is None and call.window is not None:
         aside = past(config, call, storage, clock, remaining)
@@ -90,8 +92,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     lane = call.lane if aside is not None else None
     lander = Lander(config, source, table, storage, clock, remaining, lane=lane, window=call.window)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
-    if taken.error is not None and landing.complete:
-        raise taken.error
+    failed = taken.error or (unread(client("lambda", BRIEF), mappings) if mappings else None)
+    if failed is not None and landing.complete:
+        raise failed
     return landing.as_output()
 
 

@@ -222,6 +222,15 @@ def resource(request: Request, region: str, account: str) -> str | None:
     return found or (finder(call) if finder else None)
 
 
+MAPPING_PATH = re.compile(r"/event-source-mappings/[^/]+/?$")
+MAPPING = {
+    "DELETE": "DeleteEventSourceMapping",
+    "GET": "GetEventSourceMapping",
+    "PUT": "UpdateEventSourceMapping",
+}
+"""Method of a call on one mapping -> its action (Service Authorization Reference, *AWS Lambda*)."""
+
+
 def install() -> None:
     """Put the table before MiniStack's."""
     from ministack.core import iam_actions
@@ -247,3 +256,10 @@ def install() -> None:
         return arn
 
     iam_actions.extract_resource_arn = extract_resource_arn
+
+    lambda_action = iam_actions._lambda_action
+
+    def action_of(method: str, path: str) -> str | None:
+        return MAPPING.get(method) if MAPPING_PATH.search(path) else lambda_action(method, path)
+
+    iam_actions._lambda_action = action_of

@@ -56,7 +56,7 @@ def interpreter(path: Path, packages: Path) -> Path:
     :param packages: the directory from :func:`site`
     """
     path.write_text(
-        f'#!/bin/sh\nexport SSL_CERT_FILE="${{SSL_CERT_FILE:-{authorities()}}}"\n'
+        f'#!/bin/sh\nexport SSL_CERT_FILE="{authorities()}"\n'
         f'PYTHONPATH="$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n'
     )
     path.chmod(0o755)

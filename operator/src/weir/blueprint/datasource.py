@@ -120,6 +120,7 @@ def datasource_resources(
             watched=config.arrivals(source, facts),
             rotated=message.secrets.get(rotated) if rotated else None,
             objects=received.objects if received else (),
+            mappings=received.mappings if received else (),
             given_up=received.given_up if received else (),
             registry=stream is not None and streams.uses_glue_registry(stream),
             stream=message.stream.arn or None if message.stream else None,

@@ -174,6 +174,7 @@ def ingestion(
     watched: Watched | None = None,
     rotated: str | None = None,
     objects: Sequence[str] = (),
+    mappings: Sequence[Arn | Text] = (),
     given_up: Sequence[Arn | Text] = (),
     registry: bool = False,
     stream: str | None = None,
@@ -197,8 +198,10 @@ def ingestion(
         The secret that a new refresh token is written back into.
     objects
         Keys of schemas in the artifacts bucket.
+    mappings
+        The event source mappings of a source that is a stream: what their pollers say is looked at.
     given_up
-        Where Lambda puts what it gave up on, of a source that is a stream.
+        Where Lambda puts what it gave up on, of such a source.
     registry
         Whether a registry of Glue has its schemas.
     stream
@@ -215,6 +218,7 @@ def ingestion(
         ),
         *(reads_files(facts, source, watched) if watched else ()),
         *(takes_given_up(facts, source, given_up) if given_up else ()),
+        allow("HearPollers", ["lambda:GetEventSourceMapping"], mappings) if mappings else None,
         reads_registry() if registry else None,
         *(reads_kinesis(stream, None) if stream else ()),
         *brokers,

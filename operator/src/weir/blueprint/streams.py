@@ -67,6 +67,8 @@ class Parts:
     ----------
     uuids
         The mappings', with commas.
+    mappings
+        Their ARNs.
     given_up
         ARNs of what Lambda gave up on.
     objects
@@ -75,6 +77,7 @@ class Parts:
 
     resources: tuple[Resource, ...]
     uuids: Text
+    mappings: tuple[Text, ...]
     given_up: tuple[Text, ...]
     objects: tuple[str, ...]
 
@@ -307,6 +310,9 @@ def parts(
     return Parts(
         resources=(*schemas, *origin, role, *code, *mappings),
         uuids=Text(tuple(separated)),
+        mappings=tuple(
+            Text((facts.arn("lambda", "event-source-mapping:"), one)) for one in references
+        ),
         given_up=tuple(Text((below, one, "/*")) for one in references),
         objects=tuple(pieces.object_key(one) for one in schemas),
     )

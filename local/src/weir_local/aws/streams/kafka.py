@@ -62,6 +62,11 @@ PROBLEMS = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "Kafka topic not found.",
 }
 
+TOLD = frozenset(f"PROBLEM: {known}" for known in PROBLEMS.values())
+CALM_SECONDS = 2.0
+"""After which a problem that did not come again may be past."""
+NOTHING_YET = "No records processed"
+
 CLUSTER = ("DescribeCluster", "DescribeClusterV2", "GetBootstrapBrokers")
 NETWORK = (
     "CreateNetworkInterface",
@@ -192,6 +197,8 @@ class Poller(Worker[Message]):
         """Grows whenever partitions go to others."""
         self.taken = 0
         """The generation of the batch at hand."""
+        self.troubled = 0.0
+        """When something failed last, by the monotonic clock."""
         self.unstarted = False
         """Whether it could not be told where to start: the poller joins again."""
 
@@ -330,6 +337,19 @@ class Poller(Worker[Message]):
         known = PROBLEMS.get(error.code())
         if known:
             self.mapping["LastProcessingResult"] = f"PROBLEM: {known}"
+            self.troubled = time.monotonic()
+
+    def recover(self, consumer: Consumer) -> None:
+        """A problem that came no more is past, though there was nothing to process since."""
+        assigned = consumer.assignment()
+        if not assigned or time.monotonic() - self.troubled < CALM_SECONDS:
+            return
+        try:
+            consumer.get_watermark_offsets(assigned[0], timeout=1)
+        except KafkaException as failed:
+            self.failed(failed.args[0])
+        else:
+            self.mapping["LastProcessingResult"] = NOTHING_YET
 
     def start_offsets(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Where partitions are read from: as committed, else the mapping's starting position."""
@@ -420,6 +440,8 @@ class Poller(Worker[Message]):
             left = POLL_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
             if len(self.read) < rules.size:
                 self.keep(self.consumer.consume(wanted, timeout=min(left, POLL_SECONDS)))
+            if self.mapping.get("LastProcessingResult") in TOLD:
+                self.recover(self.consumer)
             if not self.read:
                 return []
             deadline = deadline or time.monotonic() + rules.window

@@ -201,7 +201,7 @@ def create(inner: Callable[[Mapping], Reply]) -> Callable[[Mapping], Reply]:
             "FunctionName": name,
             "Qualifier": qualifier,
             "StateTransitionReason": "User action",
-            "LastProcessingResult": "No records processed",
+            "LastProcessingResult": kafka.NOTHING_YET,
             **checks.settings(data),
         }
         if data.get("StartingPositionTimestamp") is not None:
