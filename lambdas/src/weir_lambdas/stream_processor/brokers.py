@@ -22,6 +22,7 @@ from backports.zstd import ZstdFile
 from botocore.exceptions import BotoCoreError, ClientError
 from kafka import KafkaConsumer, TopicPartition, errors
 from kafka.net import KafkaConnectionManager, KafkaNetClient, KafkaNetSocket, NetworkSelector
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from weir_contract.secrets import SecretRef, secret_refs
 from weir_contract.sources import Egress, Kafka
@@ -125,6 +126,27 @@ class _Zstd:
 
 
 kafka.codec.zstd = _Zstd
+
+Received = tuple[bytes, Exception | None]
+
+
+def _whole(receive: Callable[[Any], Received]) -> Callable[[Any], Received]:
+    """The client's reading of a connection, such that nothing is lost at its end.
+
+    A broker that refuses a login answers and closes in one go; the client would forget the answer,
+    and try again until its time is up.
+    """
+
+    def received(transport: Any) -> Received:
+        data, error = receive(transport)
+        # The end is there at the next reading too.
+        return (data, None) if data else (data, error)
+
+    return received
+
+
+for _transport in (KafkaTCPTransport, KafkaSSLTransport):
+    _transport._sock_recv = _whole(_transport._sock_recv)
 
 
 class Brokers:
