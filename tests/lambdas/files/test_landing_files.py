@@ -22,6 +22,7 @@ from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_prefix
 from weir_contract.rows import Field, RowContract
 from weir_contract.sources import CsvDialect, Files, Parsing, SourceConfig
+from weir_lambdas.common import storage as storage_module
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.state import Table, Update, putting
 from weir_lambdas.common.storage import Storage
@@ -258,6 +259,23 @@ def test_plain_parquet_is_copied_and_not_written_anew(rig: Rig) -> None:
     assert part.format == "parquet" and part.key.endswith(".copy.parquet")
     assert Storage(rig.s3).get(rig.config.raw_bucket, part.key) == file.getvalue()
     assert rig.manifests()[0].inferred == {"id": "integer", "name": "string"}
+
+
+def test_what_is_too_large_for_one_copy_is_copied_in_pieces_and_only_as_it_was_meant(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_module, "COPY_BYTES", 1 << 20)
+    monkeypatch.setattr(storage_module, "PIECE_BYTES", 5 << 20)
+    body, storage, bucket = random.Random(3).randbytes(11 << 20), Storage(rig.s3), rig.files.bucket
+    located = rig.upload("large", body)
+    origin = (bucket, located.key, None)
+    storage.copy(origin, located.etag, len(body), bucket, "copied")
+    assert storage.get(bucket, "copied") == body
+    rig.upload("large", body[1:])
+    with pytest.raises(FileNotFoundError):
+        storage.copy(origin, located.etag, len(body), bucket, "mixed")
+    assert "mixed" not in list(storage.keys(bucket, "", ""))
+    assert not rig.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import fastavro
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import orc
 
+from biff import workbook_of
 from weir_contract.sources import FixedColumn, Parsing
 from weir_lambdas.file_processor.unpack import Unreadable
 
@@ -96,9 +98,17 @@ def test_a_sheet_is_read_by_its_row_of_names(reading: Any, workbook: bytes) -> N
         reading(b"PK\x03\x04 nonsense", Parsing("xlsx"))
 
 
+@pytest.mark.parametrize(("format_", "name"), [("xlsx", "x"), ("auto", "sent/Old.XLS")])
+def test_a_workbook_from_before_2007_is_read_too(reading: Any, format_: Any, name: str) -> None:
+    body = workbook_of("Data", [["id", "name"], [1.0, "J\xfcrgen"], [2.5, "Bo"]])
+    seen = reading(body, Parsing(format_), name=name)
+    assert seen.rows == [{"id": 1, "name": "J\xfcrgen"}, {"id": 2.5, "name": "Bo"}]
+    with pytest.raises(Unreadable, match="no workbook"):
+        reading(body[:700], Parsing(format_), name=name)
+
+
 @pytest.fixture(scope="module")
 def workbook() -> bytes:
-    openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.title = "Cover"
     sheet = book.create_sheet("Data")
