@@ -768,7 +768,8 @@ def _trigger(pipeline: Pipeline) -> Problems:
 def _stages(pipeline: Pipeline, known: Known) -> Problems:
     """Every stage, against the columns that reach it."""
     first = known.sources[config.primary_names(pipeline)[0]]
-    contract = source = config.row_contract(first, known.schemas)
+    contract = config.row_contract(first, known.schemas)
+    source = config.loaded_contract(pipeline, contract)
     yield from _obeying(pipeline, first, source)
     if pipeline.spec.destination:
         after = after_stages(pipeline.spec.stages, contract)

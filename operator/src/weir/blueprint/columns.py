@@ -53,6 +53,43 @@ def after_step(step: TransformStep, contract: RowContract) -> RowContract:
     return _with(contract, [*names, *(step.derive or {})], types)
 
 
+def keys_after(stages: Iterable[Stage], keys: Sequence[str]) -> tuple[str, ...]:
+    """The schema's keys under their names after these stages; none where they tell rows apart no more.
+
+    An aggregate keeps them where it groups by all of them; an ``explode`` makes several rows of one;
+    a ``select`` or a dropped personal column may leave one out. SQL, scripts and joins are taken to
+    keep them: a load says so where they do not.
+
+    Parameters
+    ----------
+    stages
+        Those that a row goes through, in order.
+    keys
+        Columns of the source's schema.
+    """
+    found = tuple(keys)
+    for stage in stages:
+        if stage.clean is not None:
+            dropped = {item.column.lower() for item in stage.clean.pii if item.action == "drop"}
+            found = () if dropped & {key.lower() for key in found} else found
+        for step in stage.transform or ():
+            found = _keys_after(step, found)
+    return found
+
+
+def _keys_after(step: TransformStep, keys: tuple[str, ...]) -> tuple[str, ...]:
+    if step.rename is not None:
+        renamed = {old.lower(): new for old, new in step.rename.items()}
+        return tuple(renamed.get(key.lower(), key) for key in keys)
+    if step.explode is not None:
+        return ()
+    kept = step.select if step.aggregate is None else step.aggregate.group_by
+    if kept is None:
+        return keys
+    there = {name.lower() for name in kept}
+    return keys if all(key.lower() in there for key in keys) else ()
+
+
 def catalog_columns(
     stages: Iterable[Stage], contract: RowContract, others: Mapping[str, RowContract]
 ) -> RowContract:

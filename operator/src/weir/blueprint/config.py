@@ -20,6 +20,7 @@ from weir.api.v1alpha1.datasource import (
 from weir.api.v1alpha1.pipeline import Pipeline, Stage
 from weir.api.v1alpha1.schema import DataSchema, FieldSpec, SchemaSpec
 from weir.blueprint import naming, rest, streams
+from weir.blueprint.columns import keys_after
 from weir.blueprint.durations import seconds as seconds
 from weir.blueprint.facts import PlatformFacts, Watched
 from weir.blueprint.grants import NamespaceGrant
@@ -236,6 +237,14 @@ def iceberg_table(options: IcebergOptions, like: pipelines.Load) -> pipelines.Ic
     )
 
 
+def loaded_contract(pipeline: Pipeline, contract: RowContract) -> RowContract:
+    """The source's contract with the keys that tell the pipeline's final rows apart.
+
+    Loads and Iceberg tables that state none take rows by these.
+    """
+    return replace(contract, keys=keys_after(pipeline.spec.stages, contract.keys))
+
+
 def load(target: RedshiftTarget, contract: RowContract, incremental: bool) -> pipelines.Load:
     """A load's plan. Mode not stated: merge with keys, append with a cursor, else replace."""
     keys = tuple(target.keys or contract.keys)
@@ -434,7 +443,7 @@ def pipeline_config(
     spec, namespace = pipeline.spec, pipeline.namespace
     primaries = primary_names(pipeline)
     first = sources_by_name[primaries[0]]
-    contract = row_contract(first, schemas)
+    contract = loaded_contract(pipeline, row_contract(first, schemas))
     incremental = is_incremental(first)
     arrival = spec.trigger.on_arrival if spec.trigger else None
     resources = spec.resources

@@ -189,7 +189,7 @@ def target_modes(
 ) -> Iterator[tuple[str, str]]:
     """Each load stage, and the Iceberg table, with its mode, stated or not."""
     try:
-        contract = config.row_contract(source, schemas)
+        contract = config.loaded_contract(pipeline, config.row_contract(source, schemas))
     except KeyError as error:
         raise PartsRefused(f"DataSource {source.name}: there is no DataSchema {error}") from error
     incremental = config.is_incremental(source)
