@@ -484,7 +484,7 @@ def _host(host: str, where: str, known: Known) -> Problems:
         yield Problem(
             "EgressNotGranted",
             where,
-            f"{refused}; ask the Platform's owner to grant it (grants[].egress)",
+            refused,
         )
     elif not grant.may_call(host):
         yield Problem(
@@ -523,19 +523,22 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return found
 
 
+ASK = "ask the Platform's owner to grant it (grants[].egress"
+
+
 def _address_fault(host: str, grant: NamespaceGrant) -> str | None:
     """Why a literal address may not be called. Names are checked when they are resolved."""
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
-        return None if grant.allow_loopback else f"{host} is loopback"
+        return None if grant.allow_loopback else f"{host} is loopback; {ASK}.allowLoopback)"
     if address is None:
         return None
     if address.is_link_local or address in METADATA:
-        return f"{host} is link-local or an instance's metadata, which is never allowed"
+        return f"{host} is link-local or an instance's metadata, which no grant allows"
     if address.is_unspecified or address.is_multicast:
         return f"{host} is no host's address"
     if not address.is_global and not grant.allow_private:
-        return f"{host} is a private address"
+        return f"{host} is a private address; {ASK}.allowPrivate)"
     return None
 
 
