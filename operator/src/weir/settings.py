@@ -18,6 +18,7 @@ import structlog
 
 from weir.blueprint.config import seconds
 from weir.blueprint.naming import CLUSTER_ID
+from weir.kube.client import PAGE
 from weir.kube.election import Terms
 
 SECRET_WORDS = ("secret", "password", "token", "authorization", "credential", "apikey", "api_key")
@@ -28,6 +29,9 @@ HIDDEN = "(hidden)"
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the namespace that it is in (Kubernetes, "Accessing the API from a Pod")."""
 
+IDLE_SECONDS = 0.1
+"""For which Kopf keeps an object's last event, and a task to wait for the next one: after a restart all
+objects come at once, and their ``managedFields`` with them."""
 DRIFT_HELP = (
     "the longest time between two looks at what an object has on AWS, as 10m; a Platform's "
     "driftInterval rules where it is shorter"
@@ -322,4 +326,6 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 660
     settings.networking.request_timeout = 30
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = IDLE_SECONDS
     return settings
