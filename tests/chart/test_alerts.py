@@ -30,6 +30,7 @@ NOT_READY = {
     "NotConverging",
 }
 VALUES = {
+    "kind": {"Platform", "DataSchema", "DataSource", "Pipeline", "PipelineRun"},
     "condition": set(CONDITIONS),
     "status": {"True", "False", "Unknown"},
     "reason": {*NOT_READY, "Late", "RunFailed"},
@@ -151,6 +152,27 @@ def test_the_rule_is_made_where_it_is_switched_on(render: Render) -> None:
         assert made["annotations"]["runbook_url"] == (
             f"https://docs.example.com/weir/runbooks/{alert['alert']}.md"
         )
+
+
+@pytest.mark.parametrize(
+    "reason", ["Conflict", "NotConverging", "AccessDenied", "DataGone", "AccountChanged", "Invalid"]
+)
+def test_whatever_stalls_an_object_wakes_somebody_once(reason: str) -> None:
+    """By Stalled, and not by Synced: an object whose AWS is as it should be may be stalled too."""
+
+    def takes(alert: dict[str, Any]) -> bool:
+        for selector in selectors(promql_parser.parse(alert["expr"])):
+            asked = {one.name: one for one in selector.matchers.matchers}
+            if selector.name == "weir_objects" and asked["condition"].value == "Stalled":
+                meets = re.fullmatch(asked["reason"].value, reason) is not None
+                denies = asked["reason"].op in (
+                    promql_parser.MatchOp.NotEqual,
+                    promql_parser.MatchOp.NotRe,
+                )
+                return meets is not denies
+        return False
+
+    assert len([alert for alert in ALERTS if takes(alert)]) == 1
 
 
 def test_there_is_an_alert_for_a_standing_operator_and_for_wrong_data() -> None:

@@ -12,6 +12,7 @@ from what it observed, and a plan shows what it can't resolve yet as ``(known af
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -113,6 +114,35 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
+
+
+_BY_SQL = re.compile(r"(serverless|provisioned):([^|]+)\|([^|]+)\|[^|]*\|(.+)")
+_WAREHOUSES = {"serverless": "workgroup", "provisioned": "cluster"}
+
+
+def spoken(name: str) -> str:
+    """A physical name for people.
+
+    The name of what only SQL can see begins with how it is reached. People want to know what it is,
+    and where, and have no use for the ARN of the secret that the operator signs in with.
+
+    Examples
+    --------
+    >>> spoken("serverless:main|dev|arn:aws:secretsmanager:...|sales.orders")
+    'sales.orders (database dev of workgroup main)'
+    >>> spoken("orders")
+    'orders'
+    """
+    found = _BY_SQL.fullmatch(name)
+    if found is None:
+        return name
+    kind, warehouse, database, thing = found.groups()
+    return f"{thing} (database {database} of {_WAREHOUSES[kind]} {warehouse})"
+
+
+def titled(kind: str, name: str) -> str:
+    """What a resource is called in events, conditions, plans and errors: kind and name."""
+    return f"{kind} {spoken(name)}"
 
 
 class Deletion(Enum):

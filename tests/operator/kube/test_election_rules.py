@@ -78,6 +78,7 @@ class Job:
     working: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     overs: list[str] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
 
     def platforms(self) -> list[str]:
         return self.names
@@ -90,6 +91,9 @@ class Job:
 
     def begin(self, platform: str) -> None:
         self.told.append(f"begin {platform}")
+
+    def exists(self, platform: str) -> None:
+        self.met.add(platform)
 
     def held(self, platform: str, *, held: bool, transitions: int) -> None:
         self.told.append(f"{'held' if held else 'lost'} {platform} {transitions}")
@@ -155,6 +159,15 @@ def test_the_first_replica_takes_everything_at_once_and_counts_its_turn() -> Non
     assert one.tenure("p") == 1
     assert world.jobs["one"].told[:3] == ["clear ", "held  1", "begin "]
     assert one.unheld() == []
+
+
+def test_a_replica_that_can_not_take_a_lease_tells_of_the_platform_all_the_same() -> None:
+    world = World("p")
+    standby = world.replica("standby")
+    world.store.down.add("standby")
+    world.round(standby)
+    assert standby.held == []
+    assert world.jobs["standby"].met == {"", "p"}
 
 
 def test_a_holder_that_dies_is_followed_after_its_lease_and_not_before() -> None:

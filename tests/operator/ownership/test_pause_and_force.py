@@ -35,6 +35,25 @@ def test_a_paused_object_stays_as_it_is_until_it_is_unpaused_and_can_be_deleted(
     assert rig.kube.get(key) is None
 
 
+def test_what_is_edited_during_a_pause_waits_and_is_not_told_as_done(rig: Rig) -> None:
+    key = source(rig, "edited")
+    rig.settle(key)
+    rig.annotate(key, **{"weir.dev/paused": "true"})
+    rig.look(key)
+    assert rig.condition(key)["status"] == "True"
+    rest = {"endpoint": "https://api.example.com/rows", "schedule": "rate(2 hours)"}
+    source(rig, "edited", source={"restApi": rest})
+    rig.annotate(key, **{"weir.dev/paused": "true"})
+    rig.look(key)
+    for kind in ("Ready", "Synced"):
+        assert rig.condition(key, kind)["status"] == "False"
+        assert rig.condition(key, kind)["reason"] == "Paused"
+        assert "weir.dev/paused" in rig.condition(key, kind)["message"]
+    rig.annotate(key)
+    rig.settle(key)
+    rig.delete(key)
+
+
 def test_a_forced_look_reads_everything_deeply_the_warehouse_too(rig: Rig) -> None:
     key = source(rig, "looked", **loaded("looked"))
     rig.settle(key, child_of(key))

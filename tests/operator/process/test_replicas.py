@@ -220,6 +220,8 @@ def test_replicas_share_the_platforms_and_one_that_joins_gets_its_share(
     assert "role=standby" in two.page("/readyz")[1]
     assert two.page("/healthz")[0] == 200
     assert "weir_resources{" not in two.page("/metrics")[1]
+    for name in platforms:
+        assert f'weir_lease_held{{platform="{name}"}} 0.0' in two.page("/metrics")[1]
 
     def shared() -> bool:
         holders = list(group.held().values())

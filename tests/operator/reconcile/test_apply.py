@@ -296,6 +296,32 @@ def test_an_external_resource_is_required_and_never_written(operator, cloud):
     assert set(cloud.things) == {("object", "theirs")}
 
 
+def test_while_something_new_is_made_what_is_of_others_stays_known(operator, cloud):
+    """Whoever reads the status meanwhile refers to it: pipelines do to their Platform's warehouse."""
+    cloud.things["object", "theirs"] = Thing({}, {}, 0)
+    theirs = Resource("object", "secret", "theirs", external=True)
+    operator.apply([theirs])
+    before = operator.status
+    assert before[0].arn
+    meanwhile: list[Entry] = []
+    more = [theirs, Resource("role", "role", "role", {"Policies": []})]
+    operator.applier.apply(OWNER, more, OWNER.tags, before, write_ahead=meanwhile.extend)
+    assert [(one.id, one.state) for one in meanwhile] == [
+        ("secret", "External"),
+        ("role", "Creating"),
+    ]
+    assert meanwhile[0] == before[0]
+
+
+def test_what_is_of_others_is_of_use_to_nobody_before_its_arn_is_known(operator, cloud):
+    cloud.things["object", "theirs"] = Thing({}, {}, 0)
+    theirs = Resource("object", "secret", "theirs", external=True)
+    meanwhile: list[Entry] = []
+    more = [theirs, Resource("role", "role", "role", {"Policies": []})]
+    operator.applier.apply(OWNER, more, OWNER.tags, [], write_ahead=meanwhile.extend)
+    assert [one.state for one in meanwhile] == ["Unseen", "Creating"]
+
+
 def final_world() -> dict:
     operator = Operator(Cloud())
     operator.apply(wanted("1"))

@@ -26,6 +26,8 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 
+from weir.resource import spoken
+
 
 class AwsError(Exception):
     """An AWS call did not do what it was asked.
@@ -417,7 +419,7 @@ def _from_answer(error: ClientError, service: str, resource: str) -> AwsError:
     }
     if rule.outcome is AccessDenied:
         return _denied(text, resource, context)
-    about = f" {resource}" if resource else ""
+    about = f" {spoken(resource)}" if resource else ""
     said = f"{code}: {text}" if text else code
     return rule.outcome(f"{service} {operation}{about}: {said}", **context)
 

@@ -63,6 +63,8 @@ NamespaceOption = Annotated[
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """Say what is wrong and end."""
+    if isinstance(message, OSError) and message.filename is not None:
+        message = f"{message.filename}: {message.strerror}"
     err.print(f"[red]error:[/] {escape(str(message))}", highlight=False)
     raise typer.Exit(code)
 
@@ -171,7 +173,9 @@ def convert(
 
     try:
         converted = conversion.convert_file(file, platform)
-    except (conversion.CannotConvert, yaml.YAMLError, OSError) as error:
+    except OSError as error:
+        fail(error)
+    except (conversion.CannotConvert, yaml.YAMLError) as error:
         fail(f"{file}: {error}")
     resources = [item.resource for item in converted]
     for item in converted:

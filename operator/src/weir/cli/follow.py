@@ -10,6 +10,8 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from weir.resource import spoken
+
 TROUBLE = frozenset({"Stalled", "Reconciling"})
 """Conditions of which True is the worse."""
 FLOWS = frozenset({"DataSource", "Pipeline"})
@@ -112,7 +114,7 @@ def _resources(lines: Sequence[Mapping[str, str]]) -> Table:
     for name in ("AWS resource", "Id", "State", "ARN or name"):
         table.add_column(name, overflow="fold")
     for line in lines:
-        place = line.get("arn") or line["name"]
+        place = line.get("arn") or spoken(line["name"])
         table.add_row(line["kind"], line["id"], line.get("state", ""), escape(place))
     return table
 

@@ -15,6 +15,7 @@ from weir.cli.plan_report import (
     summary,
 )
 from weir.reconcile.plan import Verb
+from weir.resource import spoken, titled
 
 LIMIT = 65_000
 """Bytes: GitHub takes 65,536 characters a comment, and whoever posts it adds a few."""
@@ -114,12 +115,12 @@ def _warnings(reports: Iterable[Reported]) -> Iterator[str]:
         # What is new has permissions, of course; what was there and may do more is what matters.
         if line.permissions and line.action.verb is not Verb.CREATE:
             for growth in line.permissions:
-                yield f"- {MARKS['iam']}: {_code(line.action.name)}: {_code(str(growth))}"
+                yield f"- {MARKS['iam']}: {_code(spoken(line.action.name))}: {_code(str(growth))}"
 
 
 def _what(line: Told) -> str:
     action = line.action
-    return f"{WORDS[action.verb]} {action.kind} {_code(action.name)}"
+    return f"{WORDS[action.verb]} {action.kind} {_code(spoken(action.name))}"
 
 
 def _section(one: Reported, full: bool) -> str:
@@ -138,11 +139,13 @@ def _section(one: Reported, full: bool) -> str:
         if lines:
             body.append(_fenced(lines, "diff"))
         gained = [
-            f"{line.action.name}: {growth}" for line in one.told for growth in line.permissions
+            f"{spoken(line.action.name)}: {growth}"
+            for line in one.told
+            for growth in line.permissions
         ]
         if gained:
             body.append("Permissions that grow:\n\n" + _fenced(gained, "text"))
-        costs = [f"{line.action.name}: {cost}" for line in one.told for cost in line.costs]
+        costs = [f"{spoken(line.action.name)}: {cost}" for line in one.told for cost in line.costs]
         if costs:
             body.append("Bears on the bill:\n\n" + _fenced(costs, "text"))
     elif one.told:
@@ -157,14 +160,14 @@ def _action(line: Told) -> str:
     loss = " **DATA IS LOST**" if action.loses_data else ""
     return (
         f"| `{SIGNS[action.verb]}` {WORDS[action.verb]}{loss} | {action.kind} "
-        f"| {_code(action.name, cell=True)} | {_cell('; '.join(why))} |"
+        f"| {_code(spoken(action.name), cell=True)} | {_cell('; '.join(why))} |"
     )
 
 
 def _diff(line: Told) -> Iterator[str]:
     found = changes(line.action)
     if found:
-        yield f"  {line.action.kind} {line.action.name}"
+        yield f"  {titled(line.action.kind, line.action.name)}"
     for change in found:
         gone, new = parts(change)
         yield from (f"- {change.path}: {item}" for item in gone)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from weir.cli.plan_report import SIGNS, WORDS, Reported, Told, changes, parts, summary
+from weir.resource import titled
 
 COLOURS = {
     "+": "32",
@@ -52,7 +53,7 @@ def _action(line: Told) -> Iterator[str]:
     action = line.action
     reason = f"  ({action.reason})" if action.reason else ""
     loss = "  DATA IS LOST" if action.loses_data else ""
-    yield f"  {SIGNS[action.verb]} {action.kind} {action.name}: {WORDS[action.verb]}{reason}{loss}"
+    yield f"  {SIGNS[action.verb]} {titled(action.kind, action.name)}: {WORDS[action.verb]}{reason}{loss}"
     for change in changes(action):
         gone, new = parts(change)
         if isinstance(change.before, list) and isinstance(change.after, list):

@@ -119,6 +119,9 @@ class Told(Protocol):
     def held(self, platform: str, *, held: bool, transitions: int) -> None:
         """A lease was gained or has gone."""
 
+    def exists(self, platform: str) -> None:
+        """There is such a Platform, whoever works for it."""
+
     def took_over(self, platform: str) -> None:
         """A lease was taken from a holder that had stopped renewing it."""
 
@@ -398,6 +401,8 @@ class Elector:
         KubeError
             The API server does not answer, or refuses.
         """
+        for platform in self._groups():
+            self._told.exists(platform)
         self._release_idle()
         self._look()
         if not self._me.version:

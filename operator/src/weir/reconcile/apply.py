@@ -27,7 +27,7 @@ from weir.reconcile.plan import (
     shown,
     unresolved,
 )
-from weir.resource import TAGS, Adapter, Deletion, Observed, Owner, Resource, Traits
+from weir.resource import TAGS, Adapter, Deletion, Observed, Owner, Resource, Traits, titled
 
 READY = "Ready"
 SETTLING = "Settling"
@@ -208,7 +208,7 @@ class ConvergenceGuard:
         if count > self._patience:
             fields = ", ".join(one.path for one in differing)
             raise NotConverging(
-                f"{action.kind} {action.name}: {fields} came back the same after "
+                f"{titled(action.kind, action.name)}: {fields} came back the same after "
                 f"{self._patience} updates; somebody else sets it, or AWS does not keep it. "
                 "Find out who, or take it out of the spec.",
                 resource=action.name,
@@ -361,7 +361,7 @@ class Applier:
                     result.attributes |= attributes_of(resource, seen)
                     if not seen.settled:
                         detail = f": {seen.detail}" if seen.detail else ""
-                        result.waiting.append(f"{resource.kind} {resource.name} settles{detail}")
+                        result.waiting.append(f"{titled(*resource.key)} settles{detail}")
         self._inventory.confirm(as_wanted)
         result.entries = [states[one.logical_id] for wave in ordered for one in wave]
         blocked = bool(result.problems)
@@ -461,11 +461,10 @@ class Applier:
         for resource in (one for wave in ordered for one in wave):
             before = known.get(resource.key)
             sight = sights.get(resource.key)
-            if before is not None and before.state not in NOT_OURS:
+            if before is not None and (resource.external or before.state not in NOT_OURS):
+                # Who reads the list meanwhile refers to what it says.
                 draft.entries.append(replace(before, id=resource.logical_id))
-            elif resource.external:
-                draft.entries.append(self._line(resource, EXTERNAL))
-            elif resource.kind in unseen:
+            elif resource.external or resource.kind in unseen:
                 draft.entries.append(self._line(resource, UNSEEN))
             elif sight is not None:
                 ours = not resource.tagged or owner.owns(sight.observed.tags)
@@ -541,7 +540,7 @@ class Applier:
                 observed = deeper.get(one.key)
                 step = judged(one, Sight(observed) if observed is not None else None)
                 if step.hazy:
-                    step = replace(step, error=NotYet(f"{one.kind} {one.name} can't be read yet"))
+                    step = replace(step, error=NotYet(f"{titled(*one.key)} can't be read yet"))
                 steps[one.key] = step
         return [steps[one.key] for one in resources]
 
@@ -624,7 +623,7 @@ class Applier:
         """Delete and create, where the name is fixed: never what holds data."""
         if action.loses_data:
             raise Conflict(
-                f"{action.reason}, and replacing {action.kind} {action.name} would lose its data: "
+                f"{action.reason}, and replacing {titled(action.kind, action.name)} would lose its data: "
                 "change the spec back, or move the data and delete it yourself",
                 resource=resource.name,
             )

@@ -19,7 +19,7 @@ from weir.reconcile.apply import MISSING, NOT_OURS, READY, SETTLING, Entry
 from weir.reconcile.look import Halt, Look
 from weir.reconcile.plan import PhysicalKey
 from weir.reconcile.world import World
-from weir.resource import Resource
+from weir.resource import Resource, titled
 
 log = structlog.get_logger("weir.ownership")
 
@@ -99,7 +99,7 @@ def check_account(look: Look, platform: Platform, platform_obj: Object) -> None:
 
 def tell_left(look: Look, entries: Sequence[Entry], why: str) -> None:
     """Say in an event and in the log what stays on AWS without an object that speaks of it."""
-    lines = [f"{entry.kind} {entry.arn or entry.name}" for entry in entries]
+    lines = [titled(entry.kind, entry.arn or entry.name) for entry in entries]
     log.warning("left behind", kind=look.key.kind, object=look.key.id, why=why, resources=lines)
     look.services.events.warn(
         look.obj,
@@ -167,5 +167,5 @@ def data_halt(gone: Sequence[Entry]) -> Halt:
 
 
 def _listed(entries: Sequence[Entry]) -> str:
-    shown = ", ".join(f"{one.kind} {one.name}" for one in entries[:TOLD])
+    shown = ", ".join(titled(*one.key) for one in entries[:TOLD])
     return shown + (f" and {len(entries) - TOLD} more" if len(entries) > TOLD else "")

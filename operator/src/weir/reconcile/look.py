@@ -30,6 +30,7 @@ from weir.reconcile.plan import Action, PhysicalKey, Verb
 from weir.reconcile.runs import instant, to_the_second
 from weir.reconcile.services import Result, Services
 from weir.reconcile.world import drift_seconds
+from weir.resource import titled
 
 SOON = 2.0
 """Seconds until the next look at what AWS is still working on."""
@@ -198,13 +199,12 @@ class Look:
         mine = known if self.same_wish else known.intersection(drifted)
         for action in done:
             if action.verb is Verb.RETAIN:
-                note = f"{action.kind} {action.name} {action.reason}: it stays on AWS"
+                note = f"{titled(action.kind, action.name)} {action.reason}: it stays on AWS"
                 self.services.events.say(self.obj, "Retained", note)
             elif action.verb is Verb.ADOPT:
-                note = (
-                    f"{action.kind} {action.name} was there before: taken over, and it stays when "
-                )
-                self.services.events.say(self.obj, "Adopted", note + "this object goes")
+                what = titled(action.kind, action.name)
+                note = f"{what} was there before: taken over, and it stays when this object goes"
+                self.services.events.say(self.obj, "Adopted", note)
             elif settled and (action.kind, action.name) in mine.difference(echoes):
                 self.services.events.warn(self.obj, "DriftCorrected", drift_note(action))
                 self.services.metrics.mended(action.kind)
@@ -298,18 +298,12 @@ class Look:
         return left + DUE_SLACK if left > 0 else None
 
     def _conditions(self, halt: Halt | None, ready: str, reason: str) -> list[Condition]:
+        count = len(self.status.get("resources") or [])
+        in_sync = true(SYNCED, "Synced", f"{count} AWS resources are as the spec says")
         if halt is None:
-            count = len(self.status.get("resources") or [])
-            found = [
-                true(READY, reason, ready or ALL_WELL),
-                true(SYNCED, "Synced", f"{count} AWS resources are as the spec says"),
-            ]
+            found = [true(READY, reason, ready or ALL_WELL), in_sync]
         else:
-            synced = (
-                true(SYNCED, "Synced", "")
-                if halt.synced
-                else false(SYNCED, halt.reason, halt.message)
-            )
+            synced = in_sync if halt.synced else false(SYNCED, halt.reason, halt.message)
             kind = STALLED if halt.stalled else RECONCILING
             found = [
                 false(READY, halt.reason, halt.message),
@@ -366,7 +360,7 @@ def _rank(error: AwsError) -> int:
 
 def drift_note(action: Action) -> str:
     """What had changed behind our back, and what was done about it."""
-    what = f"{action.kind} {action.name}"
+    what = titled(action.kind, action.name)
     if action.verb is Verb.CREATE:
         return f"{what} was gone and has been created again"
     paths = [change.path for change in (*action.changes, *action.tag_changes)]

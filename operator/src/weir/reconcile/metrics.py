@@ -27,7 +27,7 @@ from weir_contract.runs import RunRecord
 
 SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 EDIT_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
-CONDITIONS = ("Ready", "Synced", "Flowing")
+CONDITIONS = ("Ready", "Synced", "Flowing", "Stalled")
 """Conditions whose states are counted."""
 ERROR_NAME = re.compile(r"[A-Z][A-Za-z.]{0,63}")
 """The name of an error's class. What is none is counted as ``Other``: it may hold anything."""
@@ -276,7 +276,7 @@ class Metrics:
         )
         self.lease_held = Gauge(
             "weir_lease_held",
-            "1 where this replica works for the Platform; none for objects without one.",
+            "1 where this replica works for the Platform, else 0; none for objects without one.",
             ["platform"],
             registry=registry,
         )
@@ -414,6 +414,11 @@ class Metrics:
         """A Platform's lease was gained, or has gone."""
         self.lease_held.labels(platform or "none").set(held)
         self.lease_transitions.labels(platform or "none").set(transitions)
+
+    def exists(self, platform: str) -> None:
+        """A Platform whose lease was never held here is told as one that this replica does not hold:
+        an alert can't see a series that is not there."""
+        self.lease_held.labels(platform or "none")
 
     def gone(self, platform: str) -> None:
         """There is no such Platform any more: nobody waits for a holder of its lease."""

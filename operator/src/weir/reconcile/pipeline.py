@@ -82,7 +82,8 @@ def need_sources(view: View, pipeline: Pipeline) -> dict[str, DataSource]:
     if missing:
         raise Halt(
             "SourceNotFound",
-            f"there is no DataSource {', '.join(missing)} in namespace {pipeline.namespace}",
+            f"there is no DataSource {', '.join(missing)} in namespace {pipeline.namespace}: "
+            "create it, or correct spec.sources",
         )
     other = [name for name, one in found.items() if one.spec.platform != pipeline.spec.platform]
     if other:

@@ -49,7 +49,9 @@ def _advance(look: Look, run: PipelineRun) -> Result:
     pipeline_key = Key("Pipeline", run.namespace, run.spec.pipeline)
     pipeline_obj = services.store.get(pipeline_key)
     if pipeline_obj is None:
-        raise Halt("PipelineNotFound", f"there is no {pipeline_key}")
+        raise Halt(
+            "PipelineNotFound", f"there is no {pipeline_key}: create it, or correct spec.pipeline"
+        )
     pipeline = parse(Pipeline, pipeline_obj)
     platform, platform_obj = need_platform(view, pipeline.spec.platform)
     context = blueprints.context_of(services, view, platform, platform_obj, run.namespace)

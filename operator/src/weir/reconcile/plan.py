@@ -24,6 +24,7 @@ from weir.resource import (
     Owner,
     Resource,
     Traits,
+    titled,
 )
 
 PhysicalKey = tuple[str, str]
@@ -168,8 +169,8 @@ def decide(
             return replace(
                 action,
                 verb=Verb.MISSING,
-                reason=f"{resource.kind} {resource.name} is needed and does not exist"
-                + (f": {traits.absent}" if traits.absent else ""),
+                reason=f"{titled(*resource.key)} is needed and does not exist: "
+                + (traits.absent or "create it, or correct its name"),
             )
         return action
     if observed is None:
@@ -196,18 +197,22 @@ def decide(
 def _foreign(action: Action, fixed: tuple[Change, ...], adopt: bool) -> Action:
     assert action.observed is not None
     other = tagged_owner(action.observed.tags)
+    what = titled(action.kind, action.name)
     if other is not None:
         return replace(
             action,
             verb=Verb.CONFLICT,
-            reason=f"{action.kind} {action.name} belongs to {other}",
+            reason=(
+                f"{what} belongs to {other}, and is left alone: delete that one, or give this one "
+                "another name"
+            ),
         )
     if not adopt:
         return replace(
             action,
             verb=Verb.CONFLICT,
             reason=(
-                f"{action.kind} {action.name} exists and was not made by Weir; delete it, or take "
+                f"{what} exists and was not made by Weir; delete it, or take "
                 'it over with the annotation weir.dev/adopt: "true" where the Platform\'s grant has '
                 "adopt for this name"
             ),
@@ -218,8 +223,8 @@ def _foreign(action: Action, fixed: tuple[Change, ...], adopt: bool) -> Action:
             action,
             verb=Verb.CONFLICT,
             reason=(
-                f"{action.kind} {action.name} can't be taken over: it has another {fields}, "
-                "which AWS can't change in place"
+                f"{what} can't be taken over: it has another {fields}, which AWS can't change in "
+                "place; delete it, or give this one another name"
             ),
         )
     return replace(action, verb=Verb.ADOPT, tags={**(action.tags or {}), TAG_ADOPTED: ADOPTED})

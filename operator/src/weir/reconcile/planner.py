@@ -24,7 +24,7 @@ from weir.reconcile import pipeline as pipelines
 from weir.reconcile import platform as platforms
 from weir.reconcile import wanted as blueprints
 from weir.reconcile.apply import EXTERNAL, NOT_OURS, READY, Entry
-from weir.reconcile.guards import check_account, gone_data, withheld
+from weir.reconcile.guards import check_account, data_halt, gone_data, withheld
 from weir.reconcile.look import Look
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.plan import Action, Plan, Verb
@@ -163,7 +163,8 @@ class Planning:
         )
         if is_platform:
             self._of_services.store.put(as_planned(obj, plan))
-        return replace(plan, actions=tuple(map(foreseen, plan.actions)))
+        lost = {one.key: data_halt([one]).message for one in gone}
+        return replace(plan, actions=tuple(foreseen(one, lost) for one in plan.actions))
 
     def deleted(self, obj: Object) -> Plan:
         """What the deletion of an object would do, in the order in which it is done.
@@ -272,8 +273,16 @@ class Planning:
         return context, blueprints.pipeline_wanted(context, model, named, obj)
 
 
-def foreseen(action: Action) -> Action:
-    """An action as it will turn out: what the operator refuses to do is said before."""
+def foreseen(action: Action, lost: Mapping[tuple[str, str], str]) -> Action:
+    """An action as it will turn out: what the operator refuses to do is said before.
+
+    Parameters
+    ----------
+    lost
+        Kind and name of what held data and is gone -> what the operator says of it.
+    """
+    if action.verb is Verb.MISSING and (action.kind, action.name) in lost:
+        return replace(action, reason=lost[action.kind, action.name])
     if action.verb is Verb.REPLACE and action.loses_data:
         return replace(action, reason=f"{action.reason}; the operator refuses, since data would go")
     refuses = REFUSALS.get(action.kind)

@@ -159,7 +159,9 @@ def _key_fault(world: World, platform: Platform, cluster: str, receives: bool) -
     except AwsError as error:
         return halt_of([error])
     if key is None:
-        return Halt("NotFound", f"there is no key {arn} (spec.kms.keyArn)")
+        return Halt(
+            "NotFound", f"there is no key {arn} (spec.kms.keyArn): correct the ARN, or create it"
+        )
     document = key.properties.get("KeyPolicy") or {}
     spec = platform.spec
     lacking = keypolicy.missing(document, spec.account_id, spec.region, receives)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from weir.api.v1alpha1.platform import Platform
 from weir.aws.errors import AwsError
 from weir.kube.client import Object
-from weir.kube.conditions import FLOWING, is_true, unknown
+from weir.kube.conditions import FLOWING, is_current, unknown
 from weir.kube.keys import ABANDON, Key, is_abandoned, is_paused, may_adopt
 from weir.reconcile.apply import NOT_OURS, Applied, Entry
 from weir.reconcile.guards import check_account, data_halt, gone_data, tell_left, withheld
@@ -55,8 +55,11 @@ def paused(look: Look) -> Result | None:
     """Where the object says ``weir.dev/paused: "true"``, say so and do nothing else."""
     if not is_paused(look.obj):
         return None
-    look.suspended = "the annotation weir.dev/paused is set: AWS is neither looked at nor changed"
-    if is_true(look.obj, "Ready"):
+    look.suspended = (
+        "the annotation weir.dev/paused is set: AWS is neither looked at nor changed, and what was "
+        "edited since waits; take the annotation off to go on"
+    )
+    if is_current(look.obj, "Ready"):
         return look.close(None)
     return look.close(Halt("Paused", look.suspended))
 
@@ -250,7 +253,8 @@ def _drain(look: Look, world: World, deleted_at: datetime) -> Halt | None:
     end = to_the_second(deleted_at + timedelta(seconds=limit))
     return Halt(
         "Draining",
-        f"waits for {len(running)} running executions ({names}), until {end} at most",
+        f"waits for {len(running)} running executions ({names}), until {end} at most; stop them to "
+        "have it go on at once",
         after=SOON,
     )
 

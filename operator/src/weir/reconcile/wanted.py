@@ -241,7 +241,8 @@ def source_wanted(context: Context, source: DataSource, obj: Object) -> Wanted:
     if reference is not None and reference.name not in schemas:
         raise Halt(
             "SchemaNotFound",
-            f"there is no DataSchema {reference.name} in namespace {namespace}",
+            f"there is no DataSchema {reference.name} in namespace {namespace}: create it, or correct "
+            "spec.schemaRef",
         )
     known = check.Known(namespace, schemas, {source.name: source}, context.facts, context.grant)
     _refuse(check.datasource_problems(source, known))
