@@ -53,16 +53,6 @@ def test_an_older_sight_of_an_object_does_not_replace_a_newer():
     assert store.get(Key("DataSource", "n", "a"))["spec"] == {"platform": "new"}
 
 
-def test_the_same_sight_again_is_not_kept_twice():
-    store = Store()
-    first = source("a", 10)
-    store.put(first)
-    assert store.of_sight(first, "worked out", lambda: 1) == 1
-    store.put(source("a", 10))
-    assert store.get(Key("DataSource", "n", "a")) is first
-    assert store.of_sight(first, "worked out", lambda: 2) == 1
-
-
 def test_the_removal_of_a_former_incarnation_leaves_the_present_one():
     store = Store()
     store.put(source("a", 10))

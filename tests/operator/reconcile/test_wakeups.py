@@ -148,3 +148,17 @@ def test_who_holds_claims_is_woken_by_what_an_object_states_and_not_by_how_it_fa
     assert woken(6, status=ready, metadata={"generation": 2}) >= {"Pipeline", "Platform"}
     leaving = {"generation": 2, "deletionTimestamp": "2026-05-01T12:00:00Z"}
     assert woken(7, status=ready, metadata=leaving) >= {"Pipeline", "Platform"}
+
+
+def test_what_is_known_already_wakes_nobody_and_is_not_taken_in_again() -> None:
+    store, asked = Store(), Asked()
+    controller = Controller(store, asked)  # type: ignore[arg-type]
+    controller.seen(stored("DataSource", 5), gone=False)
+    key = Key("DataSource", "team", "one")
+    first = store.get(key)
+    asked.kinds.clear()
+    controller.seen(stored("DataSource", 5, metadata={"labels": {"a": "b"}}), gone=False)
+    assert store.get(key) is first
+    assert asked.kinds == []
+    controller.seen(stored("DataSource", 6), gone=False)
+    assert store.get(key) is not first

@@ -32,8 +32,7 @@ class Store:
         self._lock = threading.RLock()
 
     def put(self, obj: Object) -> Object | None:
-        """Enter an object, unless this version or a newer one is here or it is gone. Returns what was
-        here before.
+        """Enter an object, unless a newer one is here or it is gone. Returns what was here before.
 
         The answer to the write that takes the last finalizer off may come after the watch has told
         that the object is gone: a uid never comes back, so that such an answer is known.
@@ -44,7 +43,7 @@ class Store:
         key = Key.of(obj)
         with self._lock:
             before = self._objects.get(key)
-            if before is not None and version_of(before) >= version_of(obj) > 0:
+            if before is not None and version_of(before) > version_of(obj):
                 return before
             if obj["metadata"]["uid"] in self._gone:
                 return before

@@ -9,7 +9,7 @@ from typing import Any
 from weir.kube.client import Object
 from weir.kube.conditions import READY, find
 from weir.kube.keys import Key
-from weir.kube.store import Store, spec_version
+from weir.kube.store import Store, spec_version, version_of
 from weir.reconcile.queue import Lane
 from weir.reconcile.workers import Workers
 
@@ -49,8 +49,11 @@ class Controller:
         listed
             It comes from a listing: whoever starts anew looks at it, but edits go first.
         """
-        obj = _lightened(obj)
         key = Key.of(obj)
+        here = self._store.get(key)
+        if not gone and here is not None and version_of(here) == version_of(obj) > 0:
+            return  # The answer to a write was first, or our own listing: nothing is new.
+        obj = _lightened(obj)
         if gone:
             around = [*self._around(key), *self._holders(key)]
             self._store.remove(obj)
@@ -60,10 +63,10 @@ class Controller:
                 self._workers.add(key, Lane.EDIT)
             self._wake([*around, *self._waiting(key)])
             return
-        before, left = self._store.get(key), self._store.targets(key)
+        before, left = here, self._store.targets(key)
         self._store.put(obj)
         if self._store.get(key) is not obj:
-            return  # It is here already, or a newer sight of it, or it is gone.
+            return  # An older sight than the one that is here, or of an object that is gone.
         if _waits(obj):
             self._yielding.add(key)
         else:
