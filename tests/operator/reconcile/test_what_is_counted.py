@@ -83,11 +83,13 @@ def test_objects_are_counted_by_what_their_conditions_say(registry: CollectorReg
     for key in (ORDERS, OTHERS):
         metrics.says(key, [denied, {"type": "Stalled", "status": "True", "reason": "AccessDenied"}])
     assert samples(registry, "weir_objects") == {
-        ("Ready", "DataSource", "AccessDenied", "False"): 2
+        ("Ready", "DataSource", "AccessDenied", "False"): 2,
+        ("Stalled", "DataSource", "AccessDenied", "True"): 2,
     }
     metrics.says(OTHERS, [{"type": "Ready", "status": "True", "reason": "Ready"}])
     assert samples(registry, "weir_objects") == {
         ("Ready", "DataSource", "AccessDenied", "False"): 1,
+        ("Stalled", "DataSource", "AccessDenied", "True"): 1,
         ("Ready", "DataSource", "Ready", "True"): 1,
     }
 

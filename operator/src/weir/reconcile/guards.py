@@ -90,9 +90,9 @@ def check_account(look: Look, platform: Platform, platform_obj: Object) -> None:
     )
     raise Halt(
         "AccountChanged",
-        f"{len(far)} AWS resources of this object are in {was} ({_listed(far)}), but Platform "
-        f"{platform.name} is in {place} now: nothing was touched, here or there. Point the Platform "
-        f'back, or annotate the Platform or this object with {ACCOUNT}="{place}" to {after}',
+        f"{len(far)} AWS resources of this object are in {was}, but Platform {platform.name} is in "
+        f"{place} now: nothing was touched, here or there. Point the Platform back, or annotate the "
+        f'Platform or this object with {ACCOUNT}="{place}" to {after}. They are {_listed(far)}',
         stalled=True,
     )
 
