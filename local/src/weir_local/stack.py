@@ -118,6 +118,9 @@ class Stack:
         """
         with self._step("artifacts"):
             build_artifacts()
+        if process.read(self.state / "aws") is None:
+            # The local AWS begins empty: what the objects say of an earlier one is of no use.
+            self.cluster.forget()
         with ThreadPoolExecutor() as pool:
             cluster = pool.submit(self._timed, "cluster", self._start_cluster)
             aws = pool.submit(self._timed, "local AWS", self._start_aws)

@@ -175,7 +175,9 @@ def test_controllers_that_gave_up_before_the_api_server_answered_are_started_aga
 
 
 @pytest.mark.cluster
-def test_a_control_plane_keeps_its_objects_over_a_restart(tmp_path: Path) -> None:
+def test_a_control_plane_keeps_its_objects_over_a_restart_until_it_forgets_them(
+    tmp_path: Path,
+) -> None:
     cluster = ControlPlane(tmp_path, controllers=False, environ=os.environ)
     try:
         cluster.start()
@@ -186,6 +188,11 @@ def test_a_control_plane_keeps_its_objects_over_a_restart(tmp_path: Path) -> Non
         cluster.start()
         cluster.wait_ready()
         assert "kept" in run(cluster, "kubectl", "get", "ns", "-o", "name").stdout
+        cluster.forget()
+        assert not cluster.running()
+        cluster.start()
+        cluster.wait_ready()
+        assert "kept" not in run(cluster, "kubectl", "get", "ns", "-o", "name").stdout
     finally:
         cluster.stop()
 

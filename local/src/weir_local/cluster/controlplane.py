@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -150,6 +151,16 @@ class ControlPlane:
             for record in directory.glob("*.json"):
                 leftovers.stop(record.stem)
 
+    def forget(self) -> None:
+        """End what runs, and begin without objects at the next start."""
+        self.stop()
+        shutil.rmtree(self._store, ignore_errors=True)
+
+    @property
+    def _store(self) -> Path:
+        """Where etcd keeps the objects."""
+        return self.state / "etcd"
+
     def running(self) -> bool:
         """Whether all its processes run."""
         return all(self.processes.running(name) for name in self._expected())
@@ -185,7 +196,7 @@ class ControlPlane:
             [
                 str(programs["etcd"]),
                 "--name=weir",
-                f"--data-dir={self.state / 'etcd'}",
+                f"--data-dir={self._store}",
                 f"--listen-client-urls={etcd}",
                 f"--advertise-client-urls={etcd}",
                 f"--listen-peer-urls=https://{LOOPBACK}:{peer}",

@@ -60,6 +60,9 @@ class GivenCluster:
     def stop(self) -> None:
         """Leave the user's cluster as it is."""
 
+    def forget(self) -> None:
+        """Leave the user's objects as they are."""
+
     def running(self) -> bool:
         """Whether its API answers."""
         return (

@@ -64,6 +64,11 @@ class KindCluster(GivenCluster):
                    "--kubeconfig", str(self.kubeconfig))  # fmt: skip
         self.kubeconfig.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Delete the cluster, and its objects with it."""
+        if self.kubeconfig.exists():
+            self.stop()
+
     def running(self) -> bool:
         """Whether kind knows the cluster, and its API answers."""
         return self.kubeconfig.exists() and super().running()

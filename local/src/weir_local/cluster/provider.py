@@ -48,6 +48,10 @@ class Cluster(Protocol):
     def stop(self) -> None:
         """End what :meth:`start` started; a cluster that the user brought stays as it is."""
 
+    def forget(self) -> None:
+        """End it, and begin without objects at the next start; one that the user brought stays as it
+        is."""
+
     def running(self) -> bool:
         """Whether it runs now."""
 
