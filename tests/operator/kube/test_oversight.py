@@ -8,6 +8,7 @@ import uuid
 import pytest
 from prometheus_client import CollectorRegistry
 
+from patience import until
 from weir.kube.client import Kube, load_config
 from weir.kube.keys import Key
 from weir.kube.store import Store
@@ -29,6 +30,11 @@ def schema(namespace: str) -> dict:
     }
 
 
+def cached(kube: Kube, namespace: str) -> set[str]:
+    """Names that the API server's cache has: it follows writes with a delay."""
+    return {one["metadata"]["name"] for one in kube.metadata_of("DataSchema", namespace)[0]}
+
+
 def test_a_silent_watch_is_noticed_and_what_it_missed_is_brought(cluster, kube_namespace):
     kube, store = Kube(load_config(str(cluster.kubeconfig))), Store()
     workers = Workers(lambda _key: Result("converged"), Metrics(CollectorRegistry()), 1, time.time)
@@ -40,6 +46,7 @@ def test_a_silent_watch_is_noticed_and_what_it_missed_is_brought(cluster, kube_n
     assert oversight.fault() == ""
 
     second = kube.create(schema(kube_namespace))
+    until(lambda: second["metadata"]["name"] in cached(kube, kube_namespace))
     oversight.compare()
     assert oversight.fault() == ""
     assert store.get(Key.of(second)) is None
@@ -50,6 +57,7 @@ def test_a_silent_watch_is_noticed_and_what_it_missed_is_brought(cluster, kube_n
     assert oversight.fault() == ""
 
     kube.delete(first)
+    until(lambda: first["metadata"]["name"] not in cached(kube, kube_namespace))
     oversight.compare()
     assert store.get(Key.of(first)) is None
 
