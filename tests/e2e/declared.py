@@ -51,6 +51,16 @@ def source(name: str, endpoint: str, /, **spec: Any) -> Object:
     }
 
 
+def requested(name: str, pipeline: str, **spec: Any) -> Object:
+    """A PipelineRun; ``spec`` says of what kind."""
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "PipelineRun",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"pipeline": pipeline, **spec},
+    }
+
+
 def loaded(name: str, endpoint: str, **spec: Any) -> Object:
     """A DataSource with its managed Pipeline."""
     return source(

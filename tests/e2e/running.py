@@ -23,6 +23,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from e2e import declared
 from weir.cli import app
 from weir.kube.client import Kube, load_config
 from weir.kube.keys import Key
@@ -56,6 +57,11 @@ def is_ready(obj: Object | None) -> bool:
         and ready.get("status") == "True"
         and ready.get("observedGeneration") == obj["metadata"]["generation"]
     )
+
+
+def is_finished(obj: Object | None) -> bool:
+    """Of a PipelineRun: whether it has ended, well or not."""
+    return bool(((obj or {}).get("status") or {}).get("finished"))
 
 
 def last_run(obj: Object | None) -> Object:
@@ -164,15 +170,8 @@ class Running:
             key: moment.strftime("%Y-%m-%dT%H:%M:%SZ")
             for key, moment in (("from", begin), ("to", end))
         }
-        spec = {"pipeline": pipeline, "backfill": window}
-        meta = {"name": name, "namespace": "default"}
-        api = {"apiVersion": "weir.dev/v1alpha1", "kind": "PipelineRun"}
-        self.apply({**api, "metadata": meta, "spec": spec})
-
-        def ended(obj: Object | None) -> bool:
-            return bool(((obj or {}).get("status") or {}).get("finished"))
-
-        done: Object = self.wait("prun", name, ended, RUN_SECONDS)
+        self.apply(declared.requested(name, pipeline, backfill=window))
+        done: Object = self.wait("prun", name, is_finished, RUN_SECONDS)
         assert is_true(done, "Ready"), condition(done, "Ready")
         return done
 

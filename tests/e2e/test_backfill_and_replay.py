@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pytest
 
+from e2e.declared import requested
 from e2e.first import Started
-from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, is_true, last_run
+from e2e.running import (
+    RUN_SECONDS,
+    Object,
+    Running,
+    condition,
+    is_finished,
+    is_ready,
+    is_true,
+    last_run,
+)
 
 pytestmark = pytest.mark.e2e
 
 
-def request(name: str, pipeline: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "PipelineRun",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"pipeline": pipeline, **spec},
-    }
-
-
 def ended(running: Running, name: str) -> Object:
-    found: Object = running.wait(
-        "prun", name, lambda obj: bool((obj or {}).get("status", {}).get("finished")), RUN_SECONDS
-    )
+    found: Object = running.wait("prun", name, is_finished, RUN_SECONDS)
     return found
 
 
@@ -52,7 +50,7 @@ def test_a_backfill_brings_a_window_by_days_of_its_zone_and_moves_nothing_of_the
     live = last_run(running.get("dsrc", "history"))["run"]
     before = len(history)
     window = {"from": "2026-01-01", "to": "2026-01-04", "timezone": "Europe/Berlin"}
-    running.apply(request("january", "history", backfill={**window, "concurrency": 2}))
+    running.apply(requested("january", "history", backfill={**window, "concurrency": 2}))
     done = ended(running, "january")
     assert is_true(done, "Ready"), condition(done, "Ready")
     progress = done["status"]["progress"]
@@ -85,14 +83,14 @@ def test_a_replay_takes_quarantined_rows_through_the_present_contract_each_once(
     running.wait("dsrc", "mended", is_ready)
     running.look_again("pipe", "mended")
     running.wait("pipe", "mended", is_ready)
-    running.apply(request("mend", "mended", replay={"runs": [first["run"]]}))
+    running.apply(requested("mend", "mended", replay={"runs": [first["run"]]}))
     done = ended(running, "mend")
     assert is_true(done, "Ready"), condition(done, "Ready")
     assert done["status"]["progress"]["rows"] == 2
     assert (last_run(done)["rows"], last_run(done)["quarantined"]) == (1, 1)
     sql = "select id, name from public_data.mended order by id"
     assert running.query(sql) == [{"id": 1, "name": "a"}, {"id": 20, "name": "b"}]
-    running.apply(request("mend-again", "mended", replay={"runs": [first["run"]]}))
+    running.apply(requested("mend-again", "mended", replay={"runs": [first["run"]]}))
     again = ended(running, "mend-again")
     assert is_true(again, "Ready")
     assert again["status"]["progress"]["rows"] == 0
@@ -101,6 +99,6 @@ def test_a_replay_takes_quarantined_rows_through_the_present_contract_each_once(
     running.wait("dsrc", "mended", is_ready)
     running.look_again("pipe", "mended")
     running.wait("pipe", "mended", is_ready)
-    running.apply(request("mend-rest", "mended", replay={"runs": [last_run(done)["run"]]}))
+    running.apply(requested("mend-rest", "mended", replay={"runs": [last_run(done)["run"]]}))
     assert is_true(ended(running, "mend-rest"), "Ready")
     assert running.query("select count(*) as n from public_data.mended") == [{"n": 3}]

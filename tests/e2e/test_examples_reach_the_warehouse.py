@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from e2e.declared import requested
 from e2e.example_apis import (
     GROWN_INVOICES,
     SECRETS,
@@ -54,15 +55,6 @@ LATER_CHANGES = DMS + "U,2026-03-02T10:00:00Z,1,sent\nD,2026-03-02T10:00:01Z,2,\
 
 def ended(obj: Object | None) -> bool:
     return is_true(obj, "Ready") or is_true(obj, "Stalled")
-
-
-def request(name: str, pipeline: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "PipelineRun",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"pipeline": pipeline, **spec},
-    }
 
 
 def asked(running: Running, *requests: Object) -> list[Object]:
@@ -122,7 +114,7 @@ def settled(running: Running, expected: Mapping[str, tuple[str, list[tuple[Any, 
         assert time.monotonic() < deadline, {
             name: table(running, sql) for name, (sql, _) in left.items()
         }
-        asked(running, *(request(f"{name}-{time.monotonic_ns()}", name, now={}) for name in left))
+        asked(running, *(requested(f"{name}-{time.monotonic_ns()}", name, now={}) for name in left))
         left = {name: one for name, one in left.items() if table(running, one[0]) != one[1]}
 
 
@@ -203,7 +195,7 @@ def seen(running: Running, sources: Apis, kafka: Broker, applied: None) -> Seen:
         for file in ("now", "landed", "backfill")
         for one in sources.example(f"runs/{file}.yaml", kafka)
     ]
-    asked(running, *runs, request("more-invoices", "grown-invoices", now={}))
+    asked(running, *runs, requested("more-invoices", "grown-invoices", now={}))
     running.patch("dsch", "order", {"spec": {"rules": ['ColumnValues "amount" >= -10']}})
     running.wait("pipe", "orders-eu", is_ready)
     (replay,) = sources.example("runs/replay.yaml", kafka)

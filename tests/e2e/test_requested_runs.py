@@ -9,14 +9,20 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import declared
-from e2e.running import RUN_SECONDS, Object, Running, condition, is_ready, is_true, last_run, until
+from e2e.running import (
+    RUN_SECONDS,
+    Object,
+    Running,
+    condition,
+    is_finished,
+    is_ready,
+    is_true,
+    last_run,
+    until,
+)
 from e2e.source_server import Answer, SourceServer
 
 pytestmark = pytest.mark.e2e
-
-
-def finished(obj: Object | None) -> bool:
-    return bool(((obj or {}).get("status") or {}).get("finished"))
 
 
 @pytest.fixture
@@ -31,14 +37,9 @@ def quiet(running: Running, server: SourceServer) -> Iterator[Object]:
 def test_a_request_that_comes_back_does_not_run_again(
     running: Running, server: SourceServer, orders: Object
 ) -> None:
-    request: Object = {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "PipelineRun",
-        "metadata": {"name": "once", "namespace": "default"},
-        "spec": {"pipeline": "orders", "now": {}},
-    }
+    request = declared.requested("once", "orders", now={})
     running.apply(request)
-    done = running.wait("prun", "once", finished, RUN_SECONDS)
+    done = running.wait("prun", "once", is_finished, RUN_SECONDS)
     assert is_true(done, "Ready")
     asked = server.asked["/orders"]
     before = last_run(running.get("pipe", "orders"))["run"]

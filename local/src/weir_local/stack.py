@@ -118,7 +118,7 @@ class Stack:
         """
         with self._step("artifacts"):
             build_artifacts()
-        if process.read(self.state / "aws") is None:
+        if not self._has_aws():
             # The local AWS begins empty: what the objects say of an earlier one is of no use.
             self.cluster.forget()
         with ThreadPoolExecutor() as pool:
@@ -181,14 +181,18 @@ class Stack:
         self.cluster.start()
         self.cluster.wait_ready()
 
+    def _has_aws(self) -> bool:
+        """Whether a local AWS runs that was set up to its end."""
+        directory = self.state / "aws"
+        return process.read(directory) is not None and (directory / "credentials.json").exists()
+
     def _start_aws(self) -> None:
         for line in sparkjars.warm():
             if line.startswith("downloading"):
                 self.report(line, 0)
-        directory = self.state / "aws"
-        running = process.read(directory)
-        if running is not None and (directory / "credentials.json").exists():
+        if self._has_aws():
             return
+        directory = self.state / "aws"
         # Nothing but the warehouse's files would outlive the emulator: a world half there.
         shutil.rmtree(directory, ignore_errors=True)
         record = process.up(directory, region=REGION)

@@ -31,7 +31,7 @@ from weir.aws.courtesy import waiting_for_others
 from weir.aws.documents import encode
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
-from weir.reconcile.packed import Packed, plain
+from weir.reconcile.packed import NOTHING, Packed, plain
 from weir.resource import EVERYTHING, LEAVES, TAGS, Adapter, Observed
 
 Clock = Callable[[], float]
@@ -861,14 +861,11 @@ def _shrunk(observed: Observed) -> Observed:
     """What is left of an entry that is as wanted."""
     return Observed(
         observed.name,
-        _NOTHING,
+        NOTHING,
         attributes=observed.attributes,
-        tags=_NOTHING,
+        tags=NOTHING,
         settled=observed.settled,
         detail=observed.detail,
         unseen=EVERYTHING,
         version=observed.version,
     )
-
-
-_NOTHING: Mapping[str, Any] = {}
