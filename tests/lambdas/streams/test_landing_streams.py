@@ -145,6 +145,70 @@ def test_kafka_keys_headers_and_tombstones(stream_rig: Callable[..., Rig]) -> No
     assert list(deleted) == ["_stream"] and deleted["_stream"]["tombstone"] is True
 
 
+@pytest.mark.parametrize(
+    "timestamp", [-1, 1_700_000_000_000_000, 2**63 - 1, -(2**63), 253_402_300_800_000]
+)
+def test_a_record_whose_time_is_none_of_the_calendar_is_landed_without_a_time(
+    timestamp: int, stream_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = stream_rig("kafka", metadata=True)
+    event = kafka([(0, b'{"id": 0}'), (1, None), (2, b'{"id": 2}')], key="a2V5")
+    for record in event["records"]["clicks-0"][:2]:
+        record["timestamp"] = timestamp
+    assert rig.receive(event) == {"batchItemFailures": []}
+    assert metrics(capsys.readouterr().out)["RecordsLate"] == 0
+    seal(rig, "r1")
+    assert rig.quarantined() == []
+    assert [(row["_stream"]["offset"], row["_stream"]["time"]) for row in rig.records()] == [
+        (0, None),
+        (1, None),
+        (2, "2023-11-14T22:13:20.002Z"),
+    ]
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+@pytest.mark.parametrize("depth", [350, 401, 900, 985, 992, 997, 5_000])
+def test_records_of_any_depth_are_sealed_or_in_quarantine(
+    depth: int, metadata: bool, stream_rig: Callable[..., Rig]
+) -> None:
+    rig = stream_rig(metadata=metadata)
+    deep = b'{"u": "\\u0041", "a": ' + b'{"a":' * (depth - 1) + b"1" + b"}" * depth
+    records = [(1, deep), (2, b"[" + deep + b"]"), (3, b" " + deep + deep), (4, b'{"id": 4}')]
+    assert rig.receive(kinesis(records)) == {"batchItemFailures": []}
+    seal(rig, "r1")
+    if depth <= 400:
+        assert len(rig.records()) == 5 and rig.quarantined() == []
+    else:
+        assert [row["id"] for row in rig.records()] == [4]
+        assert all("nested too deeply" in row["reason"] for row in rig.quarantined())
+
+
+def test_a_broken_record_is_in_quarantine_whole(stream: Rig) -> None:
+    texts = ['{"id": "' + "x" * 100_000, '{"id": "' + "y" * 900_000 + '"}}']
+    stream.receive(kinesis([(1, texts[0].encode()), (2, texts[1].encode())]))
+    seal(stream, "r1")
+    assert [row["record"] for row in stream.quarantined()] == texts
+
+
+def test_a_list_without_objects_takes_no_more_room_than_its_record(stream: Rig) -> None:
+    numbers = b"[" + b",".join(b"%d" % n for n in range(100_000)) + b', {"id": 1}, null]'
+    stream.receive(kinesis([(1, numbers)]))
+    seal(stream, "r1")
+    assert ids(stream) == [1] and stream.manifests()[0].quarantined == 2
+    first, last = stream.quarantined()
+    assert first["reason"].endswith("items 1 to 100000 are no JSON objects")
+    assert last["reason"].endswith("item 100002 is no JSON object")
+    assert json.loads(f"[{first['record']}]") == list(range(100_000)) and last["record"] == "null"
+
+
+def test_rejected_records_that_somebody_deleted_hold_up_nothing(stream: Rig) -> None:
+    stream.receive(kinesis([(1, b"broken"), (2, b'{"id": 2}')]))
+    (queued,) = stream.positions.waiting("9999")
+    stream.s3.delete_object(Bucket=stream.config.raw_bucket, Key=queued.received.rejects)
+    seal(stream, "r1")
+    assert ids(stream) == [2] and stream.manifests()[0].quarantined == 1
+
+
 def test_without_metadata_a_tombstone_is_counted_and_passed(
     stream_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from weir_lambdas.common.errors import (
     EgressRefused,
     SourceBadAnswer,
     SourceForbidden,
+    SourceNotFound,
     SourceUnauthorized,
     SourceUnavailable,
     WeirError,
@@ -77,7 +78,7 @@ def test_a_schema_is_found_with_those_that_it_refers_to(api: Any, registry: Conf
     )
     found = registry.find("7")
     assert found.references == (json.dumps(CITY), json.dumps(PLACE))
-    assert parsed(found)["name"] == "Order"
+    assert parsed(found).schema["name"] == "Order"
     wanted = "Basic " + base64.b64encode(b"weir:s3cret!").decode()
     assert {call.headers["Authorization"] for call in api.calls} == {wanted}
 
@@ -121,6 +122,9 @@ def test_a_private_address_is_refused(api: Any, aws: Callable[[str], Any], clock
         (401, b"{}", SourceUnauthorized),
         (403, b"{}", SourceForbidden),
         (503, b"{}", SourceUnavailable),
+        (404, b"<html>", SourceNotFound),
+        (404, b'{"error_code": 404, "message": "HTTP 404 Not Found"}', SourceNotFound),
+        (404, b'{"error_code": []}', SourceNotFound),
         (200, b"<html>", SourceBadAnswer),
         (200, b"[]", SourceBadAnswer),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import zlib
@@ -131,24 +132,29 @@ def sized(number: int, value: bytes) -> bytes:
 
 def aggregated(records: list[bytes]) -> bytes:
     """What the Kinesis Producer Library makes of records."""
-    message = sized(1, b"key") + b"".join(
-        sized(3, varint(1 << 3) + varint(0) + sized(3, one) + sized(4, sized(1, b"tag")))
-        for one in records
-    )
+    message = b"".join(sized(1, b"key %d" % n) for n in range(len(records)))
+    message += sized(2, b"12345") + b"".join(
+        sized(
+            3,
+            varint(1 << 3) + varint(n) + varint(2 << 3) + varint(0)
+            + sized(3, one) + sized(4, sized(1, b"tag")),
+        )
+        for n, one in enumerate(records)
+    )  # fmt: skip
     return MAGIC + message + md5(message, usedforsecurity=False).digest()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_records_of_the_kinesis_producer_library_are_taken_apart(records: list[bytes]) -> None:
-    assert user_records(aggregated(records)) == records
+    assert user_records(aggregated(records)) == [(f"key {n}", one) for n, one in enumerate(records)]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=80))
 def test_what_is_not_aggregated_is_one_record(data: bytes) -> None:
-    assert user_records(data) == [data]
-    assert user_records(MAGIC + data + bytes(16)) == [MAGIC + data + bytes(16)]
+    assert user_records(data) == [(None, data)]
+    assert user_records(MAGIC + data + bytes(16)) == [(None, MAGIC + data + bytes(16))]
     broken = MAGIC + data + md5(data, usedforsecurity=False).digest()
     try:
         user_records(broken)
@@ -254,6 +260,18 @@ def test_no_bytes_break_the_reader_of_avro(data: bytes) -> None:
             assert str(error)
 
 
+@pytest.mark.parametrize("depth", [100, 410, 490, 497, 1_000, 3_000_000])
+def test_records_of_a_recursive_schema_are_read_as_deep_as_others_are(depth: int) -> None:
+    node = {"type": "record", "name": "N", "fields": [{"name": "next", "type": ["null", "N"]}]}
+    decode = reading(Known(_7=node), format="avro", registry=CONFLUENT)
+    record = bytes([0, 0, 0, 0, 7]) + b"\x02" * depth + b"\x00"
+    if depth <= 100:
+        assert b'"next":null' in only_line(decode(record))
+        return
+    with pytest.raises(Rejected):
+        decode(record)
+
+
 @pytest.mark.parametrize(
     ("registry", "data", "reason"),
     [
@@ -281,6 +299,23 @@ def test_records_that_no_schema_fits_are_rejected(
     known = Known(_8="int", _6={"type": "nothing"}, _5=one)
     with pytest.raises(Rejected, match=reason):
         reading(known, format="avro", registry=registry)(data)
+
+
+def test_json_may_be_packed_with_gzip() -> None:
+    text = b'{"owner":"123","logEvents":[{"id":"1"}]}'
+    members = gzip.compress(text) + gzip.compress(b' {"a":1}')
+    assert json_objects(gzip.compress(text)) == [text]
+    assert json_objects(members) == [text, b'{"a":1}']
+    confluent = reading(format="json", registry=CONFLUENT)
+    assert confluent(bytes(5) + gzip.compress(text)) == [text]
+    for broken, why in (
+        (gzip.compress(text)[:-3], "ends too early"),
+        (gzip.compress(text) + b"no gzip", "not packed as it begins"),
+        (gzip.compress(b" " * (MAX_UNPACKED_BYTES + 1)), "bytes unpacked"),
+        (gzip.compress(b" " * MAX_UNPACKED_BYTES) + gzip.compress(text), "bytes unpacked"),
+    ):
+        with pytest.raises(Rejected, match=why):
+            json_objects(broken)
 
 
 def test_json_behind_a_registrys_header() -> None:

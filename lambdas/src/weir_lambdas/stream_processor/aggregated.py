@@ -12,15 +12,19 @@ from hashlib import md5
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 DIGEST_BYTES = 16
-RECORDS, DATA = 3, 3
-"""Field numbers of ``AggregatedRecord.records`` and ``Record.data``."""
+KEYS, RECORDS = 1, 3
+"""Field numbers of ``AggregatedRecord.partition_key_table`` and ``records``."""
+
+KEY_INDEX, DATA = 1, 3
+"""Field numbers of ``Record.partition_key_index`` and ``data``."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types (Protocol Buffers, *Encoding*)."""
 
 
-def user_records(data: bytes) -> list[bytes]:
-    """The user records in a Kinesis record; itself where it is not aggregated.
+def user_records(data: bytes) -> list[tuple[str | None, bytes]]:
+    """The user records in a Kinesis record, each with its partition key; itself, and None for the
+    key, where it is not aggregated.
 
     Raises
     ------
@@ -28,25 +32,38 @@ def user_records(data: bytes) -> list[bytes]:
         It is aggregated, but its message can't be read.
     """
     if not data.startswith(MAGIC) or len(data) < len(MAGIC) + DIGEST_BYTES:
-        return [data]
+        return [(None, data)]
     message, digest = data[len(MAGIC) : -DIGEST_BYTES], data[-DIGEST_BYTES:]
     if md5(message, usedforsecurity=False).digest() != digest:
-        return [data]
-    found = []
+        return [(None, data)]
+    keys: list[str] = []
+    records: list[tuple[int, bytes]] = []
     for number, value in _fields(message):
+        if isinstance(value, int):
+            continue
+        if number == KEYS:
+            keys.append(value.decode())
         if number == RECORDS:
-            found += [one for inner, one in _fields(value) if inner == DATA]
-    return found
+            fields = dict(_fields(value))
+            index, content = fields.get(KEY_INDEX, 0), fields.get(DATA, b"")
+            if isinstance(index, bytes) or isinstance(content, int):
+                raise ValueError("its aggregated records can't be told apart")
+            records.append((index, content))
+    if any(index >= len(keys) for index, _ in records):
+        raise ValueError("its aggregated records have keys that are not there")
+    return [(keys[index], content) for index, content in records]
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each field that has a length; the others are passed over."""
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Number and content of each field that is a number or has a length; the others are passed
+    over."""
     place = 0
     while place < len(message):
         tag, place = varint(message, place)
         kind = tag & 7
         if kind == VARINT:
-            _, place = varint(message, place)
+            value, place = varint(message, place)
+            yield tag >> 3, value
             continue
         if kind == BYTES:
             size, place = varint(message, place)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 import fastavro
+from fastavro._read_py import schemaless_reader as bounded_reader
 
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.landing.values import json_value
@@ -18,6 +20,7 @@ _SCHEMA_FAULTS = (
     TypeError,
     KeyError,
     AttributeError,
+    RecursionError,
     fastavro.schema.SchemaParseException,
 )
 _RECORD_FAULTS = (ValueError, TypeError, LookupError, EOFError, ArithmeticError, StopIteration)
@@ -39,7 +42,7 @@ class Avro:
     def __init__(
         self, given: bytes | None, schemas: Schemas | None, field: str = "avroSchema"
     ) -> None:
-        self._schemas, self._parsed = schemas, dict[str, Any]()
+        self._schemas, self._parsed = schemas, dict[str, Parsed]()
         if given is not None:
             try:
                 self._parsed[""] = parsed(Definition(given.decode()))
@@ -74,7 +77,7 @@ class Avro:
         stream = io.BytesIO(payload)
         found = self._schema(schema)
         try:
-            value = fastavro.schemaless_reader(stream, found, None)
+            value = found.read(stream)
             row = json_value(value)
         except (*_RECORD_FAULTS, RecursionError, MemoryError) as error:
             raise Rejected("it is not what its Avro schema says") from error
@@ -82,7 +85,7 @@ class Avro:
             raise Rejected("it has bytes left after what its Avro schema says")
         return row
 
-    def _schema(self, schema: str) -> Any:
+    def _schema(self, schema: str) -> Parsed:
         found = self._parsed.get(schema)
         if found is None:
             assert self._schemas is not None, "without a registry there is a given schema"
@@ -95,15 +98,58 @@ class Avro:
         return found
 
 
-def parsed(definition: Definition) -> Any:
-    """A schema as fastavro reads by it, with the types of those that it refers to.
+@dataclass(frozen=True)
+class Parsed:
+    """A schema as fastavro reads by it.
+
+    Parameters
+    ----------
+    is_recursive
+        Whether a record may hold records of its own kind, to any depth.
+    """
+
+    schema: Any
+    is_recursive: bool
+
+    def read(self, stream: IO[bytes]) -> Any:
+        """What was written by this schema."""
+        # The compiled reader takes the process with it where a record is very deep. The one in
+        # Python, which is several times slower, ends with an error.
+        read = bounded_reader if self.is_recursive else fastavro.schemaless_reader
+        return read(stream, self.schema, None)
+
+
+def parsed(definition: Definition) -> Parsed:
+    """A schema with the types of those that it refers to.
 
     Raises
     ------
-    ValueError, fastavro.schema.SchemaParseException
+    ValueError, RecursionError, fastavro.schema.SchemaParseException
         It is no schema.
     """
     named: dict[str, Any] = {}
-    for text in definition.references:
-        fastavro.parse_schema(json.loads(text), named_schemas=named)
-    return fastavro.parse_schema(json.loads(definition.text), named_schemas=named)
+    found: Any = None
+    is_recursive = False
+    for text in (*definition.references, definition.text):
+        found = fastavro.parse_schema(json.loads(text), named_schemas=named)
+        is_recursive = is_recursive or _is_recursive(found, frozenset())
+    return Parsed(found, is_recursive)
+
+
+def _is_recursive(schema: Any, inside: frozenset[str]) -> bool:
+    """Whether a type is within itself.
+
+    Parameters
+    ----------
+    inside
+        Full names of the records around it.
+    """
+    if isinstance(schema, str):
+        return schema in inside
+    if isinstance(schema, list):
+        return any(_is_recursive(one, inside) for one in schema)
+    if "fields" in schema:
+        inside |= {schema["name"]}
+        return any(_is_recursive(one["type"], inside) for one in schema["fields"])
+    within = (schema.get("items"), schema.get("values"), schema["type"])
+    return any(_is_recursive(one, inside) for one in within if one is not None)

@@ -41,6 +41,7 @@ from weir_lambdas.common.errors import (
     WeirError,
 )
 from weir_lambdas.common.secrets import Secrets
+from weir_lambdas.stream_processor.events import CALENDAR_END_MILLIS
 
 MECHANISMS = {
     "scramSha512": "SCRAM-SHA-512",
@@ -198,7 +199,7 @@ class Brokers:
         return {
             Partition(key.topic, key.partition): (
                 int(one.offset),
-                EPOCH + timedelta(milliseconds=one.timestamp),
+                EPOCH + timedelta(milliseconds=min(one.timestamp, CALENDAR_END_MILLIS - 1)),
             )
             for key, one in found.items()
             if one is not None and one.offset >= 0

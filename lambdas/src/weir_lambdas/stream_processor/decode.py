@@ -6,7 +6,9 @@ very bytes go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,7 +16,7 @@ from weir_contract.sources import SourceConfig, Stream
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.records import dump_line, parse_many
-from weir_lambdas.stream_processor.framing import Frame, plain, unframed
+from weir_lambdas.stream_processor.framing import GZIP_MAGIC, Frame, gunzipped, plain, unframed
 from weir_lambdas.stream_processor.registry import Schemas
 from weir_lambdas.stream_processor.rejected import Object, Rejected
 
@@ -24,36 +26,84 @@ Decode = Callable[[bytes], Sequence[Object]]
 
 _VALUE = msgspec.json.Decoder()
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+MAX_DEPTH = 400
+"""Levels of a record: whoever reads it later takes as many, however deep in calls it is itself. Python
+ends at 1,000."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_NO_BRACES = bytes(set(range(256)) - set(b"{}[]"))
+_TOO_DEEP = "it is nested too deeply"
+
 _REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 SPACES = bytes.maketrans(b"\r\n", b"  ")
 """Line ends stand between JSON's tokens only, where a space does as well (RFC 8259, 2)."""
 
 
 def json_objects(data: bytes) -> Sequence[Object]:
-    """One object, a list of objects, or several objects one after another.
+    """One object, a list of objects, or several objects one after another; packed with gzip or not.
 
     Raises
     ------
     Rejected
         It is no JSON.
     """
+    if data.startswith(GZIP_MAGIC):
+        data = gunzipped(data)
     text = data.strip()
     if text[:1] == b"{":
         try:
             _VALUE.decode(text)
         except _REFUSALS:
             return _slowly(data)
+        if _is_deep(text):
+            raise Rejected(_TOO_DEEP)
         return [_one_line(text)]
     if text[:1] == b"[":
         try:
             _VALUE.decode(text)
         except _REFUSALS:
             return _slowly(data)
-        return [
-            _one_line(one) if one[:1] == b"{" else _no_object(number)
-            for number, one in enumerate(map(bytes, _ELEMENTS.decode(text)), 1)
-        ]
+        return _items(map(bytes, _ELEMENTS.decode(text)))
     return _slowly(data)
+
+
+def _items(items: Iterable[bytes]) -> list[Object]:
+    """Values one after another; those that are no objects go together as far as they stand together:
+    a list may be of numbers alone."""
+    found: list[Object] = []
+    others: list[bytes] = []
+    number = 0
+    for number, one in enumerate(items, 1):
+        if one[:1] != b"{":
+            others.append(one)
+            continue
+        if others:
+            found.append(_no_objects(others, number - 1))
+            others = []
+        found.append(Rejected(_TOO_DEEP, one) if _is_deep(one) else _one_line(one))
+    if others:
+        found.append(_no_objects(others, number))
+    return found
+
+
+def _no_objects(others: Sequence[bytes], last: int) -> Rejected:
+    first = last - len(others) + 1
+    if first == last:
+        return Rejected(f"item {last} is no JSON object", others[0])
+    return Rejected(f"items {first} to {last} are no JSON objects", b",".join(others))
+
+
+def _is_deep(text: bytes) -> bool:
+    """Whether a JSON value has more than :data:`MAX_DEPTH` levels."""
+    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
+        return False
+    left = _STRINGS.sub(b"", text).translate(_BRACES, _NO_BRACES)
+    for _ in range(MAX_DEPTH):
+        if not left:
+            return False
+        left = left.replace(b"{}", b"")
+    return bool(left)
 
 
 def _one_line(text: bytes) -> bytes:
@@ -69,14 +119,27 @@ def _slowly(data: bytes) -> Sequence[Object]:
         raise Rejected("it is empty")
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
-    return [
-        dump_line(value)[:-1] if isinstance(value, dict) else _no_object(number)
-        for number, value in enumerate(values, 1)
-    ]
+    try:
+        return _items([dump_line(value)[:-1] for value in values])
+    except RecursionError as error:
+        raise Rejected(_TOO_DEEP) from error
 
 
-def _no_object(number: int) -> Rejected:
-    return Rejected(f"item {number} is no JSON object")
+def _line(value: Any) -> bytes:
+    """What a reader of another format found, as JSON.
+
+    Raises
+    ------
+    Rejected
+        It is nested too deeply.
+    """
+    try:
+        line = dump_line(value)[:-1]
+    except RecursionError as error:
+        raise Rejected(_TOO_DEEP) from error
+    if _is_deep(line):
+        raise Rejected(_TOO_DEEP)
+    return line
 
 
 def decoder(config: SourceConfig, storage: Storage, schemas: Schemas | None) -> Decode:
@@ -117,7 +180,7 @@ def _avro(stream: Stream, storage: Storage, schemas: Schemas | None, frame: Fram
 
     def decode(data: bytes) -> Sequence[Object]:
         found = frame(data)
-        return [dump_line(avro.read(found.schema, found.payload))[:-1]]
+        return [_line(avro.read(found.schema, found.payload))]
 
     return decode
 
@@ -130,7 +193,7 @@ def _protobuf(stream: Stream, storage: Storage, _schemas: Schemas | None, frame:
     messages = Protobuf(described, stream.message or "", kind)
 
     def decode(data: bytes) -> Sequence[Object]:
-        return [dump_line(messages.read(frame(data).payload))[:-1]]
+        return [_line(messages.read(frame(data).payload))]
 
     return decode
 

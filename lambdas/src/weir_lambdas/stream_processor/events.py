@@ -21,6 +21,9 @@ ReadKey = Callable[[bytes], str | None]
 """A Kafka key's bytes -> what they say, as text; None where they are to be shown as they are. Raises
 ``Rejected`` where they are not what the source says that its keys are."""
 
+CALENDAR_END_MILLIS = 253_402_300_800_000
+"""The year 10000, in milliseconds since 1970."""
+
 TEXT_ELSE = "base64:"
 """In front of a Kafka key or header that is no UTF-8 text."""
 
@@ -36,14 +39,15 @@ class Entry(NamedTuple):
         Its bytes, as text in base64; None: a Kafka record without a value, which deletes its key.
     at
         When it arrived at the stream, seconds since 1970; for Kafka its timestamp, which its
-        producer may have set.
+        producer may have set. None where that is no time of the calendar: a producer may have set
+        none, or microseconds.
     raw
         The record in the event.
     """
 
     place: int
     data: str | bytes | None
-    at: float
+    at: float | None
     raw: Mapping[str, Any]
 
     def content(self) -> bytes:
@@ -115,7 +119,7 @@ class Lane:
         Rejected
             The key is not what the source says that its keys are.
         """
-        at = iso(datetime.fromtimestamp(entry.at, UTC))
+        at = None if entry.at is None else iso(datetime.fromtimestamp(entry.at, UTC))
         if self.kind == "kinesis":
             return {
                 **self.about,
@@ -211,6 +215,11 @@ def kafka_lane(cluster: str, topic: str, number: int) -> Lane:
     )
 
 
+def kafka_time(millis: int) -> float | None:
+    """A Kafka record's timestamp as seconds since 1970; None where it is no time of the calendar."""
+    return millis / 1000 if 0 <= millis < CALENDAR_END_MILLIS else None
+
+
 def _kafka(event: Mapping[str, Any]) -> list[Lane]:
     cluster, found = str(event.get("eventSourceArn") or ""), []
     for records in event["records"].values():
@@ -218,7 +227,7 @@ def _kafka(event: Mapping[str, Any]) -> list[Lane]:
             continue
         lane = kafka_lane(cluster, str(records[0]["topic"]), int(records[0]["partition"]))
         lane.entries += [
-            Entry(int(one["offset"]), one.get("value"), float(one["timestamp"]) / 1000, one)
+            Entry(int(one["offset"]), one.get("value"), kafka_time(int(one["timestamp"])), one)
             for one in records
         ]
         found.append(lane)

@@ -17,6 +17,11 @@ from weir_lambdas.stream_processor.rejected import Rejected
 
 GLUE_VERSION, GLUE_BYTES = 3, 18
 UNPACKED, ZLIB = 0, 5
+GZIP_MAGIC = b"\x1f\x8b"
+"""The first bytes of gzip (RFC 1952, 2.3.1), with which no JSON begins."""
+GZIP_BITS = 16 + zlib.MAX_WBITS
+MAX_MEMBERS = 100
+"""Of one record packed with gzip."""
 CONFLUENT_MAGIC, CONFLUENT_BYTES = 0, 5
 MAX_UNPACKED_BYTES = 16 * 1024 * 1024
 """Of one packed record: a stream's own limit is 10 MB, and memory has to be bounded."""
@@ -50,21 +55,42 @@ def _glue(data: bytes) -> Framed:
     if data[1] == UNPACKED:
         return Framed(schema, payload)
     if data[1] == ZLIB:
-        return Framed(schema, _unpacked(payload))
+        found, _ = _unpacked(payload, zlib.MAX_WBITS, MAX_UNPACKED_BYTES, "its header says")
+        return Framed(schema, found)
     raise Rejected(f"the header of the Glue Schema Registry names a compression {data[1]}")
 
 
-def _unpacked(payload: bytes) -> bytes:
-    packed = zlib.decompressobj()
+def gunzipped(data: bytes) -> bytes:
+    """What is packed with gzip, one member or several.
+
+    Raises
+    ------
+    Rejected
+        It is not, or is too large.
+    """
+    found = b""
+    for _ in range(MAX_MEMBERS):
+        left = MAX_UNPACKED_BYTES - len(found)
+        member, data = _unpacked(data, GZIP_BITS, left, "it begins")
+        found += member
+        if not data:
+            return found
+    raise Rejected(f"it has more than {MAX_MEMBERS} members of gzip")
+
+
+def _unpacked(payload: bytes, bits: int, most: int, as_told: str) -> tuple[bytes, bytes]:
+    """What was packed, and what stands behind it."""
+    packed = zlib.decompressobj(bits)
     try:
-        found = packed.decompress(payload, MAX_UNPACKED_BYTES)
+        # One byte more than may be, since 0 would mean that all may.
+        found = packed.decompress(payload, most + 1)
     except zlib.error as error:
-        raise Rejected("it is not packed as its header says") from error
-    if packed.unconsumed_tail:
+        raise Rejected(f"it is not packed as {as_told}") from error
+    if len(found) > most:
         raise Rejected(f"it has more than {MAX_UNPACKED_BYTES} bytes unpacked")
     if not packed.eof:
         raise Rejected("it is packed and ends too early")
-    return found
+    return found, packed.unused_data
 
 
 def _confluent(data: bytes) -> Framed:

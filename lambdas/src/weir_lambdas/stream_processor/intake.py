@@ -76,7 +76,8 @@ class Counts:
         self.rejected += received.rejected
         self.tombstones += load.tombstones
         self.late += load.late
-        self.newest[lane.id] = load.newest
+        if load.newest > 0:
+            self.newest[lane.id] = load.newest
 
 
 class _Moved(Exception):

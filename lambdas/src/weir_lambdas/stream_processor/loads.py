@@ -18,9 +18,6 @@ OBJECT_BYTES = 32 * 1024 * 1024
 """Bytes of records at which an object is written before the lane's end: bounds memory, for packed
 records may be far larger than the event."""
 
-SHOWN_BYTES = 64 * 1024
-"""Bytes of a broken record that quarantine shows."""
-
 RESERVE_SECONDS = 10.0
 """Kept back of a call's time to commit what was decoded."""
 
@@ -41,7 +38,7 @@ class Load:
     late
         Records that arrived before the last sealing began.
     newest
-        When the last one arrived, seconds since 1970.
+        When the last one arrived, seconds since 1970; 0 where no record tells.
     """
 
     first: int = -1
@@ -96,7 +93,7 @@ class Loads:
                 if load.records:
                     yield load
                 raise
-            load.late += entry.at < since
+            load.late += entry.at is not None and entry.at < since
             if load.size >= self._object_bytes:
                 yield load
                 load = Load()
@@ -115,7 +112,8 @@ class Loads:
         # Nothing of a record counts before all of it is decoded: a registry may fail in between.
         if load.records == 0:
             load.first = entry.place
-        load.last, load.newest = entry.place, entry.at
+        load.last = entry.place
+        load.newest = load.newest if entry.at is None else entry.at
         load.records += 1
         load.tombstones += tombstone
         load.lines += lines
@@ -139,14 +137,16 @@ class Loads:
         data, told = b"", dict[str, Any]()
         try:
             data = entry.content()
-            parts = user_records(data) if lane.kind == "kinesis" else [data]
+            parts = user_records(data) if lane.kind == "kinesis" else [(None, data)]
             if self._metadata:
                 told = lane.metadata(entry, self._read_key)
         except ValueError as error:
             rejects.append((lane.reason(entry, error), data))
             return
         several = len(parts) > 1
-        for part in parts:
+        for key, part in parts:
+            if self._metadata and key is not None:
+                told = told | {"partitionKey": key}
             try:
                 objects: Sequence[Object] = self._decode(part)
             except Rejected as error:
@@ -154,7 +154,9 @@ class Loads:
             several = several or len(objects) > 1
             for one in objects:
                 if isinstance(one, Rejected):
-                    rejects.append((lane.reason(entry, one), part))
+                    rejects.append(
+                        (lane.reason(entry, one), part if one.data is None else one.data)
+                    )
                 elif self._metadata:
                     index = len(lines) + len(rejects) if several else None
                     lines.append(with_metadata(one, told, index))
@@ -178,8 +180,7 @@ def with_metadata(line: bytes, about: Mapping[str, Any], index: int | None) -> b
 
 def shown(data: bytes) -> str:
     """A broken record as quarantine has it: its text, or base64 where it is none."""
-    cut = data[:SHOWN_BYTES]
     try:
-        return cut.decode()
+        return data.decode()
     except UnicodeDecodeError:
-        return TEXT_ELSE + base64.b64encode(cut).decode()
+        return TEXT_ELSE + base64.b64encode(data).decode()

@@ -27,6 +27,7 @@ from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import (
     SourceBadAnswer,
     SourceForbidden,
+    SourceNotFound,
     SourceUnauthorized,
     SourceUnavailable,
     WeirError,
@@ -39,6 +40,10 @@ UNKNOWN_SECONDS = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_REFERENCES = 200
 """Schemas that one schema may lean on, over all levels."""
+
+UNKNOWN_CODES = (40401, 40402, 40403)
+"""Subject, version or schema not found (Schema Registry API Reference, *Errors*). Another 404 is not of
+a registry: of a proxy, or of a path that is wrong."""
 
 MAX_KEPT = 1_000
 
@@ -206,7 +211,11 @@ class Confluent:
         except urllib3.exceptions.HTTPError as error:
             raise SourceUnavailable("the schema registry could not be reached", where) from error
         if answer.status == 404:
-            raise UnknownSchema(f"the schema registry has no schema {schema}")
+            if _error_code(body) in UNKNOWN_CODES:
+                raise UnknownSchema(f"the schema registry has no schema {schema}")
+            raise SourceNotFound(
+                "there is no schema registry: is the path of registry.confluent.url right?", where
+            )
         if answer.status != 200:
             raise _refusal(answer.status, where)
         try:
@@ -222,6 +231,16 @@ class Confluent:
         name = next(secret_refs(written)).name
         pair = [self._secrets.resolve(SecretRef(name, key)) for key in ("username", "password")]
         return "Basic " + base64.b64encode(":".join(pair).encode()).decode()
+
+
+def _error_code(body: bytes) -> Any:
+    """What a registry's refusal calls itself; None where it is no registry's."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    code = found.get("error_code") if isinstance(found, dict) else None
+    return code if isinstance(code, int) else None
 
 
 def _refusal(status: int, where: str) -> WeirError:

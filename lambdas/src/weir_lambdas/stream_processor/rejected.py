@@ -4,7 +4,17 @@ from __future__ import annotations
 
 
 class Rejected(ValueError):
-    """The record goes to quarantine for this reason, which never holds its content."""
+    """The record goes to quarantine for this reason, which never holds its content.
+
+    Parameters
+    ----------
+    data
+        What goes there, where that is a piece of the record.
+    """
+
+    def __init__(self, reason: str, data: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.data = data
 
 
 Object = bytes | Rejected

@@ -33,7 +33,7 @@ from weir_lambdas.landing.parts import CONTENT_TYPE, PART_BYTES
 from weir_lambdas.landing.quarantine import Reject, quarantine_body
 from weir_lambdas.landing.records import parse
 from weir_lambdas.stream_processor.backlog import Backlog
-from weir_lambdas.stream_processor.positions import Positions, Queued
+from weir_lambdas.stream_processor.positions import Positions, Queued, Received
 from weir_lambdas.stream_processor.sweeping import remove
 
 OBJECTS_AT_ONCE = 2_000
@@ -175,17 +175,20 @@ class SealSource(Source):
     def _lost(self, queued: Queued) -> Queued:
         """An entry without its object: it counts as rejected, and does not hold up the others."""
         one = queued.received
+        self._tell_lost(one, one.key, one.rows)
+        return replace(queued, received=replace(one, rows=0, rejected=one.rejected + one.rows))
+
+    def _tell_lost(self, one: Received, key: str, rows: int) -> None:
         log(
             "ERROR",
             "received records were deleted before they were sealed",
             source=self._config.id,
-            object=f"s3://{self._config.raw_bucket}/{one.key}",
+            object=f"s3://{self._config.raw_bucket}/{key}",
             lane=one.lane,
             first=str(one.first),
             last=str(one.last),
-            rows=one.rows,
+            rows=rows,
         )
-        return replace(queued, received=replace(one, rows=0, rejected=one.rejected + one.rows))
 
     def _batch(
         self,
@@ -234,7 +237,12 @@ class SealSource(Source):
         one, config = queued.received, self._config
         if not one.rejects:
             return
-        text = gzip.decompress(self._storage.get(config.raw_bucket, one.rejects))
+        try:
+            packed = self._storage.get(config.raw_bucket, one.rejects)
+        except FileNotFoundError:
+            self._tell_lost(one, one.rejects, one.rejected)
+            return
+        text = gzip.decompress(packed)
         found = [json.loads(line) for line in text.splitlines()]
         rejects = [Reject(str(each["reason"]), str(each["record"])) for each in found]
         key = f"{config.id}/run={run}/stage=land/{digest([one.lane, str(one.last)])[:32]}.json.gz"

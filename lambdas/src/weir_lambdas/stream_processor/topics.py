@@ -22,7 +22,7 @@ from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import ConfigInvalid, NoLongerKept, SourceUnavailable
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, Source, Start, Window
-from weir_lambdas.stream_processor.events import Entry, kafka_lane
+from weir_lambdas.stream_processor.events import Entry, kafka_lane, kafka_time
 from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.windows import batch_of, window_of
 
@@ -198,4 +198,4 @@ def _entry(record: Record) -> Entry:
             {name: None if value is None else list(value)} for name, value in record.headers
         ],
     }
-    return Entry(record.offset, record.value, record.timestamp / 1000, raw)
+    return Entry(record.offset, record.value, kafka_time(record.timestamp), raw)
