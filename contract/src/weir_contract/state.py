@@ -14,13 +14,13 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
 | ``SOURCE#ns/name`` | ``SETTLED`` | ``sequence``: up to it the queue and the ledger of files agree with the manifests | ingestion |
-| ``SOURCE#ns/name`` | ``POSITION#lane`` | ``place``: up to it a shard's or topic partition's records are committed or given up; ``queued``: time of its last object in the queue | receive, ingestion |
+| ``SOURCE#ns/name`` | ``POSITION#lane`` | ``place``: up to it a shard's or topic partition's records are committed or given up; ``queued``: time of its last object in the queue; ``made``, ``began``: how often the topic was made anew, and since when | receive, ingestion |
 | ``SOURCE#ns/name`` | ``RECEIVED#time#lane#place`` | an object of received records that is not sealed; removed with its landing | receive, ingestion |
 | ``SOURCE#ns/name`` | ``BACKLOG`` | bytes received since the last sealing began, when that was, and when one was last asked for | receive, ingestion |
 | ``SOURCE#ns/name`` | ``PACE`` | of a REST source: ``shares``: how many requests each of its runs may have under way, with ``revision``; in milliseconds since 1970 ``shut``: until when nobody asks it, and ``next``: from when on nobody has taken its time, where its requests have a rate | ingestion |
 | ``SOURCE#ns/name`` | ``MAPPINGS`` | ids of the event source mappings that a stream ever had | ingestion |
 | ``SOURCE#ns/name`` | ``WORKMAIL#organization`` | ``firstAt``, ``lastAt``: when WorkMail has passed on its first mail, and its last | WorkMail's receiver |
-| ``FILES#ns/name`` | ``RANGE#lane#place`` | records of a lane that were committed together, from ``first`` to its place; expires | receive, ingestion |
+| ``FILES#ns/name`` | ``RANGE#lane#place`` | records of a lane that were committed together, from ``first`` to its place; ``oldest``, ``newest``: their times; expires | receive, ingestion |
 | ``FILES#ns/name`` | ``GIVENUP#mapping#key`` | a batch that Lambda gave up on: what became of it | ingestion |
 | ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag: state and the sequence that took it | trigger, ingestion |
 | ``FILES#ns/name`` | ``CONTENT#sha256`` | the first file with that content | ingestion |

@@ -13,7 +13,7 @@ from lambdas.streams.rig import MAPPING, Rig, kinesis
 from weir_contract.state import MAPPINGS, source_pk
 from weir_lambdas.common.errors import SourceUnavailable
 from weir_lambdas.stream_processor.intake import Intake
-from weir_lambdas.stream_processor.positions import outside
+from weir_lambdas.stream_processor.positions import Range, outside
 
 
 def objects(first: int, last: int) -> list[tuple[int, bytes]]:
@@ -132,7 +132,7 @@ def test_the_payload_may_be_an_object(stream: Rig) -> None:
 def test_stretches_hold_what_is_in_no_range(places: set[int], borders: list[int]) -> None:
     ends = sorted(borders)
     ranges = list(zip(ends[::2], ends[1::2], strict=False))
-    found = outside(sorted(places), ranges)
+    found = outside(sorted(places), [Range(*one, committed=0.0, times=None) for one in ranges])
     inside = {n for first, last in ranges for n in range(first, last + 1)}
     covered = {n for first, last in found for n in places if first <= n <= last}
     assert covered == places - inside

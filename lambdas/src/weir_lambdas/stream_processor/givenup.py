@@ -28,7 +28,7 @@ from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.stream_processor.events import Lane, lanes
-from weir_lambdas.stream_processor.intake import Counts, Intake
+from weir_lambdas.stream_processor.intake import Counts, Intake, OtherTopic
 
 FOLDER = "aws/lambda"
 """Where Lambda puts them."""
@@ -111,12 +111,21 @@ class GivenUp:
                 self._note(mapping, key, "left", str(error))
                 taken.left += 1
                 continue
+            gone: OtherTopic | None = None
             for lane in found:
-                failed = self._intake.take_over(lane, counts)
+                try:
+                    failed = self._intake.take_over(lane, counts)
+                except OtherTopic as error:
+                    gone = error
+                    continue
                 if failed is not None:
                     self._begin_anew(mapping, key)
                     taken.error = failed[1]
                     return taken
+            if gone is not None:
+                self._note(mapping, key, "left", str(gone))
+                taken.left += 1
+                continue
             self._note(mapping, key, "taken")
             taken.batches += 1
         return taken

@@ -16,10 +16,12 @@ from hashlib import sha256
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir_contract.sources import SourceConfig
-from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.clock import Clock, parse_iso
 from weir_lambdas.common.errors import SourceUnavailable, WeirError
+from weir_lambdas.common.log import log
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.parts import CONTENT_TYPE, GZIP_FORMAT, LEVEL
+from weir_lambdas.stream_processor.anew import first_of_another
 from weir_lambdas.stream_processor.events import Entry, Lane
 from weir_lambdas.stream_processor.loads import Load, Loads, shown
 from weir_lambdas.stream_processor.positions import Position, Positions, Received, outside
@@ -80,8 +82,12 @@ class Counts:
             self.newest[lane.id] = load.newest
 
 
+class OtherTopic(ValueError):
+    """The records are of a topic that was deleted, and made anew since."""
+
+
 class _Moved(Exception):
-    """Another call has moved the lane's position."""
+    """The lane's position is not the one that was read."""
 
 
 class Intake:
@@ -114,6 +120,7 @@ class Intake:
         """
 
         def above(position: Position) -> Sequence[Sequence[Entry]]:
+            self._look_for_another(lane, position)
             return [[one for one in lane.entries if one.place > position.place]]
 
         return self._take(lane, above, counts)
@@ -123,17 +130,55 @@ class Intake:
 
         Lambda delivers a lane in order, and moves on once it has given up. So what stands before
         these records is committed or was given up as well, and the position may pass them.
+
+        Raises
+        ------
+        OtherTopic
+            Their offsets mean other records by now.
         """
         places = [one.place for one in lane.entries]
 
-        def given_up(_position: Position) -> Sequence[Sequence[Entry]]:
-            ranges = self._positions.ranges(lane.id, places[0], places[-1])
+        def given_up(position: Position) -> Sequence[Sequence[Entry]]:
+            newest = lane.entries[-1].at
+            if newest is not None and round(newest * 1000) < position.began:
+                raise OtherTopic(f"{lane.title} was made anew since: its offsets are others now")
+            self._look_for_another(lane, position)
+            ranges = self._positions.ranges(position.lane(lane.id), places[0], places[-1])
             return [
                 [one for one in lane.entries if first <= one.place <= last]
                 for first, last in outside(places, ranges)
             ]
 
         return self._take(lane, given_up, counts)
+
+    def _look_for_another(self, lane: Lane, position: Position) -> None:
+        """See whether records at or below the position are those of a topic that was made anew.
+
+        Raises
+        ------
+        _Moved
+            They are: the position begins anew.
+        """
+        below = [one for one in lane.entries if one.place <= position.place]
+        # Sequence numbers of Kinesis never come again.
+        if not below or lane.kind != "kafka":
+            return
+        ranges = self._positions.ranges(position.lane(lane.id), below[0].place, below[-1].place)
+        queued = parse_iso(position.queued).timestamp() if position.queued else None
+        first = first_of_another(below, ranges, queued)
+        if first is None:
+            return
+        began = next(one.at for one in below if one.place == first) or 0.0
+        if self._positions.begin_anew(lane.id, position, first - 1, round(began * 1000)):
+            log(
+                "WARNING",
+                "offsets are counted again: the topic was made anew, or its log has lost its end",
+                source=self._config.id,
+                lane=lane.title,
+                reached=position.place,
+                begins=first,
+            )
+        raise _Moved
 
     def _take(
         self, lane: Lane, stretches: Stretches, counts: Counts
@@ -159,15 +204,17 @@ class Intake:
         yield position.place
         for entries in stretches(position):
             for load in self._loads.of(lane, entries, counts.since):
-                received = self._write(lane, load)
-                moved = self._positions.commit(position, received, self._clock.now())
+                received = self._write(position.lane(lane.id), load)
+                moved = self._positions.commit(
+                    lane.id, position, received, self._clock.now(), load.times
+                )
                 if moved is None:
                     raise _Moved
                 position = moved
                 counts.add(lane, load, received)
                 yield load.last
 
-    def _write(self, lane: Lane, load: Load) -> Received:
+    def _write(self, lane: str, load: Load) -> Received:
         rows, body = len(load.lines), b""
         key = rejects = digest = ""
         if rows:
@@ -179,16 +226,16 @@ class Intake:
             )
             rejects, _, _ = self._put(lane, load, text, "rejected.jsonl.gz")
         return Received(
-            lane.id, load.first, load.last, key, rows, len(body), digest, len(load.rejects), rejects
+            lane, load.first, load.last, key, rows, len(body), digest, len(load.rejects), rejects
         )
 
-    def _put(self, lane: Lane, load: Load, text: bytes, suffix: str) -> tuple[str, bytes, str]:
+    def _put(self, lane: str, load: Load, text: bytes, suffix: str) -> tuple[str, bytes, str]:
         packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
         body = packer.compress(text) + packer.flush()
         digest = sha256(body).hexdigest()
         # Each attempt has a name of its own, so that what a dead one left can be told from what a
         # later one commits, and removed (see sweeping).
         name = f"{load.first}-{load.last}-{digest[:16]}-{secrets.token_hex(4)}.{suffix}"
-        key = f"{self._config.id}/{FOLDER}/{lane.id}/{name}"
+        key = f"{self._config.id}/{FOLDER}/{lane}/{name}"
         self._storage.put(self._config.raw_bucket, key, body, CONTENT_TYPE)
         return key, body, digest

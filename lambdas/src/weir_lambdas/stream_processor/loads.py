@@ -12,6 +12,7 @@ from weir_lambdas.landing.records import dump_line, parse
 from weir_lambdas.stream_processor.aggregated import user_records
 from weir_lambdas.stream_processor.decode import Decode
 from weir_lambdas.stream_processor.events import TEXT_ELSE, Entry, Lane, ReadKey
+from weir_lambdas.stream_processor.positions import Times
 from weir_lambdas.stream_processor.rejected import Object, Rejected
 
 OBJECT_BYTES = 32 * 1024 * 1024
@@ -39,6 +40,8 @@ class Load:
         Records that arrived before the last sealing began.
     newest
         When the last one arrived, seconds since 1970; 0 where no record tells.
+    times
+        Least and greatest time of the records, milliseconds since 1970; None where one has none.
     """
 
     first: int = -1
@@ -50,6 +53,7 @@ class Load:
     tombstones: int = 0
     late: int = 0
     newest: float = 0.0
+    times: Times | None = None
 
 
 class Loads:
@@ -114,6 +118,7 @@ class Loads:
             load.first = entry.place
         load.last = entry.place
         load.newest = load.newest if entry.at is None else entry.at
+        load.times = _with(load.times, entry.at, first=load.records == 0)
         load.records += 1
         load.tombstones += tombstone
         load.lines += lines
@@ -162,6 +167,14 @@ class Loads:
                     lines.append(with_metadata(one, told, index))
                 else:
                     lines.append(one)
+
+
+def _with(times: Times | None, at: float | None, *, first: bool) -> Times | None:
+    """The span of some records' times with that of the next one."""
+    if at is None or (times is None and not first):
+        return None
+    millis = round(at * 1000)
+    return (min(times[0], millis), max(times[1], millis)) if times else (millis, millis)
 
 
 def with_metadata(line: bytes, about: Mapping[str, Any], index: int | None) -> bytes:
