@@ -12,6 +12,7 @@ from pathlib import Path
 FILES = {
     "functions": "functions.zip",
     "files": "files.zip",
+    "streams": "streams.zip",
     "glue": "glue.zip",
     "glueScript": "process.py",
 }

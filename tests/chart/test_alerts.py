@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from weir.aws import errors as aws_errors
 from weir.reconcile.metrics import CONDITIONS, ROW_OUTCOMES, Metrics
 from weir.reconcile.queue import Lane
+from weir_contract import pollers
 from weir_lambdas.common.errors import ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ VALUES = {
     "kind": {"Platform", "DataSchema", "DataSource", "Pipeline", "PipelineRun"},
     "condition": set(CONDITIONS),
     "status": {"True", "False", "Unknown"},
-    "reason": {*NOT_READY, "Late", "RunFailed"},
+    "reason": {*NOT_READY, "Late", "RunFailed", pollers.REASON},
     "outcome": {"total", *ROW_OUTCOMES, "whole", "partial"},
     "state": {"Running", "Succeeded", "Failed"},
     "error": set(ACTIONS),

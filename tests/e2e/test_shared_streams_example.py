@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
@@ -301,13 +302,18 @@ def test_a_role_that_may_no_longer_read_is_told_on_the_source_until_that_is_put_
         return [one == f"PROBLEM: {words}" for one in told]
 
     words = "Cluster failed to authorize Lambda."
+
+    def flowing() -> dict[str, Any]:
+        return condition(running.get("dsrc", "payments"), "Flowing")
+
     until(lambda: all(denied()), "the pollers read on")
+    until(lambda: flowing()["reason"] == "SourceUnread", "it does not stand on the source", 60.0)
+    assert flowing()["status"] == "False" and words in flowing()["message"]
     done = running.weir("run", "payments")
     assert done.returncode != 0 and words in done.stdout + done.stderr
-    flowing = condition(running.get("dsrc", "payments"), "Flowing")
-    assert flowing["status"] == "False" and words in flowing["message"]
     running.look_again("dsrc", "payments")
     until(lambda: not any(denied()), "the pollers do not read again")
+    until(lambda: flowing()["reason"] != "SourceUnread", "it stands on the source still", 60.0)
     running.run("payments")
 
 

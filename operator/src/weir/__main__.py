@@ -37,6 +37,7 @@ from weir.reconcile.holdings import HeldEvents, HeldKube, Holdings
 from weir.reconcile.metrics import Metrics
 from weir.reconcile.mx import Exchangers
 from weir.reconcile.oversight import Oversight
+from weir.reconcile.pollers import PollerWatcher
 from weir.reconcile.queue import Lane
 from weir.reconcile.services import Options, Services
 from weir.reconcile.steps import view_of
@@ -150,6 +151,13 @@ class Operator:
             give_way=self._workers.give_way,
             opening=lambda: self._turns.left > 0,
         )
+        self._pollers = PollerWatcher(
+            worlds,
+            self._wake,
+            self._metrics.found,
+            self._elector.serves,
+            opening=lambda: self._turns.left > 0,
+        )
         self._changes = ChangeWatcher(self._store, worlds, self._wake, self._elector.serves)
         self._controller = Controller(self._store, self._workers, self._metrics.edited)
         self._oversight = Oversight(
@@ -181,6 +189,9 @@ class Operator:
                 ),
                 "run feed": lambda: (
                     "" if self._feed.alive or not self._watching.is_set() else "dead"
+                ),
+                "pollers": lambda: (
+                    "" if self._pollers.alive or not self._watching.is_set() else "dead"
                 ),
             },
             ready={
@@ -223,6 +234,7 @@ class Operator:
         self._feed.start()
         self._drift.start()
         self._changes.start()
+        self._pollers.start()
         self._oversight.start()
         # Beside the main thread, which Kopf would take the signals of.
         watches = threading.Thread(target=self._run_watches, name="watches", daemon=True)
@@ -236,6 +248,7 @@ class Operator:
         self._feed.stop()
         self._drift.stop()
         self._changes.stop()
+        self._pollers.stop()
         self._oversight.stop()
         # First of all: another replica waits for what is given back.
         given_back = self._elector.stop(self._settings.stop_seconds)

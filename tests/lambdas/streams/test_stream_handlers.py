@@ -18,7 +18,6 @@ from weir_lambdas.common import aws as clients
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.errors import SourceUnavailable
 from weir_lambdas.stream_processor.handler import handler as ingest
-from weir_lambdas.stream_processor.pollers import trouble
 from weir_lambdas.stream_processor.receive import handler as receive
 
 
@@ -94,26 +93,6 @@ def test_records_go_from_lambdas_events_to_a_manifest(
     assert told["subject"] == "Weir: DataSource shop/clicks failed: LeaseHeld"
     record = rig.table.get(source_pk(rig.config.id), run_sk("r4"))
     assert record is not None and '"Failed"' in record["body"]
-
-
-SAID: dict[str, str | None] = {
-    "OK": None,
-    "No records processed": None,
-    "PROBLEM: Function call failed": None,
-    "PROBLEM: SASL authentication failed.": "the topic orders: Lambda's pollers say: SASL auth",
-    "PROBLEM: Cluster failed to authorize Lambda.": "Cluster failed to authorize Lambda. Check",
-}
-
-
-@pytest.mark.parametrize("said", SAID)
-def test_what_keeps_lambdas_pollers_from_reading_is_told_what_they_say_of_functions_is_not(
-    said: str,
-) -> None:
-    mapping = {"State": "Enabled", "Topics": ["orders"], "LastProcessingResult": said}
-    told, expected = trouble(mapping), SAID[said]
-    assert (told is None) == (expected is None)
-    assert expected is None or expected in str(told)
-    assert trouble(mapping | {"State": "Disabled"}) is None
 
 
 def test_what_keeps_a_given_up_batch_from_being_taken_fails_the_run_after_the_landing(

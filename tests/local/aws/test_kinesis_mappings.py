@@ -409,6 +409,10 @@ def test_a_mapping_stops_where_the_role_may_read_no_more(admin: EndpointSession)
         return str(client.get_event_source_mapping(UUID=uuid)["LastProcessingResult"])
 
     eventually(lambda: result().startswith("PROBLEM: ") and "kinesis:" in result())
+    give(admin, fn.role, allow("dynamodb:PutItem"), allow(POLL, arn))
+    eventually(lambda: result() == "No records processed")
+    give(admin, fn.role, allow("dynamodb:PutItem"))
+    eventually(lambda: result().startswith("PROBLEM: "))
     put(admin, name, ["later"])
     still()
     assert seen.calls() == []

@@ -163,3 +163,6 @@ def test_a_problem_of_a_mapping_is_told(session: AwsSession) -> None:
     trouble = "PROBLEM: Lambda failed to assume your function execution role."
     seen = listed(session, EventSourceArn=arn, State="Enabled", LastProcessingResult=trouble)
     assert seen.detail == trouble
+    assert seen.attributes["problem"] == f"{arn}: Lambda's pollers say: {trouble[9:]}"
+    well = listed(session, EventSourceArn=arn, State="Enabled", LastProcessingResult="OK")
+    assert (well.detail, well.attributes["problem"]) == ("", "")

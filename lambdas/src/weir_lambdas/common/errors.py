@@ -5,6 +5,7 @@ Each message says what is wrong and where; :data:`ACTIONS` says what to do about
 
 from __future__ import annotations
 
+from weir_contract import pollers
 from weir_lambdas.common.log import REDACTOR
 
 ACTIONS = {
@@ -19,9 +20,7 @@ ACTIONS = {
     "from the last checkpoint.",
     "SourceUnavailable": "The source failed or could not be reached on every attempt. The next run "
     "tries again from the last checkpoint; if it goes on, ask the source's owner.",
-    "SourceUnread": "Check the login that the source names and its secret, what the login (of iam: {} the "
-    "function's role) may do with topic, group or stream, and whether the network leads there. The pollers "
-    "try again by themselves; records wait in the source.",
+    pollers.REASON: pollers.ADVICE,
     "SourceBadAnswer": "Call the endpoint by hand with the same parameters and compare the answer "
     "with the source's dataSelector and paginator.",
     "SourceTooLarge": "Ask for smaller pages (paginator.pageSize), or raise "

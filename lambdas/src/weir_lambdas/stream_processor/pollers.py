@@ -1,38 +1,15 @@
-"""What Lambda's pollers say of a source that they can't read: nothing else of it reaches a function.
-
-Source: AWS Lambda API reference, *GetEventSourceMapping* (``LastProcessingResult``); AWS Lambda Developer
-Guide, *Troubleshooting Kafka event source mapping errors*.
-"""
+"""Asks Lambda whether its pollers can read a source: what they can't reaches no function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from weir_contract.pollers import trouble
 from weir_lambdas.common.errors import SourceUnread
 from weir_lambdas.common.log import log
-
-PROBLEM = "PROBLEM:"
-OURS = "Function call failed"
-"""What they say of the receiving function: it has read then, and counts its failures itself."""
-
-
-def trouble(mapping: Mapping[str, Any]) -> SourceUnread | None:
-    """Why a mapping brings nothing, or None.
-
-    Parameters
-    ----------
-    mapping
-        As *GetEventSourceMapping* tells it.
-    """
-    told = str(mapping.get("LastProcessingResult") or "")
-    if mapping.get("State") != "Enabled" or not told.startswith(PROBLEM) or OURS in told:
-        return None
-    topics = ", ".join(mapping.get("Topics") or ())
-    place = f"the topic {topics}" if topics else str(mapping.get("EventSourceArn") or "")
-    return SourceUnread(f"Lambda's pollers say: {told.removeprefix(PROBLEM).strip()}", place)
 
 
 def unread(client: Any, mappings: Sequence[str]) -> SourceUnread | None:
@@ -53,6 +30,6 @@ def unread(client: Any, mappings: Sequence[str]) -> SourceUnread | None:
             # is sealed all the same.
             log("WARNING", "a mapping can't be looked at", mapping=uuid, reason=str(error))
             return None
-        if found is not None:
-            return found
+        if found:
+            return SourceUnread(found)
     return None

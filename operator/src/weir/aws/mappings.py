@@ -10,6 +10,7 @@ from weir.aws.base import ServiceAdapter, changed, split_pair, with_tags
 from weir.aws.calls import wait_for
 from weir.aws.errors import Conflict, NotYet
 from weir.resource import Change, Observed, Resource, Traits
+from weir_contract.pollers import PROBLEM, trouble
 
 MAPPINGS_PAGE = 100
 """Mappings that one ListEventSourceMappings gives at most (Lambda API reference)."""
@@ -39,7 +40,8 @@ class EventSourceMapping(ServiceAdapter):
     another cluster is a replacement: two mappings never read the same at once.
 
     Properties: as ``CreateEventSourceMapping``. ``StartingPositionTimestamp`` (RFC 3339) counts at
-    creation alone. Attributes: ``uuid``, ``arn``.
+    creation alone. Attributes: ``uuid``, ``arn``, and ``problem``: what keeps its pollers from
+    reading (:func:`weir_contract.pollers.trouble`), empty where they read.
     """
 
     kind = "lambda.EventSourceMapping"
@@ -172,7 +174,7 @@ class EventSourceMapping(ServiceAdapter):
         for field, shape in _MAPPING_SHAPES.items():
             properties[field] = shape(properties.get(field))
         reason = mapping.get("StateTransitionReason", "")
-        problem = mapping.get("LastProcessingResult", "")
+        result = mapping.get("LastProcessingResult", "")
         return Observed(
             name=f"{function}|{_source(mapping)}",
             properties={
@@ -183,14 +185,14 @@ class EventSourceMapping(ServiceAdapter):
                 "Enabled": state not in ("Disabled", "Disabling"),
                 "State": state,
             },
-            attributes={"uuid": mapping["UUID"], "arn": arn},
+            attributes={"uuid": mapping["UUID"], "arn": arn, "problem": trouble(mapping)},
             settled=state in ("Enabled", "Disabled"),
             detail="; ".join(
                 text
                 for text in (
                     "" if state == "Enabled" else f"State: {state}",
                     "" if reason in _OWN_DOING else reason,
-                    problem if problem.startswith("PROBLEM") else "",
+                    result if result.startswith(PROBLEM) else "",
                 )
                 if text
             ),

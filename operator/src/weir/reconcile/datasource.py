@@ -16,6 +16,7 @@ from weir.reconcile.guards import check_account
 from weir.reconcile.look import SOON, Halt, Look
 from weir.reconcile.mail import check_recipients, follow_flow, follow_route, kept_away
 from weir.reconcile.moves import take_over
+from weir.reconcile.pollers import hear_pollers
 from weir.reconcile.services import Result, Services
 from weir.reconcile.steps import (
     abandoned,
@@ -80,6 +81,7 @@ def _converge(look: Look, source: DataSource) -> Halt | None:
         ingestion.timezone,
         source.spec.suspend,
     )
+    hear_pollers(look, world, wanted.resources)
     look.status["links"] = blueprints.links(context, wanted.resources)
     child = _child(look, source)
     if halt is None and child is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ import structlog
 from weir.aws.courtesy import be_courteous
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
-from weir.reconcile.inventory import COSTLY, Finding
+from weir.reconcile.inventory import COSTLY, Finding, Inventory
 from weir.reconcile.queue import Lane
 from weir.reconcile.world import World, Worlds
 
@@ -107,15 +107,24 @@ def drift_round(
         found, faults = pool.submit(inventory.rotate, deep_budget(inventory.hazy())).result()
     done.findings += found
     done.faults |= faults
-    for finding in done.findings:
+    done.woken = wake_owners(inventory, done.findings, wake)
+    done.seconds = time.monotonic() - began
+    return done
+
+
+def wake_owners(
+    inventory: Inventory, findings: Iterable[Finding], wake: Callable[[Key, Lane], None]
+) -> set[Key]:
+    """Have the objects looked at that have what was found otherwise. Returns which those are."""
+    woken: set[Key] = set()
+    for finding in findings:
         # What has changed makes earlier failures forgotten; what is not as wanted yet does not.
         lane = Lane.RETRY if finding.what == "unconfirmed" else Lane.DEPENDENT
         for owner in inventory.owners((finding.kind, finding.name)):
-            if owner not in done.woken or lane is Lane.DEPENDENT:
-                done.woken.add(owner)
+            if owner not in woken or lane is Lane.DEPENDENT:
+                woken.add(owner)
                 wake(owner, lane)
-    done.seconds = time.monotonic() - began
-    return done
+    return woken
 
 
 class DriftRounds:

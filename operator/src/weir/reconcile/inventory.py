@@ -57,6 +57,10 @@ looked at when the spec changes, when somebody asks, and after a restart."""
 VOLATILE = frozenset({"state"})
 """Attributes that change by themselves (an alarm's state): no drift."""
 
+TOLD = frozenset({"problem"})
+"""Attributes by which AWS tells what keeps a resource from its work: its owners shall hear of it, and
+nobody has changed anything."""
+
 QUIET = 7
 """Deep looks in a row that found nothing new, from which on one more makes no difference."""
 
@@ -113,7 +117,7 @@ class Finding:
     kind: str
     name: str
     what: str
-    """``changed``, ``gone``, ``appeared``, ``settled`` or ``unconfirmed``."""
+    """``changed``, ``gone``, ``appeared``, ``settled``, ``told`` or ``unconfirmed``."""
 
 
 class _Entry:
@@ -727,20 +731,20 @@ class Inventory:
             entry.doubt = bool(seen.unseen)
             return "changed"
         entry.looked = started
-        settled = "settled" if before.settled != seen.settled else ""
+        news = _news(before, seen)
         if not entry.shrunk:
             entry.observed = _merged(before, seen)
-            return settled
+            return news
         if set(new[0]).difference(prints[0]):
             # Seen for the first time since the entry shrank: nobody has judged it yet.
             entry.observed, entry.mark = seen, ""
             return "unconfirmed"
-        if settled or before.attributes != {**before.attributes, **seen.attributes}:
+        if news or before.attributes != {**before.attributes, **seen.attributes}:
             attributes = {**before.attributes, **seen.attributes}
             entry.observed = replace(
                 before, attributes=attributes, settled=seen.settled, detail=seen.detail
             )
-        return settled
+        return news
 
     def _versioned(self, entry: _Entry, seen: Observed, started: float) -> str:
         """Note a new version: what is unseen has changed, unless that was our own write."""
@@ -828,7 +832,7 @@ def _joined(before: Prints | None, observed: Observed) -> Prints:
 def _differ(prints: Prints, new: Prints, before: Observed, seen: Observed) -> bool:
     """Whether two looks differ in what both could tell."""
     for name, value in before.attributes.items():
-        if name not in VOLATILE and seen.attributes.get(name, value) != value:
+        if name not in VOLATILE | TOLD and seen.attributes.get(name, value) != value:
             return True
     if prints == new:
         return False
@@ -836,6 +840,14 @@ def _differ(prints: Prints, new: Prints, before: Observed, seen: Observed) -> bo
     if any(now.get(name) != old[name] for name in old if name not in seen.unseen):
         return True
     return any(name not in old and name not in before.unseen for name in now)
+
+
+def _news(before: Observed, seen: Observed) -> str:
+    """What AWS itself has done or told since, of a resource that nobody has changed."""
+    if before.settled != seen.settled:
+        return "settled"
+    told = any(before.attributes.get(name, "") != seen.attributes.get(name, "") for name in TOLD)
+    return "told" if told else ""
 
 
 def _merged(before: Observed, seen: Observed) -> Observed:

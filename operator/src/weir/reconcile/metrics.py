@@ -21,6 +21,7 @@ from weir.aws.session import Call
 from weir.kube.keys import Key
 from weir.reconcile.apply import Entry
 from weir.reconcile.drift import Round
+from weir.reconcile.inventory import Finding
 from weir.reconcile.plan import Action, Verb
 from weir.reconcile.tallied import Tallied
 from weir_contract.runs import RunRecord
@@ -45,7 +46,7 @@ ROW_OUTCOMES = (
 
 
 FOUND = frozenset({"changed", "gone", "appeared"})
-"""Findings of a drift round that are drift; the others are of our own doing, or of AWS's."""
+"""Findings that are drift; the others are of our own doing, or of AWS's."""
 
 Lines = Mapping[str, tuple[int, float]]
 """Lane -> keys that are due, and seconds for which the oldest of them has been."""
@@ -353,7 +354,11 @@ class Metrics:
     def rounded(self, done: Round) -> None:
         """A drift round has ended."""
         self.round_seconds.labels("partial" if done.faults else "whole").observe(done.seconds)
-        for finding in done.findings:
+        self.found(done.findings)
+
+    def found(self, findings: Iterable[Finding]) -> None:
+        """A listing of what objects have showed this."""
+        for finding in findings:
             if finding.what in FOUND:
                 self.drift_found.labels(finding.kind, finding.what).inc()
 

@@ -25,7 +25,7 @@ from weir_local.aws.functions import function_role
 from weir_local.aws.serviceclient import role_session
 from weir_local.aws.streams import batching, destinations, iamlogins, msk, secrets
 from weir_local.aws.streams.invoking import record_metric
-from weir_local.aws.streams.working import Worker
+from weir_local.aws.streams.working import NOTHING_YET, Worker
 
 logger = logging.getLogger("weir.local.aws.lambda")
 
@@ -65,7 +65,6 @@ PROBLEMS = {
 TOLD = frozenset(f"PROBLEM: {known}" for known in PROBLEMS.values())
 CALM_SECONDS = 2.0
 """After which a problem that did not come again may be past."""
-NOTHING_YET = "No records processed"
 
 CLUSTER = ("DescribeCluster", "DescribeClusterV2", "GetBootstrapBrokers")
 NETWORK = (

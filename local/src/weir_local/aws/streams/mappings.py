@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from weir_local.aws.streams import checks, kafka, reading, shards
+from weir_local.aws.streams.working import NOTHING_YET
 from weir_local.aws.wire import Reply, json_error
 
 logger = logging.getLogger("weir.local.aws.lambda")
@@ -201,7 +202,7 @@ def create(inner: Callable[[Mapping], Reply]) -> Callable[[Mapping], Reply]:
             "FunctionName": name,
             "Qualifier": qualifier,
             "StateTransitionReason": "User action",
-            "LastProcessingResult": kafka.NOTHING_YET,
+            "LastProcessingResult": NOTHING_YET,
             **checks.settings(data),
         }
         if data.get("StartingPositionTimestamp") is not None:

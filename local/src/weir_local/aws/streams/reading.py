@@ -23,7 +23,7 @@ from weir_local.aws.functions import function_role
 from weir_local.aws.streams import batching, destinations, shards
 from weir_local.aws.streams.invoking import record_metric
 from weir_local.aws.streams.shards import Shard, Stream
-from weir_local.aws.streams.working import Worker
+from weir_local.aws.streams.working import NOTHING_YET, Worker
 
 logger = logging.getLogger("weir.local.aws.lambda")
 
@@ -310,6 +310,8 @@ class KinesisReader:
         self.lanes: dict[str, list[tuple[Lane, threading.Thread]]] = {}
         self.denied: str | None = None
         self.asked = 0.0
+        self.told = ""
+        """What the mapping says of a problem that is not past."""
 
     def problem(self) -> str | None:
         """Why the mapping may not read now, asked of IAM every second."""
@@ -332,8 +334,10 @@ class KinesisReader:
         problem = "Stream not found" if stream is None else self.problem()
         if problem is not None or stream is None:
             self.stop()
-            self.mapping["LastProcessingResult"] = f"PROBLEM: {problem}"
+            self.told = self.mapping["LastProcessingResult"] = f"PROBLEM: {problem}"
             return
+        if self.told:
+            self.told, self.mapping["LastProcessingResult"] = "", NOTHING_YET
         begin(self.mapping, stream)
         for name, started in list(self.lanes.items()):
             if any(thread.is_alive() for _, thread in started):

@@ -23,6 +23,7 @@ LONGEST_PAUSE = 2.0
 
 CALL_FAILED = "PROBLEM: Function call failed"
 PROCESSED = "OK"
+NOTHING_YET = "No records processed"
 
 
 class Worker(ABC, Generic[Record]):
