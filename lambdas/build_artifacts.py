@@ -48,9 +48,10 @@ SIGNING_DEPENDENCIES = ("cryptography", "cffi")
 
 FILE_DEPENDENCIES = (
     "brotli",
+    "cramjam",
     "fastavro",
-    "ijson",
     "inflate64",
+    "lz4",
     "multivolumefile",
     "psutil",
     "py7zr",

@@ -17,12 +17,12 @@ from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_prefix
 from weir_contract.rest import Incremental, Paginator, RequestLimits, RestApi
 from weir_lambdas.api_ingestion import client as client_module
-from weir_lambdas.api_ingestion import pieces as pieces_module
 from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.landing import pieces as pieces_module
 from weir_lambdas.landing.land import Lander
 
 

@@ -20,15 +20,15 @@ from weir_contract.rest import Format, Paginator, RequestLimits, ResponseAction,
 from weir_contract.rows import RowContract
 from weir_lambdas.api_ingestion import client as client_module
 from weir_lambdas.api_ingestion import decode as decode_module
-from weir_lambdas.api_ingestion import pieces as pieces_module
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.columnar import Shape
 from weir_lambdas.api_ingestion.decode import decode
-from weir_lambdas.api_ingestion.pieces import Pieces, records_of
 from weir_lambdas.api_ingestion.records import Records
 from weir_lambdas.api_ingestion.spool import GZIP, ZSTD, Spool, Spooled, unpacking
 from weir_lambdas.common.errors import SourceBadAnswer, SourceTooLarge
+from weir_lambdas.landing import pieces as pieces_module
 from weir_lambdas.landing.infer import Inference
+from weir_lambdas.landing.pieces import Pieces, records_of
 from weir_lambdas.landing.records import parse
 
 

@@ -26,6 +26,7 @@ class Memory:
 
     body: bytes
     piece: int = 1 << 20
+    failed: BaseException | None = None
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         for at in range(start, len(self.body), self.piece):
@@ -44,6 +45,11 @@ class Collected:
     places: list[Place] = field(default_factory=list)
     inference: Inference = field(default_factory=lambda: Inference(RowContract()))
 
+    @property
+    def records(self) -> list[Any]:
+        """The rows, those that are JSON already read."""
+        return [parse(row) if isinstance(row, bytes) else row for row in self.rows]
+
     def table(self, table: Any) -> None:
         from weir_lambdas.file_processor.columns import columns_of
 
@@ -57,7 +63,7 @@ class Collected:
     def lines(self, lines: Sequence[bytes]) -> None:
         self.rows += lines
 
-    def member(self, number: int) -> None:
+    def member(self, number: int, name: str) -> None:
         self.places.append(Place())
 
     def mark(self, place: Place) -> None:

@@ -65,6 +65,11 @@ def test_a_file_without_a_header_takes_stated_or_numbered_names(reading: Any) ->
     assert named.rows == [{"x": "1", "y": "2"}, {"x": "3", "y": "4"}]
 
 
+def test_names_that_differ_in_case_alone_are_made_different(reading: Any) -> None:
+    seen = reading(b"id,ID,Id_2\n1,2,3\n", CSV)
+    assert seen.rows == [{"id": "1", "ID_2": "2", "Id_2_2": "3"}]
+
+
 def test_names_are_trimmed_filled_and_made_different(reading: Any) -> None:
     seen = reading(b" id ,,id\n1,2,3\n", CSV)
     assert seen.rows == [{"id": "1", "column2": "2", "id_2": "3"}]
@@ -140,7 +145,35 @@ def test_where_a_text_is_cut_changes_nothing(
 def test_a_text_begins_after_its_empty_lines(empty: str, piece: int, reading: Any) -> None:
     seen = reading(f"{empty}a,b\n1,2\n3\n".encode(), CSV, piece)
     assert seen.rows == [{"a": "1", "b": "2"}]
-    assert [(one.line, one.record) for one in seen.rejects] == [(3, "3")]
+    assert [(one.line, one.record) for one in seen.rejects] == [(3 + empty.count("\n"), "3")]
+
+
+def test_a_broken_row_is_told_by_the_line_in_which_it_begins(reading: Any) -> None:
+    body = b'by hand\n# note\na,b\n\n1,"two\nlines"\n3\n# note\r\n5,"x\n# y"\r\n\xff,2\n7,8,9\n'
+    seen = reading(body, dialect(skip_lines=1, comment="#"), 5)
+    assert seen.rows == [{"a": "1", "b": "two\nlines"}, {"a": "5", "b": "x\n# y"}]
+    assert sorted((one.line, one.reason) for one in seen.rejects) == [
+        (7, "1 fields instead of 2"),
+        (11, "text that is not in utf-8"),
+        (12, "3 fields instead of 2"),
+    ]
+
+
+def test_a_row_that_is_no_text_and_has_other_fields_is_rejected_alone(reading: Any) -> None:
+    seen = reading("n,é\n1,2\n".encode() + b"\xff,2,3\n4,\xc3\xa9\n", CSV)
+    assert seen.rows == [{"n": "1", "é": "2"}, {"n": "4", "é": "é"}]
+    (reject,) = seen.rejects
+    assert (reject.line, reject.record) == (3, "\\xff,2,3")
+
+
+def test_a_text_of_another_encoding_than_stated_is_told(reading: Any) -> None:
+    with pytest.raises(Unreadable, match=r"state csv\.encoding"):
+        reading("id,name\n1,ä\n".encode("utf-16-le"), CSV)
+
+
+def test_a_header_may_hold_long_names(reading: Any) -> None:
+    name = "x" * 200_000
+    assert reading(f"a,{name}\n1,2\n".encode(), CSV).rows == [{"a": "1", name: "2"}]
 
 
 def test_a_quote_within_an_unquoted_field_does_not_mislead_the_cuts(reading: Any) -> None:

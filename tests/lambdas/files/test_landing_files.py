@@ -32,6 +32,7 @@ from weir_lambdas.file_processor.formats import cuts
 from weir_lambdas.file_processor.ledger import Ledger, file_id
 from weir_lambdas.file_processor.reading import Located
 from weir_lambdas.file_processor.source import FileSource
+from weir_lambdas.landing import pieces
 from weir_lambdas.landing.batch import Window
 from weir_lambdas.landing.land import Lander, Landing
 
@@ -388,6 +389,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are read 64 bytes at a time, and the clock is looked at after each record."""
     monkeypatch.setattr(reading, "RANGE_BYTES", 100)
     monkeypatch.setattr(cuts, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(pieces, "WINDOW_BYTES", 64)
     monkeypatch.setattr(output, "CHECK_RECORDS", 1)
 
 

@@ -157,7 +157,7 @@ def test_a_broken_attachment_goes_to_quarantine_alone(post: Post, mails: Any) ->
     assert [row["id"] for row in post.records()] == ["1"]
     assert post.states() == [("landed", "")]
     (row,) = post.quarantined()
-    assert row["reason"].startswith("mail/1: bad.json: it is no JSON")
+    assert row["reason"].startswith("mail/1, bad.json: it is no JSON")
 
 
 def test_stored_attachments_have_a_record_each(post: Post, mails: Any) -> None:

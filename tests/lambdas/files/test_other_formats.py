@@ -23,23 +23,23 @@ from weir_lambdas.file_processor.unpack import Unreadable
 def test_a_json_list_is_read_record_by_record_and_keeps_every_digit(reading: Any) -> None:
     body = b'[{"id": 12345678901234567890, "x": 0.1234567890123456789}, {"id": 1, "x": 1.10}, 5]'
     seen = reading(body, Parsing("json"), 5)
-    assert str(seen.rows[0]["id"]) == "12345678901234567890"
-    assert str(seen.rows[0]["x"]) == "0.1234567890123456789"
-    assert str(seen.rows[1]["x"]) == "1.10"
+    assert str(seen.records[0]["id"]) == "12345678901234567890"
+    assert str(seen.records[0]["x"]) == "0.1234567890123456789"
+    assert str(seen.records[1]["x"]) == "1.10"
     assert [(one.line, one.reason) for one in seen.rejects] == [(3, "item 3 is no object")]
 
 
 def test_an_objects_list_is_found_by_its_usual_name_or_at_the_stated_path(reading: Any) -> None:
     body = b'{"meta": 1, "data": [{"id": 1}, {"id": 2}]}'
-    assert reading(body, Parsing("json")).rows == [{"id": 1}, {"id": 2}]
+    assert reading(body, Parsing("json")).records == [{"id": 1}, {"id": 2}]
     nested = b'{"a": {"b": [{"id": 3}]}}'
-    assert reading(nested, Parsing("json", record_path="a.b")).rows == [{"id": 3}]
+    assert reading(nested, Parsing("json", record_path="a.b")).records == [{"id": 3}]
     with pytest.raises(Unreadable, match=r"no list of records at a\.c"):
         reading(nested, Parsing("json", record_path="a.c"))
 
 
 def test_an_object_without_a_list_is_one_record(reading: Any) -> None:
-    assert reading(b'{"id": 1}', Parsing("json")).rows == [{"id": 1}]
+    assert reading(b'{"id": 1}', Parsing("json")).records == [{"id": 1}]
 
 
 @pytest.mark.parametrize("body", [b'[{"id": 1}', b"{", b"no json", b'[{"id": 1},]'])

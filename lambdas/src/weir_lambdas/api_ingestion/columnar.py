@@ -18,6 +18,7 @@ import msgspec
 
 from weir_lambdas.api_ingestion.envelope import Envelope
 from weir_lambdas.landing.infer import Columns, Look, columns_of, kind_of
+from weir_lambdas.landing.pieces import REFUSALS
 
 MAX_LEARNED = 16
 """A source whose records look different again and again is parsed whole."""
@@ -32,9 +33,6 @@ EXACT_INTEGER, LARGEST_INTEGER = 2**53, 2**63 - 1
 """What a double holds exactly, and what an int64 holds."""
 
 MAX_KEYS = 500
-
-REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What a text that can't be decoded raises."""
 
 
 class _Object(msgspec.Struct, gc=False):

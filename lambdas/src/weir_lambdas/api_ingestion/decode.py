@@ -17,9 +17,8 @@ import msgspec
 from weir_contract.jsonpath import JsonPath, compile_path
 from weir_contract.rest import Format
 from weir_lambdas.api_ingestion.client import Answer
-from weir_lambdas.api_ingestion.columnar import REFUSALS, Shape
+from weir_lambdas.api_ingestion.columnar import Shape
 from weir_lambdas.api_ingestion.markup import element, only_list, tag
-from weir_lambdas.api_ingestion.pieces import TooLong
 from weir_lambdas.api_ingestion.records import (
     Level,
     Levels,
@@ -43,6 +42,7 @@ from weir_lambdas.api_ingestion.streamed import (
 )
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer, SourceTooLarge
+from weir_lambdas.landing.pieces import REFUSALS, TooLong
 from weir_lambdas.landing.records import parse
 
 BIG_BYTES = 4 * 1024 * 1024

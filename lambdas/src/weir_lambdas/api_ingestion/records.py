@@ -10,12 +10,13 @@ from typing import Any, overload
 import msgspec
 
 from weir_contract.jsonpath import JsonPath, compile_path
-from weir_lambdas.api_ingestion.columnar import REFUSALS, Shape
+from weir_lambdas.api_ingestion.columnar import Shape
 from weir_lambdas.api_ingestion.select import selected
 from weir_lambdas.common.errors import SourceBadAnswer
 from weir_lambdas.landing.infer import Columns
 from weir_lambdas.landing.paths import PathError, steps
 from weir_lambdas.landing.paths import lookup as lookup_in
+from weir_lambdas.landing.pieces import REFUSALS
 from weir_lambdas.landing.records import dump_line, parse
 
 CHUNK_ROWS = 5_000

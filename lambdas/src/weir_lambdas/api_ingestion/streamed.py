@@ -16,14 +16,7 @@ import msgspec
 
 from weir_contract.jsonpath import JsonPath, compile_path
 from weir_contract.rest import Format
-from weir_lambdas.api_ingestion.columnar import REFUSALS, Shape
-from weir_lambdas.api_ingestion.pieces import (
-    MAX_VALUE_BYTES,
-    WINDOW_BYTES,
-    Pieces,
-    TooLong,
-    records_of,
-)
+from weir_lambdas.api_ingestion.columnar import Shape
 from weir_lambdas.api_ingestion.records import (
     CHUNK_ROWS,
     Chunk,
@@ -38,6 +31,14 @@ from weir_lambdas.api_ingestion.records import (
 )
 from weir_lambdas.api_ingestion.select import COMMON_KEYS, SelectorError
 from weir_lambdas.api_ingestion.select import shape as shape_of
+from weir_lambdas.landing.pieces import (
+    MAX_VALUE_BYTES,
+    REFUSALS,
+    WINDOW_BYTES,
+    Pieces,
+    TooLong,
+    records_of,
+)
 from weir_lambdas.landing.records import dump_line, parse
 
 Opened = Callable[[], BinaryIO]

@@ -46,6 +46,7 @@ class Held:
     """An attachment's bytes as a file that can be read."""
 
     body: bytes
+    failed: None = None
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """All of them, from one on."""
@@ -140,13 +141,16 @@ class MailSource(ArrivedSource):
                     read_file(Held(attachment.body), parsing, name, output, self._password())
                 parts = output.finish()
             except (Unreadable, TooManyRejects) as error:
-                told = Reject(0, f"{name}: {error}", f"s3://{file.bucket}/{file.key}")
+                told = Reject(0, str(error), f"s3://{file.bucket}/{file.key}", name)
                 found.rejects = (*found.rejects, told)
                 return
         inference.merge(output.inference)
         found.parts = (*found.parts, *parts)
         found.rows += sum(part.rows for part in parts)
-        named = (replace(one, reason=f"{name}: {one.reason}") for one in output.rejects)
+        named = (
+            replace(one, within=f"{name}, {one.within}" if one.within else name)
+            for one in output.rejects
+        )
         found.rejects = (*found.rejects, *named)
 
     def _password(self) -> str | None:

@@ -38,6 +38,9 @@ MAX_WAITING = 1
 MAX_REJECTS = 100_000
 """Records of one file that are put into quarantine; a file with more is not what it is said to be."""
 
+MAX_REJECTED_CHARACTERS = 64 * 1024 * 1024
+"""Of all of them together: they are held in memory until the file is at its end."""
+
 PutPart = Callable[[str, bytes, str], str | None]
 """Key, body, content type -> version id."""
 
@@ -46,7 +49,10 @@ class TooManyRejects(Exception):
     """More records of a file are broken than anybody would look at."""
 
     def __str__(self) -> str:
-        return f"more than {MAX_REJECTS} of its records are broken: is the format right?"
+        return (
+            f"more than {MAX_REJECTS} of its records are broken, or more than "
+            f"{MAX_REJECTED_CHARACTERS} characters of them: is the format right?"
+        )
 
 
 @dataclass
@@ -66,11 +72,22 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Reject:
-    """One record that can't be read: its line or row in the file, from 1, why, and its text."""
+    """One record that can't be read.
+
+    Parameters
+    ----------
+    line
+        Its line or row in the file, from 1; 0 where it is about all of it.
+    record
+        Its text.
+    within
+        Which attachment, and which member of an archive it is in; empty: it is in the file itself.
+    """
 
     line: int
     reason: str
     record: str
+    within: str = ""
 
 
 class Paused(Exception):
@@ -138,6 +155,7 @@ class FileOutput:
         self.progress = replace(begun, rows=0, rejects=0)
         self.inference = inference
         self.rejects: list[Reject] = []
+        self._rejected, self._member = 0, ""
 
     def __enter__(self) -> FileOutput:
         return self
@@ -148,8 +166,9 @@ class FileOutput:
         if self._parquet is not None:
             self._parquet.stop()
 
-    def member(self, number: int) -> None:
+    def member(self, number: int, name: str) -> None:
         """What is given next is of another member of the archive."""
+        self._member = name
         if number != self.progress.member:
             self.progress = Progress(number)
 
@@ -227,15 +246,17 @@ class FileOutput:
         Raises
         ------
         TooManyRejects
-            The file has more of them than :data:`MAX_REJECTS`.
+            The file has more of them than :data:`MAX_REJECTS`, or longer ones in all than
+            :data:`MAX_REJECTED_CHARACTERS`.
         """
         self.progress = replace(self.progress, rejects=self.progress.rejects + 1)
         if self._drop_rejects:
             self._drop_rejects -= 1
             return
-        if len(self.rejects) >= MAX_REJECTS:
+        self._rejected += len(record)
+        if len(self.rejects) >= MAX_REJECTS or self._rejected > MAX_REJECTED_CHARACTERS:
             raise TooManyRejects
-        self.rejects.append(Reject(line, reason, record))
+        self.rejects.append(Reject(line, reason, record, self._member))
 
     def finish(self) -> tuple[Part, ...]:
         """Write what is left, and give the file's parts."""
@@ -349,11 +370,10 @@ def shape_of(schema: pa.Schema) -> str:
 
 
 def rejected_rows(rejects: Sequence[Reject], file: str) -> list[RejectedRow]:
-    """Rejected records of a file, each with its line."""
-    return [
-        RejectedRow(
-            f"{file}, line {one.line}: {one.reason}" if one.line else f"{file}: {one.reason}",
-            one.record,
-        )
-        for one in rejects
-    ]
+    """Rejected records of a file, each with its place in it."""
+    return [RejectedRow(f"{_place(one, file)}: {one.reason}", one.record) for one in rejects]
+
+
+def _place(reject: Reject, file: str) -> str:
+    line = f"line {reject.line}" if reject.line else ""
+    return ", ".join(one for one in (file, reject.within, line) if one)

@@ -67,6 +67,8 @@ class S3File:
         self._s3, self.located, self._pool = s3, located, pool
         self._hash = hashlib.sha256()
         self._hashed, self._told = 0, ""
+        self.failed: BaseException | None = None
+        """What kept its bytes from being read, if anything did."""
 
     @property
     def hashed(self) -> bool:
@@ -109,8 +111,11 @@ class S3File:
             )
             return bytes(answer["Body"].read())
         except ClientError as error:
-            if error_code(error) in GONE_CODES:
-                raise Superseded(located.uri) from error
+            gone = error_code(error) in GONE_CODES
+            self.failed = Superseded(located.uri) if gone else error
+            raise self.failed from error
+        except BaseException as error:
+            self.failed = error
             raise
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:

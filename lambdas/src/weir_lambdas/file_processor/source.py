@@ -18,6 +18,7 @@ from weir_lambdas.file_processor.arrived import (
     rejected,
     superseded,
 )
+from weir_lambdas.file_processor.faults import WatchedSink, judged
 from weir_lambdas.file_processor.formats.base import BEGINNING, Sink
 from weir_lambdas.file_processor.formats.table import reader, reader_on
 from weir_lambdas.file_processor.ledger import Ledger
@@ -154,19 +155,32 @@ def read_file(
     Unreadable
         It is not what it is said to be; of an archive the message names the member.
     """
+    sink = WatchedSink(output)
+    with judged(source, sink):
+        _read_members(source, parsing, name, sink, password, progress)
+
+
+def _read_members(
+    source: Bytes,
+    parsing: Parsing,
+    name: str,
+    sink: Sink,
+    password: str | None,
+    progress: Progress,
+) -> None:
     compression = compression_of(parsing, name)
     members = unpack(source, compression, parsing.max_bytes, password)
     for number, plain in enumerate(members):
         if number < progress.member:
             continue
-        output.member(number)
+        sink.member(number, plain.member)
         place = progress.place if number == progress.member else BEGINNING
         try:
             kind = format_of(parsing.format, plain.member or name)
             if (read_on := reader_on(kind)) is not None:
-                read_on(plain.chunks, parsing, output, place, plain.jump)
+                read_on(plain.chunks, parsing, sink, place, plain.jump)
             else:
-                reader(kind)(plain.chunks, parsing, output)
+                reader(kind)(plain.chunks, parsing, sink)
         except Unreadable as error:
             where = f"{plain.member!r} in the archive: " if plain.member else ""
             raise Unreadable(f"{where}{error}") from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from weir_contract.manifest import Part
 from weir_contract.sources import Parsing
 from weir_lambdas.common.storage import Storage
+from weir_lambdas.file_processor.faults import judged
 from weir_lambdas.file_processor.output import FileOutput, Numbers, shape_of
 from weir_lambdas.file_processor.reading import S3File, Superseded
 from weir_lambdas.file_processor.unpack import STREAMS, Guard, Unreadable, sniff
@@ -55,7 +56,8 @@ def take_over(
         It is not what it is said to be.
     """
     look = LOOKS.get(parsing.format)
-    seen = look(source, parsing, output) if look is not None else None
+    with judged(source):
+        seen = look(source, parsing, output) if look is not None else None
     if seen is None:
         return None
     number = key(numbers.next(seen.suffix), seen.suffix)

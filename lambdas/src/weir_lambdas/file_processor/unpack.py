@@ -29,6 +29,10 @@ class Unreadable(Exception):
 class Bytes(Protocol):
     """A file that can be streamed, and jumped about in where its format needs it."""
 
+    @property
+    def failed(self) -> BaseException | None:
+        """What kept its bytes from being read, if anything did."""
+
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """Its content in order, from one of its bytes on."""
 
@@ -257,7 +261,7 @@ def as_file(chunks: Iterable[bytes]) -> io.BufferedReader:
 def _members(source: Bytes, max_bytes: int, password: str | None) -> Iterator[Plain]:
     try:
         archive = _zip(source.seekable(), password)
-    except (zipfile.BadZipFile, ValueError) as error:
+    except Exception as error:
         raise Unreadable("the zip archive is damaged or ends too early") from error
     with archive:
         members = [one for one in archive.infolist() if not one.is_dir() and not _litter(one)]
@@ -336,5 +340,5 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, guard: Guard) -> 
         raise Unreadable(f"{member.filename!r} is packed in a way that nobody reads") from error
     except RuntimeError as error:  # what both zip libraries raise for a wrong password
         raise Unreadable(f"the stated password does not open {member.filename!r}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except Exception as error:
         raise Unreadable(f"{member.filename!r} in the archive is damaged") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from weir_contract.sources import Parsing
 
@@ -23,12 +23,14 @@ class Place:
     ----------
     offset
         Bytes before it, of the text as UTF-8 without a byte order mark.
-    row
-        Rows before it, with the header and what was rejected.
+    lines
+        Lines that end before it.
     """
 
+    RETIRED: ClassVar[frozenset[str]] = frozenset({"row"})
+
     offset: int = 0
-    row: int = 0
+    lines: int = 0
 
 
 BEGINNING = Place()
@@ -37,8 +39,9 @@ BEGINNING = Place()
 class Sink(Protocol):
     """Takes the records of a file, in order."""
 
-    def member(self, number: int) -> None:
-        """What is given next is of the archive's member with that number, from 0."""
+    def member(self, number: int, name: str) -> None:
+        """What is given next is of the archive's member with that number, from 0, and name; empty
+        where the file is no archive."""
 
     def mark(self, place: Place) -> None:
         """All records before a place were given; what is given next comes after it."""

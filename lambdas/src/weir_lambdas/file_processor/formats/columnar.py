@@ -42,7 +42,7 @@ def read_parquet(chunks: Iterable[bytes], _parsing: Parsing, sink: Sink) -> None
     with spooled(chunks) as file:
         try:
             for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
-                sink.table(plain(pa.Table.from_batches([batch])))
+                sink.table(_sound(plain(pa.Table.from_batches([batch]))))
         except (pa.ArrowException, OSError) as error:
             raise Unreadable("it is no Parquet file, or it is damaged or encrypted") from error
 
@@ -61,7 +61,7 @@ def read_orc(chunks: Iterable[bytes], _parsing: Parsing, sink: Sink) -> None:
         try:
             reader = orc.ORCFile(file)
             for number in range(reader.nstripes):
-                sink.table(plain(pa.Table.from_batches([reader.read_stripe(number)])))
+                sink.table(_sound(plain(pa.Table.from_batches([reader.read_stripe(number)]))))
         except (pa.ArrowException, OSError) as error:
             raise Unreadable("it is no ORC file, or it is damaged") from error
 
@@ -104,6 +104,21 @@ def plain(table: pa.Table) -> pa.Table:
     return table if schema.equals(table.schema) else table.cast(schema, safe=False)
 
 
+def _sound(table: pa.Table) -> pa.Table:
+    """A table whose texts are text: neither format's reader looks.
+
+    Raises
+    ------
+    Unreadable
+        Some are in another encoding than UTF-8.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise Unreadable("it holds text that is not in UTF-8, or is damaged") from error
+    return table
+
+
 def is_plain(schema: pa.Schema) -> bool:
     """Whether Spark reads a Parquet file of that schema as it is.
 
@@ -139,5 +154,7 @@ def read_avro(chunks: Iterable[bytes], _parsing: Parsing, sink: Sink) -> None:
                 sink.record(json_value(item))
             else:
                 raise Unreadable("its records are no records but single values")
-    except (ValueError, EOFError, IndexError, KeyError, StopIteration, TypeError) as error:
+    except Unreadable:
+        raise
+    except Exception as error:
         raise Unreadable("it is no Avro file, or it is damaged") from error

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from weir_contract.sources import CsvDialect
 from weir_lambdas.file_processor.formats.base import MAX_RECORD_BYTES
@@ -160,22 +161,34 @@ class Cutter:
     def _by_field(self, text: bytes) -> int:
         """The last record's end, field by field as Arrow's parser sees them: a quote opens a field
         only at its beginning."""
-        delimiter, quote, escape = (
-            re.escape(one.encode())
-            for one in (self._dialect.delimiter, self._dialect.quote, self._dialect.escape)
-        )
-        escaped = b"|" + escape + b"." if escape else b""
-        field = b"(?:[^" + delimiter + b"\\n\\r" + escape + b"]" + escaped + b")*+"
-        if quote:
-            within = b"(?:[^" + quote + escape + b"]|" + quote + quote + escaped + b")*+"
-            field = b"(?:" + quote + within + quote + b"|(?!" + quote + b"))" + field
-        record = re.compile(
-            field + b"(?:" + delimiter + field + b")*+(?:\\r\\n|\\n|\\r)", re.DOTALL
-        )
+        record = record_pattern(self._dialect)
         end = 0
         while found := record.match(text, end):
             end = found.end()
         return end
+
+
+@lru_cache(16)
+def record_pattern(dialect: CsvDialect) -> re.Pattern[bytes]:
+    """One record with its line end, as Arrow's parser sees it: a quote opens a field only at its
+    beginning. An empty line is one."""
+    delimiter, quote, escape = (
+        re.escape(one.encode()) for one in (dialect.delimiter, dialect.quote, dialect.escape)
+    )
+    escaped = b"|" + escape + b"." if escape else b""
+    field = b"(?:[^" + delimiter + b"\\n\\r" + escape + b"]" + escaped + b")*+"
+    if quote:
+        within = b"(?:[^" + quote + escape + b"]|" + quote + quote + escaped + b")*+"
+        field = b"(?:" + quote + within + quote + b"|(?!" + quote + b"))" + field
+    return re.compile(field + b"(?:" + delimiter + field + b")*+(?:\\r\\n|\\n|\\r)", re.DOTALL)
+
+
+def line_ends(text: bytes) -> int:
+    """How many lines end in a text, by any of the three line ends."""
+    count = text.count(b"\n")
+    if b"\r" in text:
+        count += text.count(b"\r") - text.count(b"\r\n")
+    return count
 
 
 def _line_end(text: bytes) -> bytes:

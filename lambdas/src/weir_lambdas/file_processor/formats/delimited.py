@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +13,18 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from weir_contract.sources import CsvDialect, Parsing
 from weir_lambdas.file_processor.formats.base import BEGINNING, MAX_RECORD_BYTES, Jump, Place, Sink
-from weir_lambdas.file_processor.formats.cuts import BLOCK_BYTES, Cutter, Text, witness
+from weir_lambdas.file_processor.formats.cuts import (
+    BLOCK_BYTES,
+    Cutter,
+    Text,
+    line_ends,
+    record_pattern,
+    witness,
+)
 from weir_lambdas.file_processor.formats.text import Utf8, lines
 from weir_lambdas.file_processor.memory import share_arrow_pool
 from weir_lambdas.file_processor.unpack import Unreadable
@@ -43,8 +50,7 @@ def read_csv(
     """Delimited text. A row with too many or too few fields, or not in the encoding, is rejected
     alone; empty lines are no rows.
 
-    Row numbers count from 1 with the header; they are line numbers as long as no field holds a line
-    end.
+    A rejected row is told by the number of the line in which it begins, from 1.
 
     Raises
     ------
@@ -68,23 +74,23 @@ def read_tsv(
 
 def column_names(found: Iterable[str]) -> list[str]:
     """Names as a header has them, trimmed; an empty one becomes ``column3``, a second ``id`` becomes
-    ``id_2``."""
-    names: list[str] = []
+    ``id_2``, and so does ``ID``: neither Spark nor Redshift tells them apart."""
+    names: dict[str, str] = {}
     for place, text in enumerate(found, 1):
         name = text.strip() or f"column{place}"
         candidate, number = name, 2
-        while candidate in names:
+        while candidate.lower() in names:
             candidate, number = f"{name}_{number}", number + 1
-        names.append(candidate)
-    return names
+        names[candidate.lower()] = candidate
+    return list(names.values())
 
 
 @dataclass(frozen=True)
 class _Parsed:
     """A block's good rows, and its bad ones: number within the block, fields found, text.
 
-    ``whole`` is false where the block ends within a record; ``raw``: some value is no text, so that
-    all are bytes.
+    ``whole`` is false where the block ends within a record; ``raw``: some of it is no text, so that
+    each byte stands as a letter of its own (Latin-1).
     """
 
     table: pa.Table
@@ -97,16 +103,17 @@ class _Reader:
     def __init__(self, dialect: CsvDialect, sink: Sink) -> None:
         self._dialect, self._sink = dialect, sink
         self._names: list[str] = []
-        self._witness, self._row = b"", 0
+        self._witness, self._line, self._return = b"", 0, False
         self._first = 0
 
     def read(self, chunks: Iterable[bytes], place: Place, jump: Jump | None) -> None:
         """Read from a place to the end, or up to where the sink has had enough."""
         dialect = self._dialect
         text = Utf8(chunks, dialect.encoding)
-        self._first, head, stream = _head(_uncommented(text.stream, dialect), dialect)
+        blank, head, stream = _head(_uncommented(text.stream, dialect), dialect)
         if not head.strip():
             return
+        self._first = len(blank)
         self._names = self._names_in(head)
         if not self._names:
             return
@@ -114,7 +121,7 @@ class _Reader:
         if place.offset:
             straight = text.straight and not dialect.skip_lines and not dialect.comment
             stream = text.after(place.offset, jump if straight else None, stream)
-        self._row = place.row
+        self._line = place.lines if place.offset else line_ends(blank)
         start = place.offset or self._first
         with ThreadPoolExecutor(THREADS, thread_name_prefix="csv") as pool:
             self._blocks(Cutter(stream, dialect, start), pool)
@@ -135,7 +142,7 @@ class _Reader:
             except pa.ArrowInvalid as error:
                 # Arrow's text may quote the row: it is not passed on.
                 raise Unreadable(
-                    f"after row {self._row}: this is no text with the stated delimiter and quotes"
+                    f"after line {self._line}: this is no text with the stated delimiter and quotes"
                 ) from error
             if parsed.whole:
                 self._give(text, parsed)
@@ -164,6 +171,7 @@ class _Reader:
         dialect = self._dialect
         # The bytes end anywhere, perhaps within a character: only the first record has to be text.
         text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
+        csv.field_size_limit(MAX_HEADER_BYTES)
         first = next(
             csv.reader(
                 io.StringIO(text, newline=""),
@@ -174,6 +182,11 @@ class _Reader:
             ),
             [],
         )
+        if any("\0" in name for name in first):
+            raise Unreadable(
+                "the first line holds bytes that are 0: it is no text, or in another encoding such as "
+                "utf-16-le: state csv.encoding"
+            )
         if any("\udc80" <= letter <= "\udcff" for name in first for letter in name):
             raise Unreadable(f"the first line is not in {dialect.encoding}: state csv.encoding")
         if len(first) > MAX_COLUMNS:
@@ -194,24 +207,26 @@ class _Reader:
             line_end = b"" if body.endswith((b"\n", b"\r")) else b"\n"
             body = b"".join((body, line_end, self._witness))
         header = 1 if self._dialect.header and text.offset == self._first else 0
-        raw = False
+        nulls = list(self._dialect.null_values)
+        # Arrow gives no row back that has too many or too few fields and is no text.
+        raw = not _is_text(body)
+        if raw:
+            body = body.decode("latin-1").encode()
+            nulls = [one.encode().decode("latin-1") for one in nulls]
         try:
-            table = self._arrow(body, header, refuse, pa.string())
+            table = self._arrow(body, header, refuse, nulls)
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return _Parsed(pa.table({}), refused, True, False)
-            if "UTF8" not in str(error):
-                raise
-            refused.clear()
-            raw, table = True, self._arrow(body, header, refuse, pa.binary())
+            raise
         if not self._witness:
             return _Parsed(table, refused, True, raw)
         word = self._witness.decode().strip().split(self._dialect.delimiter)[0]
         last = table[0][-1].as_py() if table.num_rows else None
-        whole = last in (word, word.encode())
-        return _Parsed(table.slice(0, max(0, table.num_rows - 1)), refused, whole, raw)
+        rows = max(0, table.num_rows - 1)
+        return _Parsed(table.slice(0, rows), refused, last == word, raw)
 
-    def _arrow(self, body: bytes, header: int, refuse: Refuse, kind: pa.DataType) -> pa.Table:
+    def _arrow(self, body: bytes, header: int, refuse: Refuse, nulls: list[str]) -> pa.Table:
         dialect = self._dialect
         return arrow_csv.read_csv(
             pa.BufferReader(body),
@@ -229,8 +244,8 @@ class _Reader:
                 invalid_row_handler=refuse,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(self._names, kind),
-                null_values=list(dialect.null_values),
+                column_types=dict.fromkeys(self._names, pa.string()),
+                null_values=nulls,
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
@@ -238,80 +253,134 @@ class _Reader:
 
     def _give(self, text: Text, parsed: _Parsed) -> None:
         """Pass a block on; rows that are no text are rejected."""
+        self._beginning(text.body)
         header = 1 if self._dialect.header and text.offset == self._first else 0
-        before, expected = self._row + self._dialect.skip_lines, len(self._names)
-        self._sink.mark(Place(text.offset, self._row))
-        for number, found, row in parsed.refused:
-            self._sink.reject(before + number, f"{found} fields instead of {expected}", row)
+        expected = len(self._names)
+        self._sink.mark(Place(text.offset, self._line))
         table, rows = parsed.table, parsed.table.num_rows + len(parsed.refused) + header
+        # Which row begins in which line is asked for broken ones alone.
+        begins = self._begins(text.body) if parsed.refused or parsed.raw else []
+        for number, found, row in parsed.refused:
+            shown = _shown(row) if parsed.raw else row
+            self._sink.reject(_nth(begins, number), f"{found} fields instead of {expected}", shown)
         if parsed.raw:
             refused = {number for number, _, _ in parsed.refused}
             numbers = [one for one in range(1 + header, rows + 1) if one not in refused]
-            good = self._good_rows(table, [before + one for one in numbers])
-            table = table.take(pa.array(good, pa.int64()))
-            table = pa.table({name: pc.cast(table[name], pa.string()) for name in self._names})
-        self._row += rows
+            table = self._good_rows(table, [_nth(begins, one) for one in numbers])
+        self._line += line_ends(text.body)
         if table.num_rows:
             self._sink.table(table)
 
-    def _good_rows(self, table: pa.Table, numbers: list[int]) -> list[int]:
-        good = []
-        for index, row in enumerate(zip(*(one.to_pylist() for one in table.columns), strict=True)):
+    def _beginning(self, body: bytes) -> None:
+        """A line end of two bytes, between which a block ended, is one."""
+        if self._return and body.startswith(b"\n"):
+            self._line -= 1
+        self._return = body.endswith(b"\r")
+
+    def _begins(self, body: bytes) -> list[int]:
+        """The line in which each of a block's rows begins; empty lines are no rows."""
+        found, line, at = [], self._line + 1, 0
+        record = record_pattern(self._dialect)
+        while at < len(body):
+            match = record.match(body, at)
+            end = match.end() if match else len(body)
+            if body[at:end].strip(b"\r\n"):
+                found.append(line)
+            line, at = line + line_ends(body[at:end]), end
+        return found
+
+    def _good_rows(self, table: pa.Table, lines: list[int]) -> pa.Table:
+        """The rows whose bytes, of which each stands as a letter, are text."""
+        good: list[tuple[str | None, ...]] = []
+        for line, row in zip(
+            lines, zip(*(one.to_pylist() for one in table.columns), strict=True), strict=True
+        ):
             try:
-                for value in row:
-                    if value is not None:
-                        value.decode()
-            except UnicodeDecodeError:
-                text = self._dialect.delimiter.join(
-                    (value or b"").decode(errors="backslashreplace") for value in row
+                good.append(
+                    tuple(None if one is None else one.encode("latin-1").decode() for one in row)
                 )
-                reason = f"text that is not in {self._dialect.encoding}"
-                self._sink.reject(numbers[index], reason, text)
-            else:
-                good.append(index)
-        return good
+            except UnicodeDecodeError:
+                text = self._dialect.delimiter.join(_shown(value or "") for value in row)
+                self._sink.reject(line, f"text that is not in {self._dialect.encoding}", text)
+        columns = zip(*good, strict=True) if good else ([] for _ in self._names)
+        return pa.table(
+            {
+                name: pa.array(list(values), pa.string())
+                for name, values in zip(self._names, columns, strict=True)
+            }
+        )
 
     def _refuse_open(self, text: Text) -> None:
         """The text's last record, whose quote is never closed: it was cut off, or is no CSV."""
         if len(text.body) > BLOCK_BYTES:
             raise Unreadable(
-                f"after row {self._row}: a record is longer than {BLOCK_BYTES} bytes; is a quote "
+                f"after line {self._line}: a record is longer than {BLOCK_BYTES} bytes; is a quote "
                 "not closed?"
             )
-        self._sink.mark(Place(text.offset, self._row))
-        number = self._row + 1 + self._dialect.skip_lines
-        shown = text.body.decode(errors="backslashreplace").rstrip("\r\n")
+        self._beginning(text.body)
+        self._sink.mark(Place(text.offset, self._line))
+        body = text.body.lstrip(b"\r\n")
+        number = self._line + line_ends(text.body[: len(text.body) - len(body)]) + 1
+        shown = body.decode(errors="backslashreplace").rstrip("\r\n")
         self._sink.reject(number, "a quote that is not closed", shown)
 
 
-def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[int, bytes, Iterator[bytes]]:
-    """How many bytes of empty lines come first, the first record's bytes (or more), and the stream
-    from that record on."""
-    empty, head = 0, b""
+def _nth(begins: list[int], number: int) -> int:
+    """The line of a row, by its number from 1; a row that Arrow alone sees is in the last one's."""
+    return begins[min(number, len(begins)) - 1] if begins else 0
+
+
+def _is_text(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    """Bytes, of which each stands as a letter, for people."""
+    return text.encode("latin-1").decode(errors="backslashreplace")
+
+
+def _head(stream: Iterator[bytes], dialect: CsvDialect) -> tuple[bytes, bytes, Iterator[bytes]]:
+    """The empty lines that come first, the first record's bytes (or more), and the stream from that
+    record on."""
+    blank, head = b"", b""
     for chunk in stream:
         found = head + chunk
         head = found if head else found.lstrip(b"\r\n")
-        empty += len(found) - len(head)
+        blank += found[: len(found) - len(head)]
         complete = b"\n" in head and (
             not dialect.quote or head[: head.rfind(b"\n")].count(dialect.quote.encode()) % 2 == 0
         )
         if complete or len(head) > MAX_HEADER_BYTES:
             break
-    return empty, head, chain([head], stream)
+    return blank, head, chain([head], stream)
 
 
 def _uncommented(stream: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
-    """The text without the lines to skip and without comments; untouched where there are none."""
+    """The text with empty lines in place of those to skip and of comments, so that every line keeps
+    its number; untouched where there are none."""
     if not dialect.skip_lines and not dialect.comment:
         return stream
-    return _without(stream, dialect.skip_lines, dialect.comment.encode())
+    return _without(stream, dialect)
 
 
-def _without(stream: Iterator[bytes], skip: int, comment: bytes) -> Iterator[bytes]:
-    held, size = [], 0
+def _without(stream: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
+    quote, comment = dialect.quote.encode(), dialect.comment.encode()
+    closed = re.compile(record_pattern(dialect).pattern, re.DOTALL)
+    held, size, within = list[bytes](), 0, False
     for number, line in lines(stream):
-        if number <= skip or (comment and line.startswith(comment)):
-            continue
+        skipped = number <= dialect.skip_lines
+        if skipped or (comment and not within and line.startswith(comment)):
+            line = b""
+        elif comment and quote and quote in line:
+            # A line within quotes is no comment, whatever it begins with.
+            odd = line.count(quote) % 2 == 1
+            within = (not odd) if within else closed.fullmatch(line + b"\n") is None
         held.append(line)
         size += len(line) + 1
         if size > MAX_RECORD_BYTES // 16:

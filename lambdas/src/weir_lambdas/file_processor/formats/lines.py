@@ -18,7 +18,7 @@ def read_json_lines(
 ) -> None:
     """JSON lines (also called NDJSON). Empty lines are no records."""
     text = Utf8(chunks, parsing.csv.encoding).after(place.offset, jump)
-    for block in blocks_of_lines(text, place.offset, place.row):
+    for block in blocks_of_lines(text, place.offset, place.lines):
         sink.mark(Place(block.offset, block.first - 1))
         sink.lines([line for line in block.lines if line.strip()])
 
@@ -37,7 +37,7 @@ def read_fixed_width(
     places = [(one.name, one.start - 1, one.start - 1 + one.width) for one in parsing.columns]
     needed = max((start for _, start, _ in places), default=0)
     text = Utf8(chunks, parsing.csv.encoding).after(place.offset, jump)
-    for block in blocks_of_lines(text, place.offset, place.row):
+    for block in blocks_of_lines(text, place.offset, place.lines):
         sink.mark(Place(block.offset, block.first - 1))
         for number, line in enumerate(block.lines, block.first):
             if number <= parsing.csv.skip_lines or not line.strip():

@@ -53,7 +53,8 @@ class EmailTrust(Model):
     virus: bool = Field(True, description="The virus verdict must pass.")
 
 
-OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[\t -~]$")]
+MaybeCharacter = Annotated[str, StringConstraints(max_length=1, pattern=r"^[\t -~]?$")]
 Encoding = Annotated[
     str, StringConstraints(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")
 ]
@@ -63,10 +64,8 @@ class CsvOptions(Model):
     """How a delimited text is written."""
 
     delimiter: OneCharacter = Field(",", description="Between fields; a tsv has tabs.")
-    quote: Annotated[str, StringConstraints(max_length=1)] = Field(
-        '"', description="Around fields; empty: nothing is quoted."
-    )
-    escape: Annotated[str, StringConstraints(max_length=1)] = Field(
+    quote: MaybeCharacter = Field('"', description="Around fields; empty: nothing is quoted.")
+    escape: MaybeCharacter = Field(
         "", description="Before a quote within quotes. Default: it is doubled."
     )
     header: bool = Field(True, description="The first line names the columns.")

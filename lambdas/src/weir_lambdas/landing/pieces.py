@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from weir_lambdas.api_ingestion.columnar import REFUSALS
 from weir_lambdas.landing.records import dump_line, parse
 
 WINDOW_BYTES = 2 * 1024 * 1024
@@ -27,6 +26,9 @@ KEPT_BYTES = 1024 * 1024
 """A value beside the records up to this size is kept, for the paginator."""
 
 GUESSES = 8
+
+REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a text that can't be decoded raises."""
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _SPACES = re.compile(r"[ \t\r\n]*")
