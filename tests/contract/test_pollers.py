@@ -36,4 +36,4 @@ def test_a_mapping_that_is_switched_off_or_has_not_polled_yet_has_no_problem() -
 
 
 def test_a_problem_is_told_with_what_to_do() -> None:
-    assert advised("the topic a: no.").startswith("the topic a: no. Check the login")
+    assert advised("the topic a: no.").startswith("the topic a: no. Check who reads")

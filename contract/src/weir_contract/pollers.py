@@ -12,9 +12,9 @@ from typing import Any
 REASON = "SourceUnread"
 """What it is called: a run's error, and the reason of the condition Flowing."""
 ADVICE = (
-    "Check the login that the source names and its secret, what the login (of iam: {} the function's "
-    "role) may do with topic, group, stream or queue, and whether the network leads there. The pollers "
-    "try again by themselves; records wait in the source."
+    "Check who reads (the login that the source names, and its secret; of Kinesis, a queue and iam: {} "
+    "the function's role), what that may do with the stream, topic, group or queue, and whether the "
+    "network leads there. The pollers try again by themselves; records wait in the source."
 )
 
 PROBLEM = "PROBLEM:"

@@ -74,7 +74,7 @@ def test_it_stands_there_with_lambdas_words_and_goes_once_they_read_again(rig: R
     flowing = rig.condition(key, "Flowing")
     assert (flowing["status"], flowing["reason"]) == ("False", "SourceUnread")
     assert "Lambda's pollers say: " in flowing["message"] and "kinesis:" in flowing["message"]
-    assert "Check the login" in flowing["message"]
+    assert "Check who reads" in flowing["message"]
     assert [reason for who, reason, _ in rig.told.said if who == str(key)] == ["SourceUnread"]
     assert rig.condition(key)["status"] == "True", "AWS is as the spec says"
     rig.silence()
@@ -86,6 +86,7 @@ def test_it_stands_there_with_lambdas_words_and_goes_once_they_read_again(rig: R
     until(heard)
     rig.look(key)
     assert rig.condition(key, "Flowing")["reason"] == before["reason"]
+    assert "SourceRead" in [reason for who, reason, _ in rig.told.said if who == str(key)]
     rig.delete(key)
 
 

@@ -103,10 +103,13 @@ def hear_pollers(look: Look, world: World, resources: Iterable[Resource]) -> Non
     mappings = (one.key for one in resources if one.kind == EventSourceMapping.kind)
     seen = [observed for key in mappings if (observed := world.inventory.peek(key)) is not None]
     problems = sorted({one.attributes.get("problem", "") for one in seen} - {""})
+    before = find(look.obj.get("status") or {}, FLOWING) or {}
+    was_so, events = before.get("reason") == REASON, look.services.events
     if not problems:
+        if was_so:
+            events.say(look.obj, "SourceRead", "Lambda's pollers have no problem any more", "Run")
         return
     message = advised("; ".join(one.rstrip(".") for one in problems))
-    before = find(look.obj.get("status") or {}, FLOWING) or {}
-    if before.get("reason") != REASON:
-        look.services.events.warn(look.obj, REASON, message, "Run")
+    if not was_so:
+        events.warn(look.obj, REASON, message, "Run")
     look.flowing = false(FLOWING, REASON, message)
