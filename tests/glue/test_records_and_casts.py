@@ -65,15 +65,26 @@ def test_numbers_stay_as_they_were_written() -> None:
     ]
 
 
+@pytest.mark.parametrize("depth", [100, 400, 900, 985, 992, 997, 1_500])
+def test_a_record_of_any_depth_is_taken_or_a_problem(depth: int) -> None:
+    text = '{"a":' * depth + "[[[1]]]" + "}" * depth
+    problem, _, _, value = extractor((Field("a", "a", "json"),))(text)
+    assert problem or value == text[len('{"a":') : -1]
+    assert depth > 900 or not problem
+
+
 def test_paths_are_names_with_dots_and_list_items() -> None:
     assert parse_path("orders[0].id") == ("orders", 0, "id")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[1]", '"a"', "{", "NaN", '{"a":NaN}', '{"a":"\\ud800"}', "[" * 100_000]
-)
+@pytest.mark.parametrize("text", ["", "[1]", '"a"', "{", "NaN", '{"a":NaN}', "[" * 100_000])
 def test_what_is_no_json_object_is_a_problem_not_a_crash(text: str) -> None:
     assert extractor((Field("a", "a"),))(text)[0] == "the record is no JSON object"
+
+
+def test_a_text_that_was_cut_within_a_character_is_told_as_such() -> None:
+    problem = extractor((Field("a", "a"),))('{"a":"cut \\ud83d"}')[0]
+    assert problem == "the record has half of a pair of surrogates, which is no text"
 
 
 @SPARK

@@ -67,7 +67,15 @@ def to_wire(value: Any) -> Any:
 
 def dumps(value: Any) -> str:
     """A message as canonical JSON text (sorted keys, no spaces, UTF-8 kept as it is)."""
-    return json.dumps(to_wire(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    wire = to_wire(value)
+    text = json.dumps(wire, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON has in its \u form only
+        return json.dumps(wire, sort_keys=True, separators=(",", ":"))
+    return text
 
 
 def digest(value: Any) -> str:

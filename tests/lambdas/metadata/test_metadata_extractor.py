@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import random
 from decimal import Decimal
 from typing import Any
@@ -68,6 +69,79 @@ def test_every_column_of_a_landing_is_measured_and_guarded_ones_show_no_content(
     text = described.storage.get(described.bucket, metadata_key(ID, 1)).decode()
     assert "example.com" not in text
     assert "1099.5" not in text
+
+
+def test_columns_of_every_awkward_kind_are_measured(landings: Landings) -> None:
+    landings.describe(RowContract())
+    rows: list[dict[str, Any]] = [
+        {
+            "nothing": None,
+            "mixed": [1, "1", True, {"a": 1}, [1], None, 2.5][number % 7],
+            "plain": [1, "b", True, None][number % 4],
+            "Id": number,
+            "id": str(number),
+            "nested": {"deep": {"deeper": [number]}},
+            "cut": "cut \ud83d",
+            "k\udc00": 1,
+            "": 0,
+            "a.b": 1,
+            "text": "x" * 1_000,
+        }
+        for number in range(28)
+    ]
+    rows.append({"huge": 10**400})
+    landings.land(1, rows)
+    key = landings.land(2, [{"huge": 1}]).parts[0].key
+    odd = b'{"huge":1e9999999}\n{"huge":1e99999999999999999999}\n{"huge":1.5e400}\n'
+    landings.storage.put(landings.bucket, key, gzip.compress(odd), "application/octet-stream")
+    assert landings.take(1, 2) == []
+    (huge,) = landings.metadata(2).columns
+    assert (huge.type, huge.distinct, huge.max) == ("string", 3, "1.5E+400")
+    found = {one.name: one for one in landings.metadata(1).columns}
+    told = {
+        name: (one.type, one.nulls, one.distinct, one.min, one.max) for name, one in found.items()
+    }
+    assert told.pop("cut") == ("string", 1, 1, "cut \ud83d", "cut \ud83d")
+    assert told == {
+        "nothing": (None, 29, 0, None, None),
+        "mixed": ("string", 5, None, None, None),
+        "plain": ("string", 8, 3, None, None),
+        "Id": ("integer", 1, 28, "0", "27"),
+        "id": ("string", 1, 28, "0", "9"),
+        "nested": ("json", 1, None, None, None),
+        "k\udc00": ("integer", 1, 1, "1", "1"),
+        "": ("integer", 1, 1, "0", "0"),
+        "a.b": ("integer", 1, 1, "1", "1"),
+        "text": ("string", 1, 1, "x" * 128, "x" * 128),
+        "huge": ("string", 28, 1, "1" + "0" * 127, "1" + "0" * 127),
+    }
+
+
+def test_a_thousand_columns_with_long_names_are_measured_and_known(landings: Landings) -> None:
+    landings.describe(RowContract())
+    wide = {f"{number:04d}_{'x' * 80}": f"value {number}" for number in range(1_598)}
+    landings.land(1, [wide] * 3)
+    landings.land(2, [dict.fromkeys(wide)])
+    landings.land(3, [wide | {"one_more": 1}])
+    assert landings.take(1, 2, 3) == []
+    assert len(landings.metadata(1).columns) == 1_598
+    assert landings.metadata(3).columns_left_out == 1
+    known = landings.known()
+    assert len(known.columns) == 1_598 and known.sequence == 3
+    assert all(one.type == "string" and one.nulls for one in known.columns)
+
+
+def test_columns_whose_names_take_too_much_room_are_measured_though_nobody_keeps_them(
+    landings: Landings,
+) -> None:
+    landings.describe(RowContract())
+    wide = {f"{number:04d}_{'é' * 123}": f"value {number}" for number in range(1_598)}
+    landings.land(1, [wide])
+    landings.land(2, [dict(list(wide.items())[::-1])])
+    assert landings.take(1, 2) == []
+    assert len(landings.metadata(2).columns) == 1_598
+    known = landings.known()
+    assert 500 < len(known.columns) < 1_598 and known.sequence == 2 and known.revision == 1
 
 
 def test_the_same_manifest_is_measured_once_and_a_source_that_is_gone_not_at_all(

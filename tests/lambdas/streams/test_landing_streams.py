@@ -183,6 +183,22 @@ def test_records_of_any_depth_are_sealed_or_in_quarantine(
         assert all("nested too deeply" in row["reason"] for row in rig.quarantined())
 
 
+def test_numbers_and_texts_that_python_can_not_work_with_are_sealed(stream: Rig) -> None:
+    texts = [
+        b'{"a": 1e9999999}',
+        b'{"a": 1e99999999999999999999, "b": 1}',
+        b'{"a": -0.0e-99999999999999999999, "b": 2}',
+        b'{"a": 1' + b"0" * 5_000 + b"}",
+        b'{"t": "cut \\ud83d", "k\\ud83d": "\\ud83d"}',
+        b'{"t": "\\u0000", "": {"": []}}',
+    ]
+    stream.receive(kinesis(list(enumerate(texts, 1))))
+    seal(stream, "r1")
+    (manifest,) = stream.manifests()
+    assert manifest.rows == 6 and manifest.quarantined == 0
+    assert manifest.inferred["a"] == "string"
+
+
 def test_a_broken_record_is_in_quarantine_whole(stream: Rig) -> None:
     texts = ['{"id": "' + "x" * 100_000, '{"id": "' + "y" * 900_000 + '"}}']
     stream.receive(kinesis([(1, texts[0].encode()), (2, texts[1].encode())]))

@@ -67,15 +67,33 @@ def parse_record(text: str) -> dict[str, Any]:
 
 
 def encode(value: Any) -> str:
-    """A parsed value as compact JSON text, numbers as they were written."""
-    if isinstance(value, _Literal):
-        return str(value)
-    if isinstance(value, dict):
-        items = (f"{json.dumps(key, ensure_ascii=False)}:{encode(v)}" for key, v in value.items())
-        return "{" + ",".join(items) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(encode, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    """A parsed value as compact JSON text, numbers as they were written.
+
+    It calls not itself: whatever could be parsed can be written, however deep.
+    """
+    found: list[str] = []
+    left: list[Any] = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, _Literal):
+            found.append(one)
+        elif isinstance(one, dict):
+            found.append("{")
+            left.append(_Literal("}"))
+            for number, key in reversed(list(enumerate(one))):
+                comma = "," if number else ""
+                name = json.dumps(key, ensure_ascii=False)
+                left += (one[key], _Literal(f"{comma}{name}:"))
+        elif isinstance(one, list):
+            found.append("[")
+            left.append(_Literal("]"))
+            for number in range(len(one) - 1, -1, -1):
+                left.append(one[number])
+                if number:
+                    left.append(_Literal(","))
+        else:
+            found.append(json.dumps(one, ensure_ascii=False))
+    return "".join(found)
 
 
 def look_up(record: dict[str, Any], path: str, steps: Sequence[Step]) -> Any:
@@ -161,6 +179,9 @@ def extractor(
     def extract(text: str) -> list[str | None]:
         try:
             record = parse_record(text)
+        except UnicodeEncodeError:
+            why = "the record has half of a pair of surrogates, which is no text"
+            return [why, None, None, *[None] * len(paths)]
         except ValueError:
             return ["the record is no JSON object", None, None, *[None] * len(paths)]
         new = sorted(set(record) - known) if refuse_new else []

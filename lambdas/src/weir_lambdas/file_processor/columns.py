@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from weir_lambdas.landing.infer import DOUBLE_DIGITS, Column, SeenColumn
+from weir_lambdas.landing.infer import DOUBLE_DIGITS, Column, SeenColumn, kind_of
 from weir_lambdas.landing.needs import Needs
+from weir_lambdas.landing.records import RawNumber
 
 LEADING_ZERO = r"^[+-]?0[0-9]"
 """Digits after a leading zero: an article number or a postcode, no number."""
@@ -172,9 +172,8 @@ def _fraction(column: pa.ChunkedArray, digits: int) -> Column | None:
         return Column(kinds={"number"}, integer_digits=digits, scale=0)
     seen = Column()
     for text in pc.unique(column).to_pylist():
-        number = Decimal(text)
-        exact = len(number.normalize().as_tuple().digits) > DOUBLE_DIGITS
-        seen.kinds.add("exact" if exact else "number")
+        number = RawNumber(text)
+        seen.kinds.add(kind_of(number) or "number")
         seen.measure(number)
     return seen
 

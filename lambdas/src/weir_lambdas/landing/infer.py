@@ -23,6 +23,9 @@ INT64 = range(-(2**63), 2**63)
 DOUBLE_DIGITS = 15
 """Significant decimal digits that a double keeps for certain."""
 
+DOUBLE_EXPONENT = 307
+"""Powers of ten that a double has for certain."""
+
 MAX_DECIMAL_DIGITS = 38
 MAX_COLUMNS = 1_598
 """Columns of a Redshift table (1,600) less Weir's own two."""
@@ -76,8 +79,7 @@ def kind_of(value: Any) -> str | None:
     if isinstance(value, float):
         return "number"
     if isinstance(value, RawNumber):
-        digits = Decimal(value.text).normalize().as_tuple().digits
-        return "number" if len(digits) <= DOUBLE_DIGITS else "exact"
+        return "number" if _fits_double(value.decimal) else "exact"
     if _DATE.fullmatch(value) and _valid(date.fromisoformat, value):
         return "date"
     if _TIMESTAMP.fullmatch(value) and _valid(datetime.fromisoformat, value):
@@ -85,6 +87,14 @@ def kind_of(value: Any) -> str | None:
     if _ZONED.fullmatch(value) and _valid(datetime.fromisoformat, value):
         return "timestamptz"
     return "string"
+
+
+def _fits_double(number: Decimal | None) -> bool:
+    """Whether a double keeps a number's digits."""
+    if number is None or not -DOUBLE_EXPONENT < number.adjusted() < DOUBLE_EXPONENT:
+        return False
+    digits = number.as_tuple().digits
+    return len(digits) <= DOUBLE_DIGITS or not any(digits[DOUBLE_DIGITS:])
 
 
 TEXTS: Mapping[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
@@ -177,7 +187,10 @@ class Column:
 
     def measure(self, value: Any) -> None:
         """Take one number's digits into account."""
-        number = Decimal(str(value))
+        number = value.decimal if isinstance(value, RawNumber) else Decimal(str(value))
+        if number is None:
+            self.integer_digits = max(self.integer_digits, MAX_DECIMAL_DIGITS + 1)
+            return
         if not number.is_finite():
             return
         exponent = int(number.as_tuple().exponent)

@@ -52,7 +52,8 @@ class Needs:
             if math.isfinite(value):
                 self._number(Decimal(repr(value)))
         elif isinstance(value, RawNumber):
-            self._number(Decimal(value.text))
+            if (number := value.decimal) is not None:
+                self._number(number)
         elif isinstance(value, Decimal) and value.is_finite():
             self._number(value)
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from decimal import Decimal
 from typing import Any
+
+MAX_EXPONENT_DIGITS = 4
+"""Of a number that is calculated with: 1e9999999 has more digits than memory."""
 
 
 class RawNumber:
@@ -31,6 +35,12 @@ class RawNumber:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def decimal(self) -> Decimal | None:
+        """Its value; None where its exponent is beyond all that is calculated with."""
+        exponent = self.text.lower().partition("e")[2].lstrip("+-0")
+        return Decimal(self.text) if len(exponent) <= MAX_EXPONENT_DIGITS else None
 
 
 _NONCE = secrets.token_hex(16)

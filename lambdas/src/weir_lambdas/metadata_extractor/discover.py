@@ -27,6 +27,10 @@ MAX_CHANGES = 50
 MAX_NAME = 128
 """Characters of a column's name; a longer key is data, not a column."""
 
+MAX_NAME_BYTES = 150_000
+"""Of all columns' names together: what is known of a source is one item, of 400 KB at most (DynamoDB
+Developer Guide, *Constraints*). Columns beyond are measured with each landing, and not told of."""
+
 Tell = Callable[[ChangeKind, str, str | None, str | None], None]
 """Told of a change: kind, column, type before and after."""
 
@@ -61,6 +65,7 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
     first, newest = not known.revision, seen.sequence > known.sequence
     taken = _taken(contract)
     columns = {one.name: one for one in known.columns}
+    room = MAX_NAME_BYTES - sum(map(_size, columns))
     changes: list[SchemaChange] = []
 
     def tell(kind: ChangeKind, name: str, before: str | None, after: str | None) -> None:
@@ -84,7 +89,8 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
         before = columns.get(name)
         is_taken = contract is None or name in taken or _covered(name, taken)
         if before is None:
-            if len(columns) >= MAX_COLUMNS:
+            room -= _size(name)
+            if len(columns) >= MAX_COLUMNS or room < 0:
                 continue
             columns[name] = SeenColumn(
                 name, seen.sequence, found.type, found.nulls > 0, False, is_taken
@@ -102,7 +108,10 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
                 if not before.intermittent:
                     tell("columnMissing", name, before.type, None)
         for name, field in () if seen.sampled else taken.items():
-            if name not in present and name not in columns and len(columns) < MAX_COLUMNS:
+            if name in present or name in columns:
+                continue
+            room -= _size(name)
+            if len(columns) < MAX_COLUMNS and room >= 0:
                 columns[name] = SeenColumn(name, seen.sequence, None, True, True, True)
                 tell("columnMissing", name, None, field.type)
     ordered = tuple(columns[name] for name in sorted(columns))
@@ -115,6 +124,11 @@ def discover(known: Discovered, seen: LandingMetadata, contract: RowContract | N
         changes=(*known.changes, *changes)[-MAX_CHANGES:],
         format=seen.format if newest else known.format,
     )
+
+
+def _size(name: str) -> int:
+    """Bytes of a name, UTF-8."""
+    return len(name.encode("utf-8", "surrogatepass"))
 
 
 def retaken(known: Discovered, contract: RowContract) -> Discovered:

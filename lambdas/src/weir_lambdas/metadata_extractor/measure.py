@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from weir_contract.metadata import ColumnMetadata
@@ -51,6 +51,7 @@ class ColumnMeasure:
         self._distinct = Distinct()
         self._numbers, self._texts = Extremes(), Extremes()
         self._nested = self._incomparable = False
+        self._endless = False
         self._zones: set[str] = set()
         self.present = 0
 
@@ -65,7 +66,13 @@ class ColumnMeasure:
         if dict in kinds or list in kinds:
             self._nested = True
             return
-        self._distinct.add(present)
+        if bool in kinds and len(kinds) > 1:
+            # To Python true is 1.
+            self._distinct.add(
+                [str(one) if one is True or one is False else one for one in present]
+            )
+        else:
+            self._distinct.add(present)
         self._compare(present, kinds)
 
     def count(self, present: int, unique: Sequence[Any]) -> None:
@@ -90,6 +97,7 @@ class ColumnMeasure:
         elif kinds <= {int, float, Decimal, RawNumber}:
             plain = [_number(one) for one in values] if kinds - {int} else values
             known = [one for one in plain if one is not None]
+            self._endless = self._endless or len(known) < len(values)
             if known:
                 self._numbers.take(min(known), max(known))
         elif bool in kinds or bytes in kinds or len(kinds) > 1:
@@ -124,7 +132,8 @@ class ColumnMeasure:
         rows
             Rows that were looked at: those without the key count as nulls.
         """
-        both = self._numbers.low is not None and self._texts.low is not None
+        numbers = self._numbers.low is not None or self._endless
+        both = numbers and self._texts.low is not None
         silent = self._guarded or self._nested or self._incomparable or both
         ends = self._numbers if self._numbers.low is not None else self._texts
         return ColumnMetadata(
@@ -139,12 +148,10 @@ class ColumnMeasure:
 
 
 def _number(value: Any) -> Any:
-    """A number that compares with all others exactly; None for one that is none (NaN)."""
+    """A number that compares with all others exactly; None for one that is none (NaN), or has no end
+    that people would want to read (infinity, 1e9999999)."""
     if isinstance(value, RawNumber):
-        try:
-            return Decimal(value.text)
-        except InvalidOperation:
-            return None
+        return value.decimal
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
