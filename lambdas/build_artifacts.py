@@ -35,13 +35,15 @@ SKIPPED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", ".lock",
 PLATFORMS = ("host", "x86_64-manylinux2014", "aarch64-manylinux2014")
 
 FUNCTION_DEPENDENCIES = (
+    "aws-lambda-powertools",
+    "typing-extensions",
     "urllib3",
     "isal",
     "msgspec",
     "defusedxml",
     "backports-zstd",
 )
-"""Not sure to be in the Lambda runtime in a version that we can use; boto3 is."""
+"""Not sure to be in the Lambda runtime in a version that we can use; boto3 is, and with it jmespath."""
 
 SIGNING_DEPENDENCIES = ("cryptography", "cffi")
 """What signs the tokens of APIs."""
@@ -78,6 +80,13 @@ STREAM_DEPENDENCIES = (
 """What reads streams, beside what every function has."""
 
 UNUSED = (
+    "aws_lambda_powertools/event_handler/",
+    "aws_lambda_powertools/utilities/auth_alpha/",
+    "aws_lambda_powertools/utilities/data_classes/",
+    "aws_lambda_powertools/utilities/idempotency/",
+    "aws_lambda_powertools/utilities/kafka/",
+    "aws_lambda_powertools/utilities/parameters/",
+    "aws_lambda_powertools/utilities/parser/",
     "pyarrow/include/",
     "pyarrow/includes/",
     "pyarrow/src/",

@@ -48,6 +48,8 @@ def source_to_code(self, data, path, **options):
     return own(self, data, path, **options)
 SourceFileLoader.source_to_code = source_to_code
 """
+SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py")
+"""What Lambda's runtime brings (Lambda Developer Guide, *Runtime-included SDK versions*)."""
 
 
 def run_alone(archive: Path, folder: Path, checks: str) -> None:
@@ -56,11 +58,14 @@ def run_alone(archive: Path, folder: Path, checks: str) -> None:
     :param folder: where the archive is unpacked
     :param checks: code that finds the folder in ``here``
     """
-    zipfile.ZipFile(archive).extractall(folder)
+    here, runtime = folder / "task", folder / "runtime"
+    zipfile.ZipFile(archive).extractall(here)
+    runtime.mkdir()
     spec = importlib.util.find_spec("boto3")
     assert spec is not None and spec.origin is not None
-    runtime = str(Path(spec.origin).parents[1])
-    begin = f"here, runtime = {str(folder)!r}, {runtime!r}\n{BEGIN}"
+    for name in SDK:
+        (runtime / name).symlink_to(Path(spec.origin).parents[1] / name)
+    begin = f"here, runtime = {str(here)!r}, {str(runtime)!r}\n{BEGIN}"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", begin + checks],
         capture_output=True,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from told_metrics import metrics_in
 from weir_contract.codec import dumps, loads
 from weir_contract.manifest import manifest_key
 from weir_contract.pipelines import (
@@ -20,13 +21,14 @@ from weir_contract.pipelines import (
     Unload,
     Warehouse,
 )
+from weir_contract.rest import Paginator
 from weir_contract.rows import RowContract
 from weir_contract.runs import OutputFile, RunPlan, RunRecord, RunResult, StageAccount
 from weir_contract.sources import RestApi
 from weir_contract.state import BODY, pipeline_pk, run_sk, source_pk, subscriber_sk
 from weir_lambdas.api_ingestion.handler import handler as ingest
 from weir_lambdas.common import aws as clients
-from weir_lambdas.common.errors import ConfigInvalid, SourceUnauthorized
+from weir_lambdas.common.errors import ConfigInvalid, SourceForbidden, SourceUnauthorized
 from weir_lambdas.redshift_loader.handler import handler as loader
 from weir_lambdas.run_control.handler import handler as control
 from weir_lambdas.trigger.handler import handler as trigger
@@ -191,6 +193,30 @@ def test_a_failed_landing_is_in_the_ledger_with_what_to_do(
     assert record.state == "Failed" and record.failure is not None
     assert record.failure.action.startswith("Check the credential")
     assert "Check the credential" not in record.failure.message
+
+
+def test_each_call_of_a_warm_function_counts_its_own_also_where_it_fails(
+    environment: Any, api: Any, source: Any, storage: Any, bucket: str, capsys: Any
+) -> None:
+    def answer(call: Any, _http: Any) -> Any:
+        page = int(call.query["page"])
+        return (200, {}, json.dumps([{"id": page}]).encode()) if page < 4 else (403, {}, b"")
+
+    api.answer = answer
+    config = source(RestApi(api.url, paginator=Paginator("pageNumber", page_size=1)))
+    storage.put(bucket, "c.json", dumps(config).encode(), "application/json")
+    environment.setenv("WEIR_CONFIG", f"s3://{bucket}/c.json")
+    with pytest.raises(SourceForbidden):
+        ingest({"run": "run-1"}, Context())
+    landed = {one[1]: one[2:4] for one in metrics_in(capsys.readouterr().out)}
+    of_source = {"Namespace": "shop", "Source": "orders"}
+    assert landed["RowsLanded"] == (of_source, 3.0) and landed["Landings"] == (of_source, 1.0)
+    with pytest.raises(SourceForbidden):
+        ingest({"run": "run-2"}, Context())
+    assert metrics_in(capsys.readouterr().out) == []
+    ingest({"action": "fail", "run": "run-2", "execution": "e", "error": {}}, Context())
+    (failed,) = metrics_in(capsys.readouterr().out)
+    assert failed[:4] == ("Weir", "LandingsFailed", of_source, 1.0)
 
 
 def test_unknown_actions_and_configurations_are_refused_by_name(

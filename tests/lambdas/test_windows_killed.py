@@ -191,7 +191,6 @@ def test_the_sweep_finds_a_lanes_manifest_for_its_pipeline_alone(
             flights,
             rig.config.raw_bucket,
             lambda pipeline, _: started.append(pipeline),
-            5,
         )
 
     assert look() == 1

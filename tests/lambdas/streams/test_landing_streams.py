@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lambdas.streams.rig import BASE, Rig, kafka, kinesis
+from told_metrics import sums
 from weir_contract.rows import DeletionMark, Field, RowContract
 from weir_contract.sources import Registry
 from weir_contract.state import SETTLED, source_pk
@@ -37,16 +38,6 @@ def ids(rig: Rig) -> list[int]:
 def seal(rig: Rig, run: str, **more: Any) -> Any:
     rig.clock.sleep(1)
     return rig.seal(run, **more)
-
-
-def metrics(printed: str) -> dict[str, float]:
-    """The sums of the metrics that were written."""
-    found: dict[str, float] = {}
-    for line in printed.splitlines():
-        data = json.loads(line)
-        for metric in data.get("_aws", {}).get("CloudWatchMetrics", [{}])[0].get("Metrics", ()):
-            found[metric["Name"]] = found.get(metric["Name"], 0) + data[metric["Name"]]
-    return found
 
 
 def test_received_records_are_sealed_into_one_manifest_in_their_order(stream: Rig) -> None:
@@ -156,7 +147,7 @@ def test_a_record_whose_time_is_none_of_the_calendar_is_landed_without_a_time(
     for record in event["records"]["clicks-0"][:2]:
         record["timestamp"] = timestamp
     assert rig.receive(event) == {"batchItemFailures": []}
-    assert metrics(capsys.readouterr().out)["RecordsLate"] == 0
+    assert sums(capsys.readouterr().out)["RecordsLate"] == 0
     seal(rig, "r1")
     assert rig.quarantined() == []
     assert [(row["_stream"]["offset"], row["_stream"]["time"]) for row in rig.records()] == [
@@ -231,7 +222,7 @@ def test_without_metadata_a_tombstone_is_counted_and_passed(
     rig = stream_rig("kafka")
     rig.receive(kafka([(0, None)]))
     assert rig.receive(kafka([(0, None), (1, b'{"id": 1}')])) == {"batchItemFailures": []}
-    told = metrics(capsys.readouterr().out)
+    told = sums(capsys.readouterr().out)
     assert (told["Tombstones"], told["RecordsRepeated"], told["RowsReceived"]) == (1, 1, 1)
     seal(rig, "r1")
     assert ids(rig) == [1]
@@ -363,7 +354,7 @@ def test_metrics_tell_what_came_repeats_lag_and_lateness(
     capsys.readouterr()
     stream.receive(kinesis(objects(2, 4), at=now - 7))
     stream.receive(kinesis(objects(5, 5), at=now + 1))
-    told = metrics(capsys.readouterr().out)
+    told = sums(capsys.readouterr().out)
     assert told["RecordsReceived"] == 2 and told["RecordsRepeated"] == 2
     assert told["RecordsLate"] == 1 and told["StreamLagSeconds"] == pytest.approx(8)
 

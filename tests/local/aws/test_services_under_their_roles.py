@@ -224,7 +224,7 @@ def test_embedded_metrics_raise_an_alarm_that_reaches_its_topic(admin: EndpointS
         "    print(json.dumps({'_aws': {'Timestamp': int(time.time() * 1000),\n"
         f"        'CloudWatchMetrics': [{{'Namespace': '{namespace}', 'Dimensions': [['Source']],\n"
         "        'Metrics': [{'Name': 'Quarantined', 'Unit': 'Count'}]}]},\n"
-        "        'Source': event['source'], 'Quarantined': 3}))\n"
+        "        'Source': event['source'], 'Quarantined': [1.0, 2.0]}))\n"
     )
     cloudwatch, sns, sqs = (admin.client(name) for name in ("cloudwatch", "sns", "sqs"))
     name = unique("alarm")
@@ -249,7 +249,7 @@ def test_embedded_metrics_raise_an_alarm_that_reaches_its_topic(admin: EndpointS
             Statistic="Sum",
             Period=60,
             EvaluationPeriods=1,
-            Threshold=1,
+            Threshold=3,
             ComparisonOperator="GreaterThanOrEqualToThreshold",
             TreatMissingData="notBreaching",
             AlarmActions=[topic],

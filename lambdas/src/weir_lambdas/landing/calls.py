@@ -10,10 +10,10 @@ from typing import Any
 from weir_contract.moments import iso
 from weir_contract.sources import SourceConfig
 from weir_lambdas.common.clock import Clock, parse_iso
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.failures import failure_of, notice
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.state import Table
 from weir_lambdas.landing.batch import Window
 from weir_lambdas.landing.land import record_failure
@@ -134,7 +134,6 @@ def fail(config: SourceConfig, table: Table, call: Asked, clock: Clock) -> dict[
         config.metrics_namespace,
         {"Namespace": config.namespace, "Source": config.name},
         {"LandingsFailed": 1},
-        now,
     )
     log("ERROR", "landing failed", source=config.id, run=call.run, error=failure.error)
     return dict(notice("DataSource", config.id, call.run, failure))

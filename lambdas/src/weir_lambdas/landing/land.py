@@ -16,9 +16,9 @@ from weir_contract.runs import Failure, RunRecord, StageAccount
 from weir_contract.sources import SourceConfig
 from weir_contract.state import source_pk
 from weir_lambdas.common.clock import Clock, parse_iso
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import ConfigInvalid, LeaseHeld, OutOfTime, WeirError
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.state import Table, read_record, write_record
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.batch import Batch, PlaceForgotten, Position, Source, Start, Window
@@ -156,7 +156,6 @@ class Lander:
                 config.metrics_namespace,
                 {"Namespace": config.namespace, "Source": config.name},
                 {"ExtractionsRestarted": 1},
-                self._clock.now(),
             )
             return self._land_from(None, checkpoint, run, scheduled_time, budget)
 
@@ -360,7 +359,6 @@ class Lander:
                     "LandSeconds": seconds,
                     "Landings": 1,
                 },
-                now,
             )
             log(
                 "INFO",

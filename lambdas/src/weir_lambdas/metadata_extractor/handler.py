@@ -20,9 +20,9 @@ from weir_contract.state import source_pk
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import environment
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.entry import entry
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.unpack import Unreadable
@@ -182,7 +182,7 @@ class MetadataExtractor:
         """A metric of the Platform's, of events that came from the queue of retries."""
         retries = self.retries
         queue = {"Queue": retries.queue.rpartition(":")[2]}
-        emit(retries.metrics_namespace, queue, {metric: 1}, self.clock.now())
+        emit(retries.metrics_namespace, queue, {metric: 1})
         log("INFO", metric, id=record["messageId"])
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -338,7 +338,6 @@ class MetadataExtractor:
             profiling.metrics_namespace,
             {"Namespace": namespace, "Source": name},
             {"SchemaChanges": len(news)},
-            self.clock.now(),
         )
         for one in news:
             log(

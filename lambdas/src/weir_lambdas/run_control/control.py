@@ -15,10 +15,10 @@ from weir_contract.pipelines import PipelineConfig, Workers
 from weir_contract.runs import RunPlan, RunRecord, RunResult, StageAccount, imbalances
 from weir_contract.state import EXPIRES, FLIGHT, pipeline_pk, taken_sk
 from weir_lambdas.common.clock import Clock, parse_iso
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.errors import AccountDoesNotAddUp, ConfigInvalid
 from weir_lambdas.common.failures import failure_of, notice
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.state import (
     MAX_TRANSACTION,
     Table,
@@ -33,9 +33,6 @@ from weir_lambdas.common.storage import Storage, split_uri
 
 MAX_MANIFESTS = MAX_TRANSACTION - 10
 """Manifests of one pass: that they were taken is written in one transaction with its record."""
-
-MAX_ATTEMPTS = 5
-"""After so many failed attempts of a run only an arrival or a person starts it again."""
 
 BYTES_A_WORKER = 256 * 1024 * 1024
 """Compressed raw bytes that one more worker is worth."""
@@ -259,7 +256,7 @@ class Control:
             quarantine_reasons=result.quarantine_reasons,
         )
         self._take(closed, plan, now)
-        self._emit(closed, record.bytes, now)
+        self._emit(closed, record.bytes)
         return self._outcome(closed, result.quality_failed)
 
     def release(self, execution: str, failed: bool) -> dict[str, Any]:
@@ -299,7 +296,7 @@ class Control:
         )
         record = replace(before, state="Failed", finished=iso(now), failure=failure)
         write_record(self._table, record, now.timestamp())
-        emit(self._config.metrics_namespace, self._dimensions(), {"RunsFailed": 1}, now)
+        emit(self._config.metrics_namespace, self._dimensions(), {"RunsFailed": 1})
         log("ERROR", "pass failed", run=run, stage=failure.stage, error=failure.error)
         return dict(notice("Pipeline", self._config.id, run, failure))
 
@@ -435,7 +432,7 @@ class Control:
     def _dimensions(self) -> dict[str, str]:
         return {"Namespace": self._config.namespace, "Pipeline": self._config.name}
 
-    def _emit(self, record: RunRecord, size: int, now: datetime) -> None:
+    def _emit(self, record: RunRecord, size: int) -> None:
         count: Callable[[str], int] = lambda name: sum(  # noqa: E731
             getattr(stage, name) or 0 for stage in record.account
         )
@@ -455,7 +452,6 @@ class Control:
                 "RawBytes": size,
                 "RunSeconds": record.seconds["total"],
             },
-            now,
         )
 
 

@@ -10,10 +10,10 @@ from weir_contract.sources import SourceConfig
 from weir_lambdas.common.aws import BRIEF, client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
@@ -146,7 +146,7 @@ def look(
             "BatchesLeft": taken.left,
         }
         dimensions = {"Namespace": config.namespace, "Source": config.name}
-        emit(config.metrics_namespace, dimensions, metrics, clock.now())
+        emit(config.metrics_namespace, dimensions, metrics)
     removed = sweep(config, storage, positions, clock.now())
     if removed:
         log("INFO", "objects of dead calls removed", source=config.id, objects=removed)

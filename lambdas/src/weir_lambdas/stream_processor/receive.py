@@ -9,10 +9,10 @@ from weir_contract.sources import SourceConfig
 from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import Clock, SystemClock
 from weir_lambdas.common.config import load_config
-from weir_lambdas.common.emf import emit
 from weir_lambdas.common.entry import entry
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.log import log
+from weir_lambdas.common.metrics import emit
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
@@ -172,4 +172,4 @@ def _tell(config: SourceConfig, counts: Counts, failures: int, clock: Clock) -> 
     if counts.newest:
         metrics["StreamLagSeconds"] = max(0.0, now.timestamp() - min(counts.newest.values()))
     dimensions = {"Namespace": config.namespace, "Source": config.name}
-    emit(config.metrics_namespace, dimensions, metrics, now)
+    emit(config.metrics_namespace, dimensions, metrics)

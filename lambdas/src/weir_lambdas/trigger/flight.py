@@ -27,6 +27,9 @@ from weir_lambdas.common.state import Table, Update, absent, putting, updating
 START_GRACE_SECONDS = 60
 """So long a claimed execution may be unknown to Step Functions before it counts as never started."""
 
+MAX_ATTEMPTS = 5
+"""After so many failed attempts of a run only an arrival or a person starts it again."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -203,17 +206,17 @@ class Flights:
             raise
         return arn
 
-    def waiting(self, pipeline: str, max_attempts: int) -> bool:
+    def waiting(self, pipeline: str) -> bool:
         """Whether the pipeline has something to do that nobody is doing, as far as items tell.
 
-        Manifests whose run has failed ``max_attempts`` times wait for the next arrival or request.
+        Manifests whose run has failed :data:`MAX_ATTEMPTS` times wait for the next arrival or request.
         """
         pk = pipeline_pk(pipeline)
         item = self._table.get(pk, FLIGHT) or {}
         if int(item.get("pending", 0)) > 0 or item.get("execution"):
             return True
         return any(
-            int(found.get("attempt", 0)) < max_attempts
+            int(found.get("attempt", 0)) < MAX_ATTEMPTS
             for found in self._table.query(pk, "PENDING#")
         )
 

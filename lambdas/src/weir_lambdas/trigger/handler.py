@@ -22,7 +22,6 @@ from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.arrivals import arrive, located_in
-from weir_lambdas.run_control.control import MAX_ATTEMPTS
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 from weir_lambdas.trigger.flight import FlightBusy, Flights, Pace
 from weir_lambdas.trigger.sweep import subscribers, sweep, told
@@ -129,7 +128,7 @@ class Trigger:
             except FlightBusy as busy:
                 log("INFO", "flight busy", pipeline=pipeline, reason=str(busy))
 
-        found = sweep(self.table, self.storage, self.flights, self.raw_bucket, ensure, MAX_ATTEMPTS)
+        found = sweep(self.table, self.storage, self.flights, self.raw_bucket, ensure)
         log("INFO", "swept", found=found)
         return {"found": found}
 

@@ -54,7 +54,6 @@ def sweep(
     flights: Flights,
     bucket: str,
     ensure: Callable[[str, Mapping[str, Any]], None],
-    max_attempts: int,
 ) -> int:
     """Let every manifest arrive that is not known yet, and every waiting pipeline fly.
 
@@ -79,7 +78,7 @@ def sweep(
             found += _catch_up(table, storage, flights, bucket, source, pipeline)
         found += _catch_up_lanes(table, storage, flights, bucket, source)
     for pipeline, subscription in pipelines.items():
-        if flights.waiting(pipeline, max_attempts):
+        if flights.waiting(pipeline):
             ensure(pipeline, subscription)
     return found
 

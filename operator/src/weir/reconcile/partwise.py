@@ -31,7 +31,7 @@ MAX_FAILED = 5
 """Parts that fail before no further one is started: what is wrong then is wrong with all."""
 PASS_ATTEMPTS = 5
 """Failed tries of a pass after which nobody tries it again by itself
-(``weir_lambdas.metadata_extractor.control.MAX_ATTEMPTS``)."""
+(``weir_lambdas.trigger.flight.MAX_ATTEMPTS``)."""
 CHECKED_AT_ONCE = 50
 """Parts whose passes are asked for in one look."""
 TOLD = 3
