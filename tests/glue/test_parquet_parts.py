@@ -59,3 +59,23 @@ def test_typed_values_keep_every_digit(spark: SparkSession, tmp_path: Path) -> N
             "tags": [{"k": 1}],
         }
     ]
+
+
+@pytest.mark.parametrize("int96", [False, True])
+def test_moments_of_any_year_are_read_as_others_have_written_them(
+    spark: SparkSession, tmp_path: Path, int96: bool
+) -> None:
+    far = [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 123456)]
+    table = pa.table(
+        {
+            "at": pa.array(far, pa.timestamp("us", "UTC")),
+            "day": pa.array([one.date() for one in far], pa.date32()),
+        }
+    )
+    file = tmp_path / "part-00000.parquet"
+    pq.write_table(table, file, use_deprecated_int96_timestamps=int96)
+    rows = READERS["parquet"](spark, [f"file://{file}"]).collect()
+    assert [json.loads(row["value"]) for row in rows] == [
+        {"at": "0001-01-01T00:00:00.000000Z", "day": "0001-01-01"},
+        {"at": "9999-12-31T23:59:59.123456Z", "day": "9999-12-31"},
+    ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from weir_contract.manifest import Part
 from weir_contract.sources import Parsing
@@ -18,9 +17,6 @@ from weir_lambdas.file_processor.faults import judged
 from weir_lambdas.file_processor.output import FileOutput, Numbers, shape_of
 from weir_lambdas.file_processor.reading import S3File, Superseded
 from weir_lambdas.file_processor.unpack import STREAMS, Guard, Unreadable, sniff
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 WHOLE_GZIP_BYTES = 64 * 1024 * 1024
 """A larger gzip file is written anew as several parts: Spark can't split one."""
@@ -88,11 +84,8 @@ class Seen:
 
 def _parquet(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | None:
     """Parquet by its footer alone."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from weir_lambdas.file_processor.columns import typed_columns
-    from weir_lambdas.file_processor.formats.columnar import is_plain
+    from weir_lambdas.file_processor.formats.columnar import is_plain, opened
 
     if source.read(0, 4) != b"PAR1":
         if source.read(0, 4) == b"PARE":
@@ -100,14 +93,10 @@ def _parquet(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | Non
         if parsing.compression == "none":
             raise Unreadable("it is no Parquet file")
         return None
-    try:
-        file = pq.ParquetFile(source.seekable())
-        schema: pa.Schema = file.schema_arrow
-        rows = int(file.metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise Unreadable("it is no Parquet file, or its upload was cut off") from error
-    if not is_plain(schema):
+    file = opened(source.seekable())
+    if not is_plain(file):
         return None
+    schema, rows = file.schema_arrow, int(file.metadata.num_rows)
     output.inference.see_columns(typed_columns(schema))
     size = source.located.size
     return Seen(Part("", rows, size, "", format="parquet", shape=shape_of(schema)), "copy.parquet")

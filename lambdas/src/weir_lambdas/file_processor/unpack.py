@@ -41,6 +41,17 @@ class Bytes(Protocol):
 
 
 @dataclass(frozen=True)
+class Unpacked:
+    """The stream of a file that is not packed, which can be jumped about in as well."""
+
+    chunks: Iterator[bytes]
+    seekable: Callable[[], io.BufferedReader]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+
+@dataclass(frozen=True)
 class Plain:
     """One unpacked stream.
 
@@ -105,9 +116,12 @@ def unpack(
         return
     guard = Guard(max_bytes)
     packed = guard.counting(_prepend(first, chunks))
-    # Of a file that is not packed the bytes are there already: there is no bomb to guard against.
-    jump = source.chunks if kind == "none" else None
-    yield Plain("", guard.bounded(STREAMS[kind](packed)), jump)
+    plain = guard.bounded(STREAMS[kind](packed))
+    if kind == "none":
+        # The bytes are there already: there is no bomb to guard against.
+        yield Plain("", Unpacked(plain, source.seekable), source.chunks)
+    else:
+        yield Plain("", plain)
 
 
 @dataclass

@@ -34,7 +34,9 @@ class ParquetPart:
     file: IO[bytes]
 
     def __post_init__(self) -> None:
-        self._parquet = pq.ParquetFile(self.file, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        self._parquet = pq.ParquetFile(
+            self.file, buffer_size=BUFFER_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
+        )
         self.schema: pa.Schema = self._parquet.schema_arrow
 
     @property
