@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +88,8 @@ def read(
     enough: Callable[[], bool] = lambda: False,
     into: list[dict[str, Any]] | None = None,
     egress: Egress | None = None,
+    run: str = "run-1",
+    left: list[Read] | None = None,
 ) -> Read:
     """Read a source as a landing does.
 
@@ -97,11 +99,15 @@ def read(
         What an earlier read gave: it is gone on with, or followed by a new extraction.
     into
         Takes the records as they come, for a source that fails on the way.
+    run
+        Who reads.
+    left
+        Takes what the landing would keep, likewise.
     """
     rows = into if into is not None else []
     found = Read(rows, None, after.cursor if after else None, {})
     start = Start(
-        run="run-1",
+        run=run,
         scheduled=logical,
         cursor=after.cursor if after else None,
         state=after.state if after else {},
@@ -115,6 +121,8 @@ def read(
         assert len(lines) == (len(batch.lines) if batch.count is None else batch.count)
         rows += [json.loads(line) for line in lines]
         found.position = json.loads(json.dumps(batch.position))
+        if left is not None:
+            left[:] = [replace(found, rows=[])]
         if batch.position is None:
             found.cursor = batch.cursor if batch.cursor is not None else found.cursor
             found.state = dict(batch.state)

@@ -330,6 +330,18 @@ def test_the_cursor_is_sent_and_moves_with_the_rows(
     assert [call.query["since"] for call in api.calls] == ["0", "10", "10"]
 
 
+def test_a_boundary_too_large_for_the_checkpoint_is_kept_in_the_manifest(
+    api: Any, aws: Any, source: Any, lander: Any, table: Any
+) -> None:
+    rows = [{"n": number, "at": "2026-02-01T10:00:00Z"} for number in range(9_000)]
+    api.answer = lambda call, http: (200, {}, json.dumps(rows).encode())
+    config = source(RestApi(api.url, incremental=Incremental("at", "since")))
+    landed = [lander(config).land(f"run-{n}", SCHEDULED, None).rows for n in range(3)]
+    item = table.get(source_pk(config.id), CHECKPOINT)
+    assert (landed, item["cursor"], item["state"]) == ([9_000, 0, 0], "2026-02-01T10:00:00Z", None)
+    assert len(json.loads(manifest_of(aws, config, 3).state)["seen"]) == 9_000
+
+
 def test_a_checkpoint_that_is_lost_is_rebuilt_from_the_last_manifest(
     api: Any, aws: Any, source: Any, lander: Any, table: Any
 ) -> None:

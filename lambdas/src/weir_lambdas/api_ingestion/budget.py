@@ -31,6 +31,12 @@ BUFFER_BYTES = 64 * 1024 * 1024
 STRETCH_SECONDS = 1.0
 """Seconds of the source's pace that a run takes at a time at most, or one request's."""
 
+MILLIS_FLOOR = 100_000_000_000
+"""A reset above this is in milliseconds since 1970."""
+
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+"""A fraction is none of RFC 9110's, but is sent all the same."""
+
 _DRAFT = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(\d+)")
 
 
@@ -42,7 +48,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     text = value.strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
@@ -71,6 +77,8 @@ def exhausted(headers: Mapping[str, str], now: datetime) -> float | None:
         seconds = float(reset)
     except ValueError:
         return retry_after(reset, now)
+    if seconds > MILLIS_FLOOR:
+        seconds /= 1000
     if seconds > EPOCH_FLOOR:
         seconds -= now.timestamp()
     return max(0.0, seconds)

@@ -18,7 +18,7 @@ from weir_contract.rest import RequestLimits, ResponseAction
 from weir_lambdas.api_ingestion.budget import MAX_PAUSE_SECONDS, Budget, exhausted, retry_after
 from weir_lambdas.api_ingestion.spool import MEMORY_BYTES, Spool, Spooled
 from weir_lambdas.common.clock import Clock
-from weir_lambdas.common.egress import EgressClient, Request, without_query
+from weir_lambdas.common.egress import EgressClient, Request, cut_off, without_query
 from weir_lambdas.common.errors import (
     OutOfTime,
     SourceBadAnswer,
@@ -249,12 +249,14 @@ class SourceClient:
         body: bytes | Spooled = b""
         try:
             if good:
-                body = self._body(answer, where)
+                seconds = self._body_seconds()
+                with cut_off(answer.connection, seconds, f"still sending after {seconds:.0f} s"):
+                    body = self._body(answer, where)
             elif self._reads_errors and status != 204:
                 body = answer.read(MAX_ERROR_BYTES, decode_content=True)
         except HTTPError as error:
             return SourceUnavailable(f"the answer broke off: {_network(error)}", where)
-        headers = dict(answer.headers.items())
+        headers = dict(answer.headers)  # lines of the same name are joined
         for action in self._actions:
             if fits(action, status, body):
                 return self._act(action, Answer(url, headers, body, status), where)
@@ -271,6 +273,9 @@ class SourceClient:
         known = FINAL.get(answer.status, (SourceBadAnswer, ""))[0]
         return known(f"{answer.status}: {said}", where)
 
+    def _body_seconds(self) -> float:
+        return min(self._limits.timeout_seconds * BODY_TIMEOUTS, max(self._remaining(), 1.0))
+
     def _body(self, answer: urllib3.BaseHTTPResponse, where: str) -> bytes | Spooled:
         limit = self._limits.max_response_bytes
         declared = answer.headers.get("Content-Length", "")
@@ -282,9 +287,7 @@ class SourceClient:
             and not answer.headers.get("Content-Encoding")
         ):
             return answer.read()  # one chunk: nothing is to be counted or cut off
-        until = self._clock.monotonic() + min(
-            self._limits.timeout_seconds * BODY_TIMEOUTS, max(self._remaining(), 1.0)
-        )
+        until = self._clock.monotonic() + self._body_seconds()
         size = 0
 
         def received() -> Iterator[bytes]:
@@ -331,4 +334,4 @@ def _failure_of(status: int, where: str) -> WeirError:
 
 def _network(error: HTTPError) -> str:
     reason = getattr(error, "reason", None) or error
-    return f"{type(error).__name__}: {without_query(str(reason))}"[:300]
+    return f"{type(error).__name__}: {without_query(str(reason)).removeprefix('None: ')}"[:300]

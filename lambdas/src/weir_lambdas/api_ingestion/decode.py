@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from email.message import Message
 from typing import Any, BinaryIO
 
 import msgspec
@@ -25,6 +26,7 @@ from weir_lambdas.api_ingestion.records import (
     Records,
     long_numbers,
     no_member,
+    numbered,
     of_value,
     plain_keys,
     records,
@@ -87,6 +89,8 @@ def decode(
         )
     if fmt.type in ("json", "jsonLines", "csv"):
         _no_page(body, answer, fmt.type, where)
+        if opened is None and fmt.encoding == "utf-8":
+            body = _recoded(body, answer)
     try:
         if opened is None:
             return FORMATS[fmt.type](body, fmt, selector, shape)
@@ -160,6 +164,25 @@ def _no_page(body: bytes, answer: Answer, kind: str, where: str) -> None:
         )
 
 
+def _recoded(body: bytes, answer: Answer) -> bytes:
+    """A text that is no UTF-8 as such, if its header Content-Type says what it is written in."""
+    message = Message()
+    message["Content-Type"] = next(
+        (text for name, text in answer.headers.items() if name.lower() == "content-type"), ""
+    )
+    charset = message.get_content_charset("utf-8")
+    if charset.startswith("utf") or body.isascii():
+        return body
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        try:
+            return body.decode(charset).encode()
+        except (LookupError, UnicodeDecodeError):
+            pass  # what is wrong is told of the text as it came
+    return body
+
+
 def _utf8(body: bytes) -> bytes:
     """A JSON text as UTF-8 in one line, whatever its encoding and its line breaks."""
     if body[:3] == b"\xef\xbb\xbf":
@@ -197,7 +220,7 @@ def _json(body: bytes, _fmt: Format, selector: str | None, shape: Shape | None) 
             raise
         return _found_by_path(body, compile_path(selector) if selector else None)
     exact = long_numbers(body)
-    return _checked(records(raws, Levels(levels).lookup, exact, shape), body)
+    return _checked(records(raws, Levels(levels, numbered(raws)).lookup, exact, shape), body)
 
 
 def _cut(
@@ -205,19 +228,19 @@ def _cut(
 ) -> tuple[list[Level], Sequence[Any]]:
     """The records of an answer, and its members down to them: at once where those are known."""
     if shape is None or len(keys) != 1:
-        return _descend(body, keys, path)
+        return _descend(body, keys, path, shape)
     key = str(keys[0])
     known = shape.envelope.cut(body, key)
     if known is not None:
         return [(known[0], key), (None, None)], known[1]
-    levels, raws = _descend(body, keys, path)
+    levels, raws = _descend(body, keys, path, shape)
     if levels[-1] == (None, None) and levels[0][0] is not None:
         shape.envelope.learn(levels[0][0], key)
     return levels, raws
 
 
 def _descend(
-    body: bytes, keys: Sequence[str | int], path: JsonPath | None
+    body: bytes, keys: Sequence[str | int], path: JsonPath | None, shape: Shape | None
 ) -> tuple[list[Level], Sequence[Any]]:
     levels: list[Level] = []
     current: Any = body
@@ -241,9 +264,14 @@ def _descend(
         found = detected(members, lambda raw: _first(raw) == b"[")
         levels.append((members, found))
         if found is not None:
+            if shape is not None:
+                shape.envelope.detected = found
+            levels.append((None, None))
             return levels, _ELEMENTS.decode(members[found])
-        return levels, [current]
-    if path is None:
+        listed = shape.envelope.detected if shape is not None else None
+        empty = listed in members and _first(members[listed]) == b"n"
+        return levels, [] if empty else [current]
+    if path is None and first != b"n":
         raise SelectorError(
             f"the answer is {shape_of(_VALUE.decode(current))}, neither a list nor an object"
         )

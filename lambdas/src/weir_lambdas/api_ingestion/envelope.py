@@ -26,6 +26,8 @@ class Envelope:
         self._names: dict[str, str] = {}
         self._learned = 0
         self._decoder: msgspec.json.Decoder[Any] | None = None
+        self.detected: str | None = None
+        """The member that had the list of records where no selector names it: null there is none."""
 
     def cut(self, body: bytes, key: str) -> tuple[Mapping[str, Any], list[Any]] | None:
         """The members of an answer and the elements of the list ``key``, each as its JSON text.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -21,18 +24,20 @@ from weir_lambdas.api_ingestion.incremental import Boundary, Window, cut_to, win
 from weir_lambdas.api_ingestion.jobs import JobRun, result_resource, status_resource
 from weir_lambdas.api_ingestion.placeholders import Values
 from weir_lambdas.api_ingestion.records import Records
-from weir_lambdas.api_ingestion.requests import Resource, build, check_references, resource_of
+from weir_lambdas.api_ingestion.requests import Resource, build, check, resource_of
+from weir_lambdas.api_ingestion.select import shape as shape_of
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import EgressClient, Request, without_query
 from weir_lambdas.common.errors import SourceBadAnswer, WeirError
 from weir_lambdas.common.secrets import Secrets
-from weir_lambdas.landing.batch import Batch, Position, Start
+from weir_lambdas.landing.batch import Batch, PlaceForgotten, Position, Start
 from weir_lambdas.landing.infer import Columns, Look
-from weir_lambdas.landing.paths import lookup
-from weir_lambdas.landing.records import dump_line
+from weir_lambdas.landing.paths import has, lookup
+from weir_lambdas.landing.records import as_text, dump_line
 
 Trail = list[dict[str, Any]]
-"""Which record of each parent, from the outermost: the parent's page, and the record's number."""
+"""Which record of each parent, from the outermost: its page, its number there, and what tells it from
+others."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Extraction:
         start: Start,
         look: Callable[[str], Look] = blank,
     ) -> None:
-        check_references(api)
+        check(api)
         self._logical, self._part = start.scheduled, start.window
         if start.window is not None:
             spec, self._logical = windowed(api.incremental, start.window)
@@ -144,8 +149,7 @@ class Extraction:
         fill()
         while queue:
             context, chain = queue.popleft()
-            if window is not None and context.window != window:
-                self._boundary.next_window()
+            self._boundary.enter(context.window, window)
             window = context.window
             job: JobRun | None = None
             if chain is None:
@@ -190,6 +194,8 @@ class Extraction:
                 if spec is not None:
                     path = spec.cursor_path
                     values = [lookup(row, path) for row in rows] if lines else chunk.values(path)
+                    if not self._boundary.met:
+                        self._find_cursor(path, values, chunk.rows)
                     kept = self._kept(spec, values, lines or chunk.lines)
                     if len(kept) < len(values):
                         lines, rows = lines or chunk.lines, rows or chunk.rows
@@ -205,6 +211,18 @@ class Extraction:
             raise
         if empty:
             yield self._batch([], [], ahead, context.window)
+
+    def _find_cursor(
+        self, path: str, values: Sequence[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Refuse a cursorPath that leads nowhere: everything would be read anew at each run."""
+        if all(value is None for value in values) and not any(has(row, path) for row in rows):
+            raise SourceBadAnswer(
+                f"incremental.cursorPath {path!r} leads to nothing in any of {len(rows)} records; "
+                f"the first has {shape_of(rows[0])}",
+                without_query(self._api.endpoint),
+                spoils=True,
+            )
 
     def _kept(
         self, spec: Incremental, values: Sequence[Any], lines: Sequence[bytes]
@@ -228,9 +246,10 @@ class Extraction:
         if ahead is not None:
             saved = {**ahead, "done": self._done}
             if spec:
-                saved["boundary"] = self._boundary.save()
                 saved["last"] = [window.start, window.end]
             place = json.loads(self._concealed(json.dumps(saved)))
+            if spec:
+                place["boundary"] = self._boundary.save()
             return Batch(lines, rows, place, count=count)
         cursor = self._boundary.high
         if spec and spec.step_seconds is not None and window.end is not None:
@@ -289,23 +308,47 @@ class Extraction:
         chain = self._chain(resource_of(parent), context, place)
         for got in chain.pages(lambda: False):
             page = chain.place(got.position)
-            number = -1
-            for chunk in got.records.chunks():
-                for row in chunk.rows:
-                    number += 1
-                    if resumed is not None and number < resumed["row"]:
-                        continue
-                    known = dict(context.values.get("resources", {}))
-                    fields = {name: lookup(row, path) for name, path in parent.include.items()}
-                    below = Context(
-                        context.window,
-                        [*context.trail, {"page": page, "row": number}],
-                        {**context.values, "resources": {**known, parent.name: row}},
-                        {**context.include, **fields},
-                    )
-                    deeper = trail if resumed is not None and number == resumed["row"] else []
-                    yield from self._parents(level + 1, below, deeper)
+            begin = self._found_again(parent.name, resumed, got.records) if resumed else 0
+            for number, row in enumerate(_rows(got.records)):
+                if number < begin:
+                    continue
+                again = resumed is not None and number == begin
+                one = {"page": page, "row": number, "of": self._identity(parent.name, row)}
+                known = dict(context.values.get("resources", {}))
+                fields = {name: lookup(row, path) for name, path in parent.include.items()}
+                below = Context(
+                    context.window,
+                    [*context.trail, resumed if resumed is not None and again else one],
+                    {**context.values, "resources": {**known, parent.name: row}},
+                    {**context.include, **fields},
+                )
+                yield from self._parents(level + 1, below, trail if again else [])
             resumed = None
+
+    def _identity(self, parent: str, row: Mapping[str, Any]) -> str:
+        """What tells a parent's record from the others: the values that its children are asked with."""
+        paths = _paths_of(parent, repr(self._api))
+        values = [as_text(lookup(row, path)) for path in paths]
+        return blake2b(json.dumps(values).encode(), digest_size=8).hexdigest()
+
+    def _found_again(self, parent: str, saved: Mapping[str, Any], records: Records) -> int:
+        """Where on its page the record is at which the last call ended: others may have come before
+        it, or gone.
+
+        Raises
+        ------
+        PlaceForgotten
+            It is not there any more.
+        """
+        number: int = saved["row"]
+        if "of" not in saved:
+            return number
+        known = [self._identity(parent, row) for row in _rows(records)]
+        if number < len(known) and known[number] == saved["of"]:
+            return number
+        if saved["of"] not in known:
+            raise PlaceForgotten(f"the record of {parent} at which the last call ended is gone")
+        return known.index(saved["of"])
 
     def _chain_of(self, context: Context) -> Chain:
         """The chain of a context: from its first page, or from where the position says."""
@@ -361,7 +404,8 @@ class Extraction:
 
     def _job_run(self) -> JobRun:
         assert self._api.async_job is not None
-        return JobRun(self._api.async_job, self._clock, self._saved.get("job"))
+        saved = self._saved.get("job")
+        return JobRun(self._api.async_job, self._clock, self._start.run, saved)
 
     def _wait(self, context: Context, run: JobRun) -> Iterator[bool]:
         api, job = self._api, self._api.async_job
@@ -397,6 +441,17 @@ class Extraction:
 
     def _revealed(self, text: str) -> str:
         return self._auth.reveal(text)
+
+
+@functools.lru_cache(maxsize=16)
+def _paths_of(parent: str, configuration: str) -> tuple[str, ...]:
+    found = re.findall(rf"\{{resources\.{parent}\.([^{{}}]+)\}}", configuration)
+    return tuple(dict.fromkeys(found))
+
+
+def _rows(records: Records) -> Iterator[Mapping[str, Any]]:
+    for chunk in records.chunks():
+        yield from chunk.rows
 
 
 def _with_fields(

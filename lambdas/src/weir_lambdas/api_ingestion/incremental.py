@@ -2,58 +2,120 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from weir_contract.rest import Incremental
 from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.common.log import log
 from weir_lambdas.landing import batch
 from weir_lambdas.landing.records import as_text
 
-MAX_SEEN = 2_000
-"""Records at the boundary that are remembered: they stand in the checkpoint, 400 KB at most."""
+MAX_SEEN = 20_000
+"""Records at the boundary that are remembered: they stand in the manifest, and in its checkpoint."""
+
+EPOCHS = {"epochSeconds": 1, "epochMillis": 1000}
+NAMED = {"iso", "date", *EPOCHS}
+"""Formats that are no strftime pattern."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.IGNORECASE,
+)
 
 
-def higher(current: str | None, value: Any) -> str | None:
-    """The higher of two cursor values: by number where both are, else as text (ISO dates sort)."""
+@functools.lru_cache(maxsize=8192)
+def _rank(text: str, written: str, timezone: str) -> tuple[str, Any]:
+    """A cursor value as what it says: a number, a moment, else a text.
+
+    APIs write one moment in many ways, with and without a fraction of a second, in one zone or
+    another: their texts do not sort.
+    """
+    if written not in NAMED:
+        try:
+            moment = datetime.strptime(text, written)
+        except ValueError:
+            pass  # not as the source is asked, but perhaps as ISO 8601 says
+        else:
+            return "moment", (_aware(moment, timezone), "")
+    if _NUMBER.fullmatch(text):
+        return "number", Decimal(text)
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return "text", text
+    day, time, fraction, offset = found.groups()
+    try:
+        whole = datetime.fromisoformat(f"{day}T{time or '00:00'}{(offset or '').upper()}")
+    except ValueError:
+        return "text", text
+    whole = _aware(whole, timezone)
+    if written in EPOCHS:
+        seconds = Decimal(int(whole.timestamp())) + Decimal(f"0.{fraction or 0}")
+        return "number", seconds * EPOCHS[written]
+    return "moment", (whole, (fraction or "").rstrip("0"))
+
+
+def _aware(moment: datetime, timezone: str) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone(timezone))
+
+
+def at_least(text: str, floor: str, spec: Incremental) -> bool:
+    """Whether a cursor value is not below another: as numbers or moments where both are, else as
+    texts."""
+    one, other = (_rank(value, spec.format, spec.timezone) for value in (text, floor))
+    return bool(one[1] >= other[1]) if one[0] == other[0] else text >= floor
+
+
+def higher(current: str | None, value: Any, spec: Incremental) -> str | None:
+    """The higher of two cursor values; of equal ones the first."""
     text = as_text(value)
     if text is None or current is None:
         return text if current is None else current
-    try:
-        return text if Decimal(text) > Decimal(current) else current
-    except InvalidOperation:
-        return max(text, current)
+    return current if at_least(current, text, spec) else text
 
 
-def highest(current: str | None, values: Sequence[Any]) -> str | None:
+def highest(current: str | None, values: Sequence[Any], spec: Incremental) -> str | None:
     """The highest of the cursor's values in the records and before them."""
     kinds = set(map(type, values)) - {type(None)}
-    if _plain_texts(values, kinds) or (kinds and kinds <= {int, float}):
+    if _sorts_as_text(values, kinds, spec) or (kinds and kinds <= {int, float}):
         values = [max(value for value in values if value is not None)]
     for value in values:
-        current = higher(current, value)
+        current = higher(current, value, spec)
     return current
 
 
-def _plain_texts(values: Sequence[Any], kinds: set[type]) -> bool:
-    """Whether the values are texts of which none is a number: they sort as they stand."""
-    return kinds == {str} and not any(map(_NUMBER.fullmatch, filter(None, values)))
+def _sorts_as_text(values: Sequence[Any], kinds: set[type], spec: Incremental) -> bool:
+    """Whether the values are texts that sort as they stand: no numbers, and no moments or moments
+    that are all written the same way."""
+    if kinds != {str} or spec.format not in NAMED:
+        return False
+    texts = [value for value in values if value is not None]
+    if any(map(_NUMBER.fullmatch, texts)):
+        return False
+    return len(set(map(_manner, texts))) == 1 or not any(map(_ISO.fullmatch, texts))
 
 
-def _from(floor: str, values: Sequence[Any]) -> list[int]:
+def _manner(text: str) -> tuple[int, str]:
+    """How a moment is written: its length, and its offset from UTC."""
+    return len(text), text[-6:] if len(text) > 16 and text[-6] in "+-" else text[-1:].lstrip(
+        "0123456789"
+    )
+
+
+def _from(floor: str, values: Sequence[Any], spec: Incremental) -> list[int]:
     """Which values are not below a floor."""
-    if _plain_texts(values, set(map(type, values)) - {type(None)}):
+    if _sorts_as_text([floor, *values], set(map(type, values)) - {type(None)}, spec):
         return [n for n, value in enumerate(values) if value is not None and value >= floor]
     texts = map(as_text, values)
-    return [n for n, text in enumerate(texts) if text is not None and higher(floor, text) == text]
+    return [n for n, text in enumerate(texts) if text is not None and at_least(text, floor, spec)]
 
 
 def zone(name: str) -> ZoneInfo:
@@ -78,21 +140,24 @@ def read_moment(text: str, spec: Incremental) -> datetime:
     ConfigInvalid
         It is no moment in the format.
     """
+    kind, value = _rank(text, spec.format, spec.timezone)
     try:
-        if spec.format == "epochSeconds":
-            return datetime.fromtimestamp(float(text), UTC)
-        if spec.format == "epochMillis":
-            return datetime.fromtimestamp(float(text) / 1000, UTC)
-        if spec.format in ("iso", "date"):
-            moment = datetime.fromisoformat(text)
-        else:
-            moment = datetime.strptime(text, spec.format)
+        if kind == "number" and spec.format in EPOCHS:
+            return datetime.fromtimestamp(float(value / EPOCHS[spec.format]), UTC)
+        if kind == "moment":
+            whole, fraction = value
+            return (
+                cast(datetime, whole.replace(microsecond=int(f"{fraction:0<6}"[:6])))
+                if fraction
+                else cast(datetime, whole)
+            )
+        moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigInvalid(
             f"a cursor value is no moment in format {spec.format!r}; lag and step need moments",
             "incremental.format",
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone(spec.timezone))
+    return _aware(moment, spec.timezone)
 
 
 def write_moment(moment: datetime, spec: Incremental) -> str:
@@ -111,7 +176,8 @@ def write_moment(moment: datetime, spec: Incremental) -> str:
 
 
 def lagged(value: str, spec: Incremental) -> str:
-    """A cursor value set back by the lag."""
+    """What the source is asked to begin with after a cursor value: set back by the lag, and written
+    as the source wants moments, which its records may write otherwise."""
     if spec.lag:
         try:
             return str(Decimal(value) - spec.lag)
@@ -121,7 +187,25 @@ def lagged(value: str, spec: Incremental) -> str:
             ) from error
     if spec.lag_seconds:
         return write_moment(read_moment(value, spec) - timedelta(seconds=spec.lag_seconds), spec)
-    return value
+    return as_asked(value, spec)
+
+
+def as_asked(value: str, spec: Incremental) -> str:
+    """A value as the source wants moments; one that is written so, or is no moment, as it stands."""
+    if spec.format == "iso":
+        return value
+    try:
+        moment = read_moment(value, spec)
+    except ConfigInvalid:
+        return value
+    written = write_moment(moment, spec)
+    try:
+        same = read_moment(written, spec) == moment and len(written) == len(value)
+    except ConfigInvalid:
+        same = False
+    if spec.format in EPOCHS and _NUMBER.fullmatch(value):
+        same = True
+    return value if same else written
 
 
 @dataclass(frozen=True)
@@ -155,6 +239,8 @@ def windows(spec: Incremental | None, cursor: str | None, logical: datetime) -> 
         yield Window(None, None)
         return
     start = lagged(cursor, spec) if cursor is not None else spec.initial_value
+    if cursor is None and start is not None:
+        start = as_asked(start, spec)
     if spec.step_seconds is None:
         yield Window(start, write_moment(logical, spec) if spec.end_param else None)
         return
@@ -164,8 +250,11 @@ def windows(spec: Incremental | None, cursor: str | None, logical: datetime) -> 
     if low >= logical:
         yield Window(start, write_moment(logical, spec))
     while low < logical:
-        high = min(low + step, logical)
-        yield Window(write_moment(low, spec), write_moment(high, spec))
+        begin, high = write_moment(low, spec), min(low + step, logical)
+        # A day is asked for once, also where the step is shorter than the format can say.
+        while high < logical and write_moment(high, spec) == begin:
+            high = min(high + step, logical)
+        yield Window(begin, write_moment(high, spec))
         low = high
 
 
@@ -214,8 +303,9 @@ def cut_to(part: batch.Window, spec: Incremental, values: Sequence[Any]) -> list
 class Boundary:
     """Follows the cursor, and drops records that an earlier extraction landed already.
 
-    An API that is asked for what is new *since* a value gives the records at that value again. So
-    the hashes of the records from the next start on are kept, a bounded number of them.
+    An API that is asked for what is new *since* a value gives the records at that value again, and
+    one that is asked since a day all of that day. So the hashes of the records from the next start
+    on are kept, a bounded number of them.
 
     Parameters
     ----------
@@ -239,8 +329,17 @@ class Boundary:
         self.high: str | None = before["high"]
         if spec is not None and self.high is None:
             self.high = spec.initial_value
+        self.met = cursor is not None or saved is not None
+        """Whether some record had a value for the cursor."""
         self._known: dict[str, str] = {digest: value for value, digest in state.get("seen", [])}
+        self._known_values = set(self._known.values())
         self._seen: dict[str, str] = {digest: value for value, digest in before["seen"]}
+        start = None
+        if spec is not None and spec.deduplicate:
+            start = lagged(cursor, spec) if cursor is not None else spec.initial_value
+        self._start, self._end = start, cast("str | None", None)
+        self._pruned: str | None = None
+        self._told = False
 
     def save(self) -> dict[str, Any]:
         """What is needed to go on, plain JSON."""
@@ -251,9 +350,12 @@ class Boundary:
         pairs = self._pairs()
         return {"seen": pairs} if pairs else {}
 
-    def next_window(self) -> None:
-        """A new window begins: what the one before had at its end may come again."""
-        self._known |= self._seen
+    def enter(self, window: Window, after: Window | None) -> None:
+        """A window begins: what the one before had at its end may come again."""
+        if after is not None and after != window:
+            self._known |= self._seen
+            self._known_values = set(self._known.values())
+        self._end = window.end if self._spec and self._spec.step_seconds is not None else None
 
     def dropped(self, values: Sequence[Any], line: Callable[[int], bytes]) -> set[int]:
         """Which records came before; the cursor is moved by all.
@@ -268,28 +370,64 @@ class Boundary:
         spec = self._spec
         if spec is None or not values:
             return set()
-        self.high = highest(self.high, values)
+        self.high = highest(self.high, values, spec)
+        self.met = self.met or any(value is not None for value in values)
         if not spec.deduplicate or self.high is None:
             return set()
-        remembered = set(_from(lagged(self.high, spec), values))
-        known = set(self._known.values())
+        remembered = set(_from(self._floor(self.high, spec), values, spec))
+        known = self._known_values
         again = {n for n, value in enumerate(values) if known and as_text(value) in known}
-        dropped = set()
-        for number in sorted(remembered | again):
+        dropped = self._below(values, spec)
+        for number in sorted((remembered | again) - dropped):
             digest = blake2b(line(number), digest_size=8).hexdigest()
             if number in remembered:
                 self._seen[digest] = str(as_text(values[number]))
             if digest in self._known:
                 dropped.add(number)
         if len(self._seen) > 2 * MAX_SEEN:
-            self._seen = {digest: value for value, digest in self._pairs()}
+            self._pairs()
         return dropped
+
+    def _below(self, values: Sequence[Any], spec: Incremental) -> set[int]:
+        """Which records are older than what is asked for: not every source heeds the start."""
+        if self._start is None:
+            return set()
+        kind = _rank(self._start, spec.format, spec.timezone)[0]
+        if kind == "text":
+            return set()
+        asked = set(_from(self._start, values, spec))
+        texts = ((n, as_text(values[n])) for n in range(len(values)) if n not in asked)
+        return {
+            n
+            for n, text in texts
+            if text is not None and _rank(text, spec.format, spec.timezone)[0] == kind
+        }
+
+    def _floor(self, high: str, spec: Incremental) -> str:
+        """The lowest value that the source may give once more: of the next window, or the next run."""
+        by_cursor = lagged(high, spec)
+        if self._end is None:
+            return by_cursor
+        by_window = lagged(self._end, spec)
+        ranks = {_rank(text, spec.format, spec.timezone)[0] for text in (by_cursor, by_window)}
+        lower = len(ranks) == 1 and at_least(by_cursor, by_window, spec)
+        return by_window if lower else by_cursor
 
     def _pairs(self) -> list[list[str]]:
         if self._spec is None or self.high is None:
             return []
-        floor = lagged(self.high, self._spec)
-        kept = [
-            [value, digest] for digest, value in self._seen.items() if higher(floor, value) == value
-        ]
-        return kept[-MAX_SEEN:]
+        spec, floor = self._spec, self._floor(self.high, self._spec)
+        if floor != self._pruned:
+            found = self._seen.items()
+            self._seen = {digest: text for digest, text in found if at_least(text, floor, spec)}
+            self._pruned = floor
+        if len(self._seen) > MAX_SEEN:
+            if not self._told:
+                log(
+                    "WARNING",
+                    "more records than are remembered are at the cursor: some may land again",
+                    remembered=MAX_SEEN,
+                )
+                self._told = True
+            self._seen = dict(list(self._seen.items())[-MAX_SEEN:])
+        return [[text, digest] for digest, text in self._seen.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 from weir_contract.rest import AsyncJob, RestApi
 from weir_lambdas.api_ingestion.client import Answer
@@ -13,6 +14,7 @@ from weir_lambdas.api_ingestion.spool import Spooled
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer
+from weir_lambdas.landing.batch import PlaceForgotten
 from weir_lambdas.landing.paths import lookup
 from weir_lambdas.landing.records import as_text, parse
 
@@ -52,7 +54,9 @@ def described(answer: Answer) -> dict[str, Any]:
         raise SourceBadAnswer("a job's description is no JSON object", where)
     headers = {name.lower(): text for name, text in answer.headers.items()}
     # Many APIs answer 202 with nothing but the place to look at.
-    return {"location": headers["location"], **value} if "location" in headers else value
+    # It may be relative (RFC 9110, 10.2.2).
+    place = urljoin(answer.url, headers.get("location", ""))
+    return {"location": place, **value} if "location" in headers else value
 
 
 class JobRun:
@@ -60,18 +64,25 @@ class JobRun:
 
     Parameters
     ----------
+    run
+        Who asks. A job of an earlier run that came to nothing is no reason for this one to fail.
     saved
         What :meth:`save` gave for a job that is under way already.
     """
 
-    def __init__(self, job: AsyncJob, clock: Clock, saved: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, job: AsyncJob, clock: Clock, run: str, saved: Mapping[str, Any] | None
+    ) -> None:
         self._job, self._clock = job, clock
+        self._run = saved.get("run", run) if saved else run
+        self._earlier = self._run != run
         self.answer: dict[str, Any] | None = dict(saved["answer"]) if saved else None
         self._since = saved["since"] if saved else clock.now().timestamp()
 
     def save(self) -> dict[str, Any]:
         """What is needed to go on waiting, plain JSON."""
-        return {"answer": json.loads(json.dumps(self.answer, default=str)), "since": self._since}
+        answer = json.loads(json.dumps(self.answer, default=str))
+        return {"answer": answer, "since": self._since, "run": self._run}
 
     def wait(
         self,
@@ -85,6 +96,8 @@ class JobRun:
         ------
         SourceBadAnswer
             The job failed, or takes longer than its timeout.
+        PlaceForgotten
+            So did one of an earlier run.
         """
         job = self._job
         if self.answer is None:
@@ -98,14 +111,16 @@ class JobRun:
                 yield True
                 return
             if state in job.failed:
-                raise SourceBadAnswer(f"the job ended as {state!r}", where)
+                raise self._came_to_nothing(f"the job ended as {state!r}", where)
             if state is None:
                 raise SourceBadAnswer(f"the job has no state at {job.status_path!r}", where)
             if self._clock.now().timestamp() - self._since > job.timeout_seconds:
-                raise SourceBadAnswer(
-                    f"the job is {state!r} still after {job.timeout_seconds} s", where
-                )
+                what = f"the job is {state!r} still after {job.timeout_seconds} s"
+                raise self._came_to_nothing(what, where)
             if stop():
                 yield False
                 return
             self._clock.sleep(job.interval_seconds)
+
+    def _came_to_nothing(self, what: str, where: str) -> Exception:
+        return PlaceForgotten(f"{where}: {what}") if self._earlier else SourceBadAnswer(what, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,10 +10,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 from weir_contract.rest import Paginator
+from weir_lambdas.api_ingestion.select import kind_of
 from weir_lambdas.common.egress import without_query
 from weir_lambdas.common.errors import SourceBadAnswer
 from weir_lambdas.landing.batch import Position
-from weir_lambdas.landing.records import as_text
+from weir_lambdas.landing.records import as_text, dump_line
 
 SAME_PAGES = 3
 """So many equal pages in a row mean that the source ignores the page parameter."""
@@ -95,6 +97,12 @@ def has_more(paginator: Paginator, page: Page) -> bool:
     if paginator.has_more_path is None:
         return True
     found = page.lookup(paginator.has_more_path)
+    if found is None and page.rows and paginator.type in ("pageNumber", "offset"):
+        raise SourceBadAnswer(
+            f"paginator.hasMorePath {paginator.has_more_path!r} leads to nothing, so that nobody "
+            "knows whether this was the last page",
+            without_query(page.url),
+        )
     if isinstance(found, str):
         return found.strip().lower() in ("true", "1", "yes", "y")
     return bool(found)
@@ -117,8 +125,10 @@ def _page_after(paginator: Paginator, at: Position, page: Page) -> Position | No
 
 def _next_offset(paginator: Paginator, at: Position, page: Page) -> Position | None:
     # By the rows that came, not by those asked for: a source may cap the page size below ours.
+    if page.rows == 0:
+        return None
     offset, total = at["offset"] + page.rows, _total(paginator, page)
-    if page.rows == 0 or (total is not None and offset >= total):
+    if total is not None and offset >= total:
         return None
     if paginator.maximum_offset is not None and offset > paginator.maximum_offset:
         return None
@@ -135,10 +145,18 @@ def _next_cursor(paginator: Paginator, _at: Position, page: Page) -> Position | 
         token: Any = _header(page.headers, paginator.cursor_header)
     else:
         token = page.lookup(paginator.cursor_path or "next_cursor")
-    if isinstance(token, bool):
-        token = None
-    text = as_text(token)
-    return {"cursor": text} if text else None
+    if not token or isinstance(token, bool):
+        return None
+    if not paginator.cursor_body_path:
+        if isinstance(token, (dict, list)):
+            raise SourceBadAnswer(
+                f"paginator.cursorPath {paginator.cursor_path!r} leads to {kind_of(token)}, which no "
+                "query parameter takes; name the value in it, or use cursorBodyPath",
+                without_query(page.url),
+            )
+        return {"cursor": as_text(token)}
+    # A body takes it as it is: a number stays one, and some cursors are lists or objects.
+    return {"cursor": json.loads(dump_line(token))}
 
 
 def _cursor_place(paginator: Paginator, at: Position) -> Place:
@@ -152,7 +170,12 @@ def _cursor_place(paginator: Paginator, at: Position) -> Place:
 def _next_link(paginator: Paginator, _at: Position, page: Page) -> Position | None:
     if paginator.next_path:
         found = page.lookup(paginator.next_path)
-        target = found if isinstance(found, str) and found else None
+        if found and not isinstance(found, str):
+            raise SourceBadAnswer(
+                f"paginator.nextPath {paginator.next_path!r} leads to {kind_of(found)}, not to a URL",
+                without_query(page.url),
+            )
+        target = found or None
     else:
         target = next_link(_header(page.headers, "Link") or "")
     return {"url": urljoin(page.url, target)} if target else None

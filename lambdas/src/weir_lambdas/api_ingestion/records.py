@@ -192,10 +192,19 @@ Level = tuple[Mapping[str, Any] | None, str | None]
 
 
 class Levels:
-    """Looks up paths in an answer whose members are parsed only where a path leads."""
+    """Looks up paths in an answer whose members are parsed only where a path leads.
 
-    def __init__(self, levels: Sequence[Level]) -> None:
-        self._levels = levels
+    Parameters
+    ----------
+    record
+        Number of a record, from the end where it is negative -> its JSON text, or None: many APIs
+        page by a value of the last record.
+    """
+
+    def __init__(
+        self, levels: Sequence[Level], record: Callable[[int], Any] = lambda _number: None
+    ) -> None:
+        self._levels, self._record = levels, record
 
     def lookup(self, path: str) -> Any:
         """The value at a path, or None."""
@@ -207,6 +216,8 @@ class Levels:
             if depth >= len(self._levels):
                 return None
             members, onward = self._levels[depth]
+            if members is None and isinstance(key, int):
+                return _within(self._record(key), keys[depth + 1 :])
             if members is None or not isinstance(key, str) or key not in members:
                 return None
             if key != onward:
@@ -215,10 +226,18 @@ class Levels:
                         f"paginator: {path!r} leads into a part of the answer that is too large to "
                         "be kept beside the records"
                     )
-                value = parse(bytes(members[key]))
-                rest = keys[depth + 1 :]
-                return lookup_in(value, _path(rest)) if rest else value
+                return _within(members[key], keys[depth + 1 :])
         return None
+
+
+def _within(raw: Any, keys: Sequence[str | int]) -> Any:
+    value = parse(bytes(raw)) if raw is not None else None
+    return lookup_in(value, _path(keys)) if keys else value
+
+
+def numbered(raws: Sequence[Any]) -> Callable[[int], Any]:
+    """Gives the JSON text of a record by its number, or None."""
+    return lambda number: raws[number] if -len(raws) <= number < len(raws) else None
 
 
 def _path(keys: Sequence[str | int]) -> str:

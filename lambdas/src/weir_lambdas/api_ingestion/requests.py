@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from weir_contract.rest import Method, Paginator, Parent, RestApi
@@ -109,41 +109,58 @@ def build(
     if link is not None:
         url = fill(link)
         # A next link is complete in itself, but APIs rarely repeat the caller's key in it.
-        own = {name: text for name, text in resource.params.items() if has_secret(text)}
-        params = own if egress.trusted(url) else {}
+        secret = {name: text for name, text in resource.params.items() if has_secret(text)}
+        params = secret if egress.trusted(url) else {}
     else:
-        url = fill_url(resource.endpoint, values, fill)
+        url = egress.absolute(fill_url(resource.endpoint, values, fill))
         params = {**resource.params, **extra}
     filled = {name: fill_text(text, values, fill) for name, text in params.items()}
     if link is None:
         filled |= place.params
-    headers = {"Accept": ACCEPT[accept], "User-Agent": USER_AGENT}
-    headers |= {name: fill_text(text, values, fill) for name, text in resource.headers.items()}
-    body: bytes | None = None
+    headers = {"Accept": ACCEPT[accept], "User-Agent": USER_AGENT, "Accept-Encoding": "gzip"}
+    own = {name: fill_text(text, values, fill) for name, text in resource.headers.items()}
+    stated = {name.lower() for name in own}
+    headers = {name: text for name, text in headers.items() if name.lower() not in stated} | own
+    body, kind = cast("bytes | None", None), ""
     if resource.form:
         form = {name: fill_text(text, values, fill) for name, text in resource.form.items()}
         form |= {name: str(value) for name, value in place.body.items()}
         body = urlencode(form).encode()
-        headers.setdefault("Content-Type", FORM)
+        kind = FORM
     elif resource.body or place.body or resource.method != "GET":
         document = fill_body(resource.body, values, fill)
         for path, value in place.body.items():
             put_at(document, path, value)
         body = json.dumps(document).encode()
-        headers.setdefault("Content-Type", "application/json")
+        kind = "application/json"
+    if body is not None and "content-type" not in stated:
+        headers["Content-Type"] = kind
     return Request(
         with_params(url, filled) if filled else url, resource.method, headers, body, timeout
     )
 
 
-def check_references(api: RestApi) -> None:
-    """Refuse a ``${...}`` that is no reference, rather than to send it.
+IN_DOCUMENT = ("cursor_path", "next_path", "total_path", "has_more_path")
+"""What a paginator looks for in the document around the records."""
+
+
+def check(api: RestApi) -> None:
+    """Refuse a ``${...}`` that is no reference, rather than to send it, and a paginator that looks
+    where nothing can be, rather than to end after the first page.
 
     Raises
     ------
     ConfigInvalid
         There is one; the message names the field.
     """
+    for name in IN_DOCUMENT if api.format.type in ("csv", "jsonLines") else ():
+        if getattr(api.paginator, name) is not None:
+            camel = name.replace("_path", "Path").replace("has_more", "hasMore")
+            raise ConfigInvalid(
+                f"{api.format.type} has rows and nothing around them: use a header, or pages that "
+                "are counted",
+                f"restApi.paginator.{camel}",
+            )
     named: Sequence[tuple[str, RestApi | Parent]] = [
         ("", api),
         *((f"parents.{item.name}.", item) for item in api.parents),

@@ -58,13 +58,16 @@ def _by_path(answer: Any, path: JsonPath) -> list[Any]:
 def _detected(answer: Any) -> list[Any]:
     if isinstance(answer, list):
         return answer
+    if answer is None:
+        return []
     if not isinstance(answer, dict):
-        raise SelectorError(f"the answer is {_kind(answer)}, neither a list nor an object")
+        raise SelectorError(f"the answer is {kind_of(answer)}, neither a list nor an object")
     key = detected(answer, lambda value: isinstance(value, list))
     return [answer] if key is None else list(answer[key])
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean"}
     return "null" if value is None else kinds.get(type(value), "a number")
 
@@ -73,4 +76,4 @@ def shape(value: Any) -> str:
     """What is there, without any value."""
     if isinstance(value, Mapping):
         return "the keys " + ", ".join(list(value)[:20]) if value else "an empty object"
-    return _kind(value)
+    return kind_of(value)

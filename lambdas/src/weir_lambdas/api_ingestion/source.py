@@ -93,12 +93,14 @@ class RestSource(Source):
             calls = stack.enter_context(Calls(client, budget.most))
             extraction = Extraction(api, calls, budget, egress, secrets, auth, clock, start, look)
             given = False
+            # A result's address is often signed, and refused once that has expired.
+            forgotten = {*FORGOTTEN, 403} if api.async_job else set(FORGOTTEN)
             try:
                 for batch in extraction.batches():
                     given = True
                     yield batch
             except WeirError as error:
-                if start.position is None or given or error.status not in FORGOTTEN:
+                if start.position is None or given or error.status not in forgotten:
                     raise
                 raise PlaceForgotten(
                     f"{error.where}: {error.status} to the request at which the last call ended"

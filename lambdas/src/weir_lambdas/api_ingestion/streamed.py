@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
@@ -150,7 +151,7 @@ class _Walk:
         found = next((key for key in COMMON_KEYS if key in self.lists), None)
         if found is None:
             raise Whole("it is one object without a list of records")
-        self.levels.append((members, found))
+        self.levels += [(members, found), (None, None)]
 
 
 def _json(text: Text, _fmt: Format, selector: str | None) -> Records:
@@ -176,7 +177,17 @@ def _json(text: Text, _fmt: Format, selector: str | None) -> Records:
         for piece in _Walk(stream, keys, path).lists_of():
             yield from cut(records_of(piece), long_numbers(piece), text.shape)
 
-    return text.records(count, pieces, Levels(walk.levels).lookup)
+    def record(number: int) -> Any:
+        at = number if number >= 0 else count + number
+        with text.open() as stream:
+            for piece in _Walk(stream, keys, path).lists_of():
+                raws = records_of(piece)
+                if 0 <= at < len(raws):
+                    return raws[at]
+                at -= len(raws)
+        return None
+
+    return text.records(count, pieces, Levels(walk.levels, record).lookup)
 
 
 def _searched(text: Text, path: JsonPath) -> Records:
@@ -264,6 +275,9 @@ def csv_rows(text: TextIO, fmt: Format) -> Iterator[bytes]:
     names = list(fmt.columns) or (next(reader, []) if fmt.header else [])
     if fmt.columns and fmt.header:
         next(reader, None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"it has the column {twice!r} twice; name all of them in format.columns")
     for number, values in enumerate(reader, 1):
         if not values:
             continue

@@ -8,8 +8,11 @@ followed here too, one judged hop at a time.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -18,10 +21,15 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from weir_contract.sources import Egress
-from weir_lambdas.common.errors import EgressRefused, SourceBadAnswer
+from weir_lambdas.common.errors import ConfigInvalid, EgressRefused, SourceBadAnswer
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
@@ -162,14 +170,68 @@ def _seconds(timeout: Any) -> float | None:
     return float(timeout) if isinstance(timeout, (int, float)) else None
 
 
+@contextmanager
+def cut_off(connection: Any, seconds: float, what: str) -> Iterator[None]:
+    """End what is read from a connection within the block after so many seconds, however it drips:
+    a socket's own timeout begins anew with every byte.
+
+    Raises
+    ------
+    urllib3.exceptions.ReadTimeoutError
+        It took longer.
+    """
+    opened = connection.sock if connection is not None else None
+    if opened is None:
+        yield
+        return
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):  # it has ended by itself
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if not late.is_set():
+            raise
+        raise ReadTimeoutError(None, "", what) from error  # type: ignore[arg-type]
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise ReadTimeoutError(None, "", what)  # type: ignore[arg-type]
+
+
+HEAD_TIMEOUTS = 2
+"""The head of an answer may take this many request timeouts in all."""
+
+
+def _head_of(connection: HTTPConnection, read: Callable[[], Any]) -> Any:
+    seconds = _seconds(connection.timeout)
+    if seconds is None:
+        return read()
+    with cut_off(connection, seconds * HEAD_TIMEOUTS, "the head of the answer did not end"):
+        return read()
+
+
 def _pool_manager(guard: _Guard, **options: Any) -> urllib3.PoolManager:
     class GuardedHTTPConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return guard.connect(self)
 
+        def getresponse(self) -> Any:
+            return _head_of(self, super().getresponse)
+
     class GuardedHTTPSConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return guard.connect(self)
+
+        def getresponse(self) -> Any:
+            return _head_of(self, super().getresponse)
 
     class GuardedHTTPPool(HTTPConnectionPool):
         ConnectionCls = GuardedHTTPConnection
@@ -180,6 +242,19 @@ def _pool_manager(guard: _Guard, **options: Any) -> urllib3.PoolManager:
     manager = urllib3.PoolManager(num_pools=4, **options)
     manager.pool_classes_by_scheme = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
     return manager
+
+
+_SENDABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not _SENDABLE.fullmatch(value):
+            raise ConfigInvalid(
+                "its value has a line feed or another letter that no header can carry; was a secret "
+                "stored with a line feed at its end?",
+                f"header {name}",
+            )
 
 
 @dataclass(frozen=True)
@@ -219,8 +294,12 @@ class EgressClient:
         connections: int = 1,
     ) -> None:
         self._egress, self._allowed_hosts = egress, allowed_hosts
-        self._endpoint = origin(endpoint)
+        self._base, self._endpoint = endpoint, origin(endpoint)
         self._pools = _pool_manager(_Guard(egress, resolver), maxsize=connections)
+
+    def absolute(self, url: str) -> str:
+        """A URL that a source gave, which may be relative to the endpoint."""
+        return urljoin(self._base, url)
 
     def trusted(self, url: str) -> bool:
         """Whether a URL's origin may see the source's credentials."""
@@ -263,6 +342,7 @@ class EgressClient:
                 for name, value in (request.headers or {}).items()
                 if trusted or name.lower() in PUBLIC_HEADERS
             }
+            _check_headers(headers)
             answer = self._pools.request(
                 method,
                 url,

@@ -11,8 +11,12 @@ from weir_contract.manifest import Manifest, manifest_key, manifest_prefix, pars
 from weir_contract.state import CHECKPOINT, checkpoint_sk, source_pk
 from weir_lambdas.common.clock import Clock
 from weir_lambdas.common.errors import LeaseHeld
+from weir_lambdas.common.log import log
 from weir_lambdas.common.state import Table, Update
 from weir_lambdas.common.storage import Storage
+
+ITEM_BYTES = 300_000
+"""A position and a state of more than this stand in the manifest alone: an item of DynamoDB has 400 KB."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Checkpoints:
         item = self._table.get(self._pk, self._sk) or {}
         known = _from_item(item)
         newest = self._newest_manifest(known.sequence)
+        if newest is None and item.get("elsewhere"):
+            newest = self._kept(known.sequence)
         if newest is not None:
             rebuilt = from_manifest(newest)
             known = replace(rebuilt, epoch=max(known.epoch, rebuilt.epoch))
@@ -130,7 +136,8 @@ class Checkpoints:
         free = "(attribute_not_exists(holder) OR holder = :run OR lease_until < :now)"
         update = Update(
             "SET epoch = :epoch, holder = :run, lease_until = :until, #sequence = :sequence, "
-            "#cursor = :cursor, last_run = :last, #position = :position, #state = :state",
+            "#cursor = :cursor, last_run = :last, #position = :position, #state = :state, "
+            "elsewhere = :elsewhere",
             {
                 "epoch": mine.epoch,
                 "run": run,
@@ -139,9 +146,8 @@ class Checkpoints:
                 "sequence": mine.sequence,
                 "cursor": mine.cursor,
                 "last": mine.run,
-                "position": mine.position,
-                "state": mine.state,
             }
+            | _held(mine)
             | ({"seen": int(item["epoch"])} if item else {}),
             f"{seen} AND {free}",
         )
@@ -168,16 +174,14 @@ class Checkpoints:
             "sequence": after.sequence,
             "cursor": after.cursor,
             "last": after.run,
-            "position": after.position,
-            "state": after.state,
             "epoch": manifest.epoch,
             "run": run,
-        }
+        } | _held(after)
         if manifest.complete:
             values["zero"] = 0
         update = Update(
             "SET #sequence = :sequence, #cursor = :cursor, last_run = :last, "
-            f"#position = :position, #state = :state{free}",
+            f"#position = :position, #state = :state, elsewhere = :elsewhere{free}",
             values,
             "epoch = :epoch AND holder = :run",
         )
@@ -203,10 +207,28 @@ class Checkpoints:
             return None
         return self.read(newest)
 
+    def _kept(self, sequence: int) -> Manifest | None:
+        try:
+            return self.read(sequence)
+        except FileNotFoundError:
+            log("WARNING", "the last manifest is gone, and what it knew", source=self._source)
+            return None
+
     def read(self, sequence: int) -> Manifest:
         """A manifest by its number."""
         body = self._storage.get(self._bucket, manifest_key(self._source, sequence, self._lane))
         return loads(Manifest, body)
+
+
+def _held(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What an item has room for; the rest is read from the manifest that it is a cache of."""
+    held = {"position": checkpoint.position, "state": checkpoint.state}
+    # A position has the state that its extraction began with in it, so both are in the manifest.
+    large = sum(len((text or "").encode()) for text in held.values()) > ITEM_BYTES
+    if not large:
+        return {**held, "elsewhere": False}
+    # Whether there is a position is seen all the same.
+    return {"position": held["position"] and "", "state": None, "elsewhere": True}
 
 
 def _from_item(item: dict[str, Any]) -> Checkpoint:
@@ -217,6 +239,6 @@ def _from_item(item: dict[str, Any]) -> Checkpoint:
         int(item.get("epoch", 0)),
         item.get("cursor"),
         item.get("last_run", ""),
-        item.get("position"),
+        item.get("position") or None,
         item.get("state"),
     )

@@ -47,6 +47,14 @@ def steps(path: str) -> tuple[str | int, ...]:
     return tuple(found)
 
 
+def has(value: Any, path: str) -> bool:
+    """Whether a path leads somewhere, if only to null."""
+    *way, last = steps(path)
+    for step in way:
+        value = value.get(step) if isinstance(value, dict) and isinstance(step, str) else None
+    return isinstance(value, dict) and last in value
+
+
 def lookup(value: Any, path: str) -> Any:
     """The value at a path, or None where there is none.
 

@@ -102,7 +102,10 @@ class Paginator(Model):
     total_path: Path | None = Field(
         None, description="Where the body gives the number of pages (pageNumber) or rows (offset)."
     )
-    cursor_path: Path | None = Field(None, description="Where the body gives the next cursor.")
+    cursor_path: Path | None = Field(
+        None,
+        description="Where the body gives the next cursor; of the last record: data[-1].id.",
+    )
     cursor_header: Param | None = Field(None, description="Header that gives the next cursor.")
     cursor_param: Param = Field("cursor", description="Query parameter of the cursor.")
     cursor_body_path: Path | None = Field(
@@ -160,14 +163,15 @@ class Incremental(Model):
     )
     format: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
         "iso",
-        description="How moments are written: iso, date, epochSeconds, epochMillis, or a strftime "
+        description="How the source wants moments: iso, date, epochSeconds, epochMillis, or a strftime "
         "pattern such as %Y-%m-%d %H:%M:%S.",
     )
     timezone: TimeZone = Field(
         "UTC", description="IANA zone of dates, and of moments without an offset."
     )
     deduplicate: bool = Field(
-        True, description="Drop records at the start that came before and have not changed."
+        True,
+        description="Drop records at the start that came before and have not changed, and those before it.",
     )
 
 
@@ -212,7 +216,9 @@ class ApiKeyAuth(Model):
 class HttpBasicAuth(Model):
     """Authorization: Basic."""
 
-    username: Secret = Field(description="Name, or ${SECRET:name#username}.")
+    username: Annotated[str, StringConstraints(max_length=2048)] = Field(
+        description="Name, or ${SECRET:name#username}; may be empty, where the key is the password."
+    )
     password: Annotated[str, StringConstraints(max_length=2048)] = Field(
         description="${SECRET:name#password}; may be empty."
     )
