@@ -87,6 +87,13 @@ def test_a_stream_may_hold_much_that_is_not_ours(monkeypatch: pytest.MonkeyPatch
     assert found.notes == ("left out, since Weir builds nothing on AWS from it: 1 ConfigMap",)
 
 
+def test_a_namespace_is_known_with_its_labels_and_not_left_out() -> None:
+    text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: a}}\n---\n"
+    found = objects(text + source("a"))
+    assert found.namespaces == {"shop": {"team": "a"}}
+    assert found.notes == ()
+
+
 def test_a_list_is_its_items_each_with_its_line() -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- " + source("a").replace("\n", "\n  ")
     found = objects(text)

@@ -279,6 +279,51 @@ def test_without_a_cluster_the_files_must_hold_everything(
     assert result.exit_code == 1
 
 
+def namespaced(name: str, **labels: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def test_a_folder_with_its_own_namespace_is_planned_before_anything_of_it_is_applied(
+    desk, platform, source: Source
+) -> None:
+    one = source(
+        "first", redshift={"schema": "arrivals", "table": "first", "distkey": "customerId"}
+    )
+    one["metadata"]["namespace"] = "arriving"
+    grants = [*platform["spec"]["grants"], {"namespaces": {"matchLabels": {"team": "new"}}}]
+    opened = {**platform, "spec": {**platform["spec"], "grants": grants}}
+
+    def planned(*objects: dict[str, Any]) -> dict[str, Any]:
+        result = desk.weir("plan", "-f", desk.file(*objects), "-o", "json")
+        everything = json.loads(result.stdout)["objects"]
+        found = {each["kind"]: each for each in everything if each["namespace"] == "arriving"}
+        assert "Namespace" not in result.stderr, "it is part of the plan"
+        return found
+
+    found = planned(opened, namespaced("arriving", team="new"), one)
+    assert "error" not in found["DataSource"], found["DataSource"]["error"]
+    assert "lambda.Function" in json.dumps(found["DataSource"]["actions"])
+    assert "error" not in found["Pipeline"]
+    strange = planned(opened, namespaced("arriving", team="old"), one)
+    assert strange["DataSource"]["error"]["reason"] == "NotGranted"
+    broken = {**one, "spec": {**one["spec"], "source": {}}}
+    refused = planned(opened, namespaced("arriving", team="new"), broken)
+    assert refused["DataSource"]["error"]["reason"] == "Refused"
+    nowhere = planned(opened, one)
+    assert 'namespaces "arriving" not found' in nowhere["DataSource"]["error"]["message"]
+
+
+def test_a_namespace_that_gets_its_label_with_the_plan_is_planned_with_it(
+    desk, platform, source: Source
+) -> None:
+    grants = [{"namespaces": {"matchLabels": {"team": "labelled"}}}]
+    opened = {**platform, "spec": {**platform["spec"], "grants": grants}}
+    before = desk.plan(opened, source())
+    assert before["objects"][1]["error"]["reason"] == "NotGranted"
+    after = desk.plan(opened, namespaced(desk.namespace, team="labelled"), source())
+    assert "error" not in after["objects"][1]
+
+
 def test_a_platform_of_another_account_is_refused(desk, platform, build: Path) -> None:
     other = {
         **platform,

@@ -430,7 +430,9 @@ def _wish(
                 f"there is no Platform, DataSchema, DataSource or Pipeline in "
                 f"{', '.join(map(str, files))}"
             )
-        return Wish(removed=found.objects) if delete else Wish(applied=found.objects)
+        if delete:
+            return Wish(removed=found.objects)
+        return Wish(applied=found.objects, namespaces=found.namespaces)
     revision = compare(ref, files)
     before = manifests(revision.before, namespace, default)
     after = manifests(revision.after, namespace, default)
@@ -447,7 +449,7 @@ def _wish(
     )
     if revision.uncommitted:
         _note(f"{revision.uncommitted} file(s) are not committed, and part of the plan as they are")
-    return Wish(changed.applied, changed.removed, changed.moved)
+    return Wish(changed.applied, changed.removed, changed.moved, after.namespaces)
 
 
 def _note(*lines: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from weir.api.v1alpha1.common import API_VERSION
 from weir.cli.documents import Document
@@ -22,11 +22,13 @@ class Unusable(RuntimeError):
 class Manifests:
     """The objects of documents.
 
-    ``notes`` say what was left out, for people.
+    ``notes`` say what was left out, for people. ``namespaces`` are those that the documents make, each
+    with its labels.
     """
 
     objects: tuple[Object, ...]
     notes: tuple[str, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def manifests(documents: Sequence[Document], namespace: str | None, default: str) -> Manifests:
@@ -52,11 +54,16 @@ def manifests(documents: Sequence[Document], namespace: str | None, default: str
         raise Unusable("\n".join(shown))
     found: dict[Key, tuple[Object, Document]] = {}
     others: dict[str, int] = {}
+    namespaces: dict[str, Mapping[str, str]] = {}
     for document in documents:
         body = document.body
         if body is None:
             continue  # Nothing, or a comment, between two markers.
         if not isinstance(body, dict) or not _is_ours(body) or body["kind"] not in KINDS:
+            made = _namespace(body)
+            if made is not None:
+                namespaces[made[0]] = made[1]
+                continue
             name = str(body.get("kind") or "no object") if isinstance(body, dict) else "no object"
             others[name] = others.get(name, 0) + 1
             continue
@@ -74,11 +81,25 @@ def manifests(documents: Sequence[Document], namespace: str | None, default: str
         names = ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
         notes.append(f"left out, since Weir builds nothing on AWS from it: {names}")
     objects = sorted((obj for obj, _ in found.values()), key=lambda one: KINDS.index(one["kind"]))
-    return Manifests(tuple(objects), tuple(notes))
+    return Manifests(tuple(objects), tuple(notes), namespaces)
 
 
 def _is_ours(body: Object) -> bool:
     return body.get("apiVersion") == API_VERSION and isinstance(body.get("kind"), str)
+
+
+def _namespace(body: object) -> tuple[str, Mapping[str, str]] | None:
+    """Name and labels of a namespace; None for any other document."""
+    if (
+        not isinstance(body, dict)
+        or body.get("kind") != "Namespace"
+        or body.get("apiVersion") != "v1"
+    ):
+        return None
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        return None
+    return str(metadata["name"]), metadata.get("labels") or {}
 
 
 def _placed(document: Document, body: Object, namespace: str | None, default: str) -> Object:

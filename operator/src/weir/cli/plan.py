@@ -80,11 +80,14 @@ class Wish:
         Manifests that are deleted, of what is in the cluster.
     moved
         New key -> former key, of objects that are the same but for their name.
+    namespaces
+        Namespaces that are applied with them, each with its labels.
     """
 
     applied: Sequence[Object] = ()
     removed: Sequence[Object] = ()
     moved: Mapping[Key, Key] = field(default_factory=dict)
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Planner:
@@ -117,6 +120,7 @@ class Planner:
         KubeError
             The API server can't be asked.
         """
+        self._cluster.foresee(wish.namespaces)
         named = (*wish.applied, *wish.removed)
         namespaces = {one["metadata"].get("namespace", "") for one in named} - {""}
         self._objects = self._cluster.objects(namespaces)

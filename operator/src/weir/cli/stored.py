@@ -29,12 +29,19 @@ class Forbidden(Refused):
     """The caller may not store it."""
 
 
+class NoPlace(Refused):
+    """Its namespace is not there."""
+
+
 class Cluster(Protocol):
     """What a plan asks of a cluster."""
 
     kube: Kube
     complete: bool
     """Whether :meth:`objects` gave the objects of all namespaces."""
+
+    def foresee(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """These namespaces are made, or labelled so, before anything else is stored."""
 
     def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:
         """What is there: of all namespaces where that is allowed, else of these."""
@@ -58,6 +65,11 @@ class Server:
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
         self.complete = True
+        self._coming: frozenset[str] = frozenset()
+
+    def foresee(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """As :meth:`Cluster.foresee`."""
+        self.kube, self._coming = _Foreseen(self.kube, namespaces), frozenset(namespaces)
 
     def missing_kinds(self) -> list[str]:
         """Our kinds that the server does not serve.
@@ -98,7 +110,13 @@ class Server:
         key = Key.of(wish)
         there = self.kube.get(key)
         if there is None:
-            return self._ask("POST", collection(key.kind, key.namespace), key, wish)
+            try:
+                return self._ask("POST", collection(key.kind, key.namespace), key, wish)
+            except NoPlace:
+                if key.namespace not in self._coming:
+                    raise
+                # The server takes nothing into a namespace that is not there, not even for a try.
+                return NoServer().applied(wish)
         manager = _applier(there)
         if manager:
             query = {**DRY_RUN, "fieldManager": manager, "force": "true"}
@@ -127,8 +145,10 @@ class Server:
             answer = self.kube.request(method, path, body, query=query, content_type=content_type)
         except Denied as error:
             raise Forbidden(str(error)) from error
+        except Gone as error:
+            raise NoPlace(str(error)) from error
         except KubeError as error:
-            if error.status in (400, 404, 422):
+            if error.status in (400, 422):
                 raise Refused(str(error)) from error
             raise
         return {**answer, "kind": key.kind}
@@ -140,6 +160,10 @@ class NoServer:
     def __init__(self) -> None:
         self.kube: Kube = _Nothing()
         self.complete = True
+
+    def foresee(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """As :meth:`Cluster.foresee`."""
+        self.kube = _Foreseen(self.kube, namespaces)
 
     def objects(self, namespaces: Iterable[str]) -> dict[Key, Object]:  # noqa: ARG002
         """Nothing."""
@@ -165,6 +189,23 @@ class _Nothing(Kube):
 
     def request(self, method: str, path: str, body: Any = None, **_: Any) -> Object:  # noqa: ARG002
         raise KubeError(0, "Unreachable", f"there is no cluster to ask for {path}")
+
+
+class _Foreseen(Kube):
+    """A cluster as it is once these namespaces are applied."""
+
+    def __init__(self, kube: Kube, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """``namespaces``: name -> the labels that are applied; others that it has stay."""
+        self._kube, self._namespaces = kube, namespaces
+
+    def request(self, method: str, path: str, body: Any = None, **more: Any) -> Object:
+        return self._kube.request(method, path, body, **more)
+
+    def namespace_labels(self, namespace: str) -> dict[str, str]:
+        applied = self._namespaces.get(namespace)
+        if applied is None or not isinstance(self._kube, _Nothing):
+            return {**self._kube.namespace_labels(namespace), **(applied or {})}
+        return dict(applied)
 
 
 def merge_patch(before: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
