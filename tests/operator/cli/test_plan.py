@@ -19,6 +19,7 @@ from weir.cli.manifests import manifests
 from weir.cli.stored import NoServer, Server, merge_patch
 from weir.kube.client import path_of
 from weir.kube.keys import Key
+from weir_contract.state import pipeline_pk
 from weir_local.aws.server import LocalAws
 from weir_local.cluster import run
 
@@ -547,6 +548,35 @@ def test_a_renamed_object_is_made_anew_and_the_former_one_goes(
     assert "weir.dev/moved-from" in notes["clients"][0]
     text = desk.weir("plan", "-f", str(tmp_path), "--diff", "main", "-n", desk.namespace).stdout
     assert "+ lambda.Function" in text and "- lambda.Function" in text
+
+
+def continuing(source: dict[str, Any], former: str) -> dict[str, Any]:
+    annotations = {"weir.dev/moved-from": former}
+    return {**source, "metadata": {"name": "clients", "annotations": annotations}}
+
+
+def test_a_move_that_would_be_refused_is_so_in_the_plan(
+    desk, platform, source: Source, plan_aws: LocalAws
+) -> None:
+    def error(former: str) -> dict[str, str]:
+        objects = desk.plan(continuing(source(), former))["objects"]
+        (found,) = [
+            one for one in objects if (one["kind"], one["name"]) == ("DataSource", "clients")
+        ]
+        return found.get("error", {})
+
+    assert error(f"{desk.namespace}/customers") == {}, "within a namespace one may rename"
+    between = error("others/customers")
+    assert between["reason"] == "MoveNotGranted"
+    assert "does not let namespace others" in between["message"]
+    table = desk.kube.get(Key("Platform", "", "planned"))["status"]["resources"]
+    (name,) = [line["name"] for line in table if line["id"] == "state"]
+    item = {"pk": {"S": pipeline_pk(f"{desk.namespace}/gone")}, "sk": {"S": "PENDING#1"}}
+    state = plan_aws.admin_session().client("dynamodb")
+    state.put_item(TableName=name, Item=item)
+    waiting = error(f"{desk.namespace}/gone")
+    state.delete_item(TableName=name, Key=item)
+    assert waiting["reason"] == "MoveNotDrained"
 
 
 def test_a_deletion_does_what_its_plan_said_and_no_more(desk, platform, source: Source) -> None:

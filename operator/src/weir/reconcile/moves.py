@@ -32,8 +32,8 @@ def take_over(look: Look, view: View, context: Context, world: World) -> None:
     AwsError
         The state table can't be read or written.
     """
-    former = moved_from(look.obj)
-    if former is None or former == look.key or look.status.get("movedFrom") == former.id:
+    former = pending(look)
+    if former is None:
         return
     if view.get(former) is not None:
         raise Halt(
@@ -41,17 +41,9 @@ def take_over(look: Look, view: View, context: Context, world: World) -> None:
             f"continues {former} (annotation {MOVED_FROM}) and waits until that is gone: delete it. "
             "Its cursor, ledger and data stay",
         )
-    _check_grants(look.key, former, context)
+    check_grants(look.key, former, context)
+    check_drained(former, context, world)
     table = context.facts.state_table
-    waiting = world.ledger.waiting(table, former.id)
-    if waiting:
-        raise Halt(
-            "MoveNotDrained",
-            f"{waiting} landings of {former.id} wait for a pass of Pipeline {former.id}, and nobody "
-            f"would take them after the move. Apply {former.id} again, let it run, and move it then; "
-            f"or take the annotation {MOVED_FROM} off to begin anew",
-            stalled=True,
-        )
     taken = world.ledger.continue_source(table, former.id, look.key.id) if _is_source(look) else 0
     look.status["movedFrom"] = former.id
     look.services.events.say(
@@ -64,12 +56,46 @@ def take_over(look: Look, view: View, context: Context, world: World) -> None:
     )
 
 
+def pending(look: Look) -> Key | None:
+    """Whom an object is to go on from and has not done so yet."""
+    former = moved_from(look.obj)
+    done = former is None or former == look.key or look.status.get("movedFrom") == former.id
+    return None if done else former
+
+
+def check_drained(former: Key, context: Context, world: World) -> None:
+    """Nothing that was landed for the former object waits for a pass.
+
+    Raises
+    ------
+    Halt
+        Landings wait.
+    AwsError
+        The state table can't be read.
+    """
+    waiting = world.ledger.waiting(context.facts.state_table, former.id)
+    if waiting:
+        raise Halt(
+            "MoveNotDrained",
+            f"{waiting} landings of {former.id} wait for a pass of Pipeline {former.id}, and nobody "
+            f"would take them after the move. Apply {former.id} again, let it run, and move it then; "
+            f"or take the annotation {MOVED_FROM} off to begin anew",
+            stalled=True,
+        )
+
+
 def _is_source(look: Look) -> bool:
     return look.key.kind == "DataSource"
 
 
-def _check_grants(key: Key, former: Key, context: Context) -> None:
-    """Within a namespace one may rename; between two, both must be granted ``move``."""
+def check_grants(key: Key, former: Key, context: Context) -> None:
+    """Within a namespace one may rename; between two, both must be granted ``move``.
+
+    Raises
+    ------
+    Halt
+        One of them is not.
+    """
     if key.namespace == former.namespace:
         return
     for namespace in (former.namespace, key.namespace):

@@ -19,7 +19,7 @@ from weir.aws import redshift
 from weir.kube.client import Kube, Object
 from weir.kube.keys import Key, may_adopt
 from weir.kube.store import Store
-from weir.reconcile import network
+from weir.reconcile import moves, network
 from weir.reconcile import pipeline as pipelines
 from weir.reconcile import platform as platforms
 from weir.reconcile import wanted as blueprints
@@ -151,6 +151,7 @@ class Planning:
         context, wanted = self._wish(obj)
         platform_obj = obj if obj["kind"] == "Platform" else self._platform_object()
         check_account(look, self._platform, platform_obj)
+        self._check_move(look, context)
         self._look(resource.key for resource in wanted.resources)
         gone = gone_data(look, self.world, wanted.resources)
         asks, is_platform = may_adopt(obj), obj["kind"] == "Platform"
@@ -218,6 +219,17 @@ class Planning:
     def _of_services(self) -> Services:
         assert self._services is not None, "begin was not called"
         return self._services
+
+    def _check_move(self, look: Look, context: blueprints.Context) -> None:
+        """What would keep an object from going on where its former one stood, once that is gone."""
+        former = moves.pending(look)
+        if former is None:
+            return
+        moves.check_grants(look.key, former, context)
+        # While the former one is there, its passes go on; a Platform to come has nothing that waits.
+        platform_is_there = Key("Platform", "", self._platform.name) not in self._unborn
+        if platform_is_there and self._departing.get(former) is None:
+            moves.check_drained(former, context, self.world)
 
     def _look(self, keys: Iterable[tuple[str, str]]) -> None:
         """Look at all of these at once, kind by kind side by side; faults show when it is planned."""
