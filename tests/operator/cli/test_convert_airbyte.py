@@ -299,3 +299,149 @@ def test_every_authenticator_is_carried_over(
 def test_what_can_not_be_resolved_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(CannotConvert, match=words):
         converted(tmp_path, "manifest.yaml", text)
+
+
+ODD = """
+version: 6.1.0
+api_budget: {type: HTTPAPIBudget, policies: []}
+definitions:
+  requester: {url_base: "{{ config['host'] }}/api/", http_method: GET}
+  base:
+    retriever:
+      requester: {$ref: "#/definitions/requester", path: "{{ parameters['path'] }}"}
+      record_selector: {extractor: {field_path: [data]}}
+      paginator:
+        type: DefaultPaginator
+        page_size_option: {inject_into: request_parameter}
+        page_token_option: {type: RequestOption, inject_into: request_parameter, field_name: page}
+        pagination_strategy: {type: PageIncrement, page_size: 50, start_from_page: 1}
+  people: {$ref: "#/definitions/base", $parameters: {name: people, path: people}}
+  teams:
+    $ref: "#/definitions/base"
+    $parameters: {name: teams, path: "people/{{ stream_partition.parent_id }}/teams"}
+    retriever:
+      $ref: "#/definitions/base/retriever"
+      partition_router:
+        type: SubstreamPartitionRouter
+        parent_stream_configs:
+          - {stream: "#/definitions/people", parent_key: id, partition_field: parent_id}
+  games:
+    $ref: "#/definitions/base"
+    $parameters: {name: games, path: games}
+    retriever:
+      $ref: "#/definitions/base/retriever"
+      partition_router:
+        type: SubstreamPartitionRouter
+        parent_stream_configs:
+          - stream: "#/definitions/teams"
+            parent_key: uid
+            partition_field: parent_id
+            incremental_dependency: true
+            request_option: {inject_into: request_parameter, field_name: team}
+streams:
+  - "#/definitions/people"
+  - "#/definitions/games"
+  - name: code
+    retriever: {requester: {type: CustomRequester, class_name: a.B}}
+  - type: StateDelegatingStream
+    name: delegated
+    full_refresh_stream: "#/definitions/people"
+    incremental_stream:
+      $ref: "#/definitions/base"
+      $parameters: {path: changes}
+      incremental_sync:
+        type: DatetimeBasedCursor
+        cursor_field: changed
+        is_client_side_incremental: true
+        is_data_feed: true
+        step: P1D
+        cursor_granularity: PT1S
+        datetime_format: "%Y-%m-%d"
+        start_datetime: "{{ format_datetime(config['start'], '%Y-%m-%d') }}"
+  - name: report
+    retriever:
+      type: AsyncRetriever
+      record_selector: {extractor: {field_path: [rows]}}
+      status_mapping: {completed: [DONE], failed: [FATAL], timeout: [LATE], running: [BUSY]}
+      status_extractor: {field_path: [job, state]}
+      download_target_extractor: {field_path: [job, url]}
+      polling_job_timeout: 30
+      download_decoder: {type: CsvDecoder}
+      creation_requester:
+        url_base: https://reports.example.com/jobs
+        http_method: POST
+        request_body: {type: RequestBodyJsonObject, value: {report: orders}}
+        authenticator: {type: BearerAuthenticator, api_token: "{{ config['k'] if x else 'y' }}"}
+      polling_requester:
+        url_base: https://reports.example.com/jobs
+        path: "{{ creation_response['id'] }}"
+      download_requester: {http_method: GET}
+"""
+
+
+def test_parameters_reach_components_that_state_no_type(tmp_path: Path) -> None:
+    found = converted(tmp_path, "odd.yaml", ODD)
+    assert set(found) == {"odd-people", "odd-games", "odd-delegated", "odd-report"}
+    for item in found.values():
+        assert_valid(item)
+    people = api_of(found["odd-people"])
+    assert people["endpoint"] == "https://host.example.com/api/people"
+    assert people["paginator"] == {
+        "type": "pageNumber",
+        "pageSize": 50,
+        "basePage": 1,
+        "pageParam": "page",
+    }
+
+
+def test_parents_of_parents_keep_their_own_fields_of_the_same_name(tmp_path: Path) -> None:
+    games = api_of(converted(tmp_path, "odd.yaml", ODD)["odd-games"])
+    assert [parent["name"] for parent in games["parents"]] == ["people", "teams"]
+    above = games["parents"][1]["endpoint"]
+    assert above == "https://host.example.com/api/people/{resources.people.id}/teams"
+    assert games["params"] == {"team": "{resources.teams.uid}"}
+
+
+def test_an_asynchronous_retriever_becomes_a_job(tmp_path: Path) -> None:
+    report = api_of(converted(tmp_path, "odd.yaml", ODD)["odd-report"])
+    assert (report["method"], report["body"]) == ("POST", {"report": "orders"})
+    assert report["asyncJob"] == {
+        "statusUrl": "https://reports.example.com/jobs/{job.id}",
+        "statusPath": "job.state",
+        "completed": ["DONE"],
+        "failed": ["FATAL", "LATE"],
+        "timeout": "30m",
+        "downloadUrl": "{job.job.url}",
+    }
+    assert report["format"] == {"type": "csv"}
+    assert report["auth"] == {"bearer": {"token": "${SECRET:odd#api_token}"}}
+
+
+def test_nothing_of_a_manifest_goes_in_silence(tmp_path: Path) -> None:
+    found = converted(tmp_path, "odd.yaml", ODD)
+    notes = {name: "\n".join(item.notes) for name, item in found.items()}
+    for name, words in (
+        ("odd-people", "api_budget: not carried over"),
+        ("odd-people", "stream code: left out: retriever: CustomRequester is code"),
+        ("odd-people", "stream delegated: its incremental_stream is taken"),
+        ("odd-people", "is https://host.example.com/api/people here: write the real address there"),
+        ("odd-people", "page_size_option: does not say under which name"),
+        ("odd-games", "partition_router.incremental_dependency: not carried over"),
+        ("odd-delegated", "incremental_sync.is_data_feed: not carried over"),
+        ("odd-delegated", "start_datetime: is 2020-01-01 here"),
+        ("odd-report", "store its api_token as ${SECRET:odd#api_token}"),
+    ):
+        assert words in notes[name], words
+    incremental = api_of(found["odd-delegated"])["incremental"]
+    assert (incremental["cursorPath"], incremental["initialValue"]) == ("changed", "2020-01-01")
+
+
+def test_a_result_that_does_not_validate_says_so(tmp_path: Path) -> None:
+    text = ODD.replace("page_size: 50", "page_size: 500000")
+    notes = converted(tmp_path, "odd.yaml", text)["odd-people"].notes
+    assert any("pageSize: is to be mended by hand" in note for note in notes)
+
+
+def test_a_manifest_of_before_references_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(CannotConvert, match="migrate the manifest first"):
+        converted(tmp_path, "old.yaml", "version: 1\nstreams: ['*ref(definitions.a)']")

@@ -210,3 +210,61 @@ def test_what_is_no_configuration_is_refused(
 ) -> None:
     with pytest.raises(CannotConvert, match=words):
         converted(tmp_path, name, text)
+
+
+SEVERAL = """
+import dlt
+from dlt.sources.rest_api import rest_api_source
+
+@dlt.source
+def one(token=dlt.secrets.value, pages: int = 5):
+    yield from rest_api_source({
+        "client": {
+            "base_url": "https://one.example.com/",
+            "auth": {"type": "bearer", "token": token} if token else None,
+        },
+        "resources": [
+            {"name": "posts", "endpoint": {
+                "path": "posts",
+                "paginator": {
+                    "type": "page_number", "base_page": 1, "page": 1, "maximum_page": pages,
+                    "total_path": None,
+                },
+            }},
+            made_elsewhere(),
+        ],
+    })
+
+def two():
+    return rest_api_source({
+        "client": {"base_url": "https://two.example.com/"},
+        "resources": [
+            "posts",
+            {"name": "chicken", "endpoint": "c/{resources.egg.id}"},
+            {"name": "egg", "endpoint": "e/{resources.chicken.id}"},
+        ],
+    })
+
+def three(client):
+    return rest_api_source({"client": client, "resources": []})
+"""
+
+
+def test_every_configuration_of_a_file_is_read(tmp_path: Path) -> None:
+    found = converted(tmp_path, "several.py", SEVERAL)
+    assert set(found) == {"posts", "posts-2", "chicken", "egg"}
+    for item in found.values():
+        assert_valid(item)
+    posts = api_of(found["posts"])
+    assert posts["auth"] == {"bearer": {"token": "${SECRET:token}"}}
+    # dlt's maximum is the first page that is not asked for.
+    assert posts["paginator"] == {"type": "pageNumber", "basePage": 1, "maximumPage": 4}
+    notes = "\n".join(note for item in found.values() for note in item.notes)
+    for words in (
+        "is read as if token were so",
+        "made_elsewhere() is not evaluated",
+        "name: 'posts' is 'posts-2' here",
+        "parent 'chicken' leads in a circle",
+        "a configuration of which the file has no values",
+    ):
+        assert words in notes, words

@@ -9,7 +9,7 @@ redshift}``. What can't be carried over is named, never dropped in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from weir.cli.convert_dlt import convert_config, from_python, is_config
 from weir.cli.convert_shared import CannotConvert as CannotConvert
 from weir.cli.convert_shared import Converted as Converted
 from weir.cli.convert_shared import Notes, object_name
+from weir.cli.documents import read_text
+from weir.cli.validate import problems
 
 TYPES = {
     "rest_api": "restApi",
@@ -55,15 +57,56 @@ def convert_file(path: Path, platform: str = "default") -> tuple[Converted, ...]
     CannotConvert
         It is none of them, or has a part without a counterpart.
     """
+    return tuple(_judged(item) for item in _converted(path, platform))
+
+
+def _judged(item: Converted) -> Converted:
+    """A result with a note for each thing that ``weir validate`` has against it."""
+    (document,) = read_text(to_yaml(item.resource))
+    found = Notes(list(item.notes))
+    for problem in problems(document):
+        found.add(problem.path, f"is to be mended by hand: {problem.message}")
+    return Converted(item.resource, tuple(found.found))
+
+
+def _converted(path: Path, platform: str) -> tuple[Converted, ...]:
     notes = Notes()
     text = path.read_text()
-    data = from_python(text, notes) if path.suffix == ".py" else yaml.safe_load(text)
+    if path.suffix == ".py":
+        return tuple(_each_named(_of_python(text, platform, notes)))
+    data = yaml.safe_load(text)
     if is_config(data):
-        return tuple(convert_config(data, platform, notes))
+        return tuple(_each_named(convert_config(data, platform, notes)))
     if is_manifest(data):
         name = path.parent.name if path.stem == "manifest" else path.stem
-        return tuple(convert_manifest(data, object_name(name), platform))
+        return tuple(_each_named(convert_manifest(data, object_name(name), platform)))
     return (convert(data, platform),)
+
+
+def _of_python(text: str, platform: str, notes: Notes) -> Iterator[Converted]:
+    """The resources of all configurations in a file; one without any is named beside the others'."""
+    found, empty = list[Converted](), list[str]()
+    for data, own in from_python(text, notes):
+        try:
+            found += convert_config(data, platform, own)
+        except CannotConvert as error:
+            empty.append(f"a configuration is left out: {error}")
+    if not found:
+        raise CannotConvert("; ".join(empty))
+    for number, item in enumerate(found):
+        yield item if number else Converted(item.resource, (*empty, *notes.found, *item.notes))
+
+
+def _each_named(items: Iterable[Converted]) -> Iterator[Converted]:
+    """Results of several configurations: a name that is there already gets a number."""
+    taken: set[str] = set()
+    for item in items:
+        name = item.resource["metadata"]["name"]
+        tried = (name, *(f"{name[:60]}-{number}" for number in range(2, 1000)))
+        free = next(one for one in tried if one not in taken)
+        taken.add(free)
+        notes = item.notes if free == name else (*item.notes, f"name: {name!r} is {free!r} here")
+        yield Converted({**item.resource, "metadata": {"name": free}}, notes)
 
 
 def convert(data: Any, platform: str = "default") -> Converted:
@@ -75,7 +118,10 @@ def convert(data: Any, platform: str = "default") -> Converted:
         The data is no such source; the message says what is missing.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("source"), Mapping):
-        raise CannotConvert("no source: the file needs a mapping source with name, type, config")
+        raise CannotConvert(
+            "no source: the file needs a mapping source with name, type, config; or client and "
+            "resources (dlt); or version and streams (Airbyte)"
+        )
     source = data["source"]
     for key in ("name", "type"):
         if not isinstance(source.get(key), str):

@@ -41,8 +41,8 @@ def is_config(data: Any) -> bool:
     return isinstance(data, Mapping) and data.keys() >= SHAPES
 
 
-def from_python(text: str, notes: Notes) -> Any:
-    """The configuration in a Python file.
+def from_python(text: str, notes: Notes) -> list[tuple[dict[str, Any], Notes]]:
+    """The configurations in a Python file, each with what could not be read of it.
 
     Raises
     ------
@@ -61,13 +61,39 @@ def from_python(text: str, notes: Notes) -> Any:
                 names[target.id] = node.value
         elif isinstance(node, ast.AnnAssign) and node.value and isinstance(node.target, ast.Name):
             names[node.target.id] = node.value
-    reader = _Reader(names, notes)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Dict):
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names = {**_arguments(node.args), **names}
+    found = []
+    dicts = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    for node in sorted(dicts, key=lambda node: node.lineno):
+        if node.keys:
             keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
             if keys >= SHAPES:
-                return reader.value(node)
-    raise CannotConvert("no dict with the keys client and resources: no dlt rest_api configuration")
+                own = Notes(list(notes.found))
+                data = _Reader(names, own).value(node)
+                if is_config(data):
+                    found.append((data, own))
+                else:
+                    notes.add(
+                        f"line {node.lineno}", "a configuration of which the file has no values"
+                    )
+                    notes.found.extend(own.found)
+    if not found:
+        what = "no dict with the keys client and resources: no dlt rest_api configuration"
+        raise CannotConvert("; ".join([what, *dict.fromkeys(notes.found)]))
+    return found
+
+
+def _arguments(arguments: ast.arguments) -> dict[str, ast.expr]:
+    """Arguments of a function that have a default; dlt fills in those that are its secrets."""
+    plain = [*arguments.posonlyargs, *arguments.args]
+    pairs = list(zip(reversed(plain), reversed(arguments.defaults), strict=False))
+    pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
+    found: dict[str, ast.expr] = {}
+    for argument, default in pairs:
+        injected = ast.unparse(default) in ("dlt.secrets.value", "dlt.config.value")
+        found[argument.arg] = ast.Constant(secret(argument.arg)) if injected else default
+    return found
 
 
 class _Reader:
@@ -130,6 +156,10 @@ class _Reader:
             return secret(name)
         return self._unreadable(node)
 
+    def _either(self, node: Any) -> Any:
+        self._notes.add(f"line {node.lineno}", f"is read as if {ast.unparse(node.test)} were so")
+        return self.value(node.body)
+
     def _attribute(self, node: Any) -> Any:
         if ast.unparse(node) == "dlt.secrets.value":
             return "${SECRET:token}"
@@ -169,6 +199,7 @@ class _Reader:
         ast.UnaryOp: _negative,
         ast.Subscript: _subscript,
         ast.Attribute: _attribute,
+        ast.IfExp: _either,
         ast.Call: _call,
     }
 
@@ -251,6 +282,8 @@ PAGINATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "cursor_path": "cursorPath",
             "cursor_param": "cursorParam",
             "cursor_body_path": "cursorBodyPath",
+            "stop_after_empty_page": "stopAfterEmptyPage",
+            "has_more_path": "hasMorePath",
         },
     ),
     "offset": (
@@ -302,8 +335,14 @@ def _paginator(value: Any, place: str, notes: Notes) -> dict[str, Any] | None:
     name, options = PAGINATORS[kind]
     found = {"type": name, **DEFAULTS.get(kind, {})}
     for key, item in spec.items():
-        if key in options:
+        if key in ("maximum_page", "maximum_offset") and isinstance(item, int):
+            found[options[key]] = max(0, item - 1)  # dlt ends before it
+        elif key in options:
             found[options[key]] = item
+            if item is None:
+                found.pop(options[key])
+        elif key in ("page", "offset") and item in (None, found.get("basePage", 0)):
+            continue  # where it begins anyway
         elif key != "links_next_key" or item != "next":
             notes.add(f"{place}.{key}", "not carried over")
     return without_none(found)
@@ -325,7 +364,14 @@ def convert_config(config: Mapping[str, Any], platform: str, notes: Notes) -> li
     client, defaults = config.get("client") or {}, config.get("resource_defaults") or {}
     if not isinstance(client.get("base_url"), str):
         raise CannotConvert("client.base_url is missing, or only running the file could tell it")
-    resources = [_resource(item, defaults) for item in config.get("resources") or []]
+    resources = []
+    for number, item in enumerate(config.get("resources") or []):
+        if isinstance(item, str) or (
+            isinstance(item, Mapping) and isinstance(item.get("name"), str)
+        ):
+            resources.append(_resource(item, defaults))
+        else:
+            notes.add(f"resources[{number}]", "its name is not in the file; left out")
     by_name = {item["name"]: item for item in resources}
     found = []
     for resource in resources:
@@ -348,7 +394,7 @@ def convert_config(config: Mapping[str, Any], platform: str, notes: Notes) -> li
         )  # fmt: skip
         found.append(data_source(resource["name"], api, names, platform, own))
     if not found:
-        raise CannotConvert("resources is empty")
+        raise CannotConvert("; ".join(["resources is empty", *notes.found]))
     return found
 
 
@@ -393,8 +439,13 @@ def _api(
     parents: list[dict[str, Any]] = []
     include = {f"_{parent}_{field}": field for field in resource.get("include_from_parent") or []}
     while parent is not None:
-        if parent not in by_name or len(parents) == 3:
+        if parent not in by_name:
             notes.add(place, f"parent {parent!r} is not among the resources")
+            break
+        circle = parent == resource["name"] or any(one["name"] == _plain(parent) for one in parents)
+        if circle or len(parents) == 3:
+            why = "leads in a circle" if circle else "is the fourth: three are carried over"
+            notes.add(place, f"parent {parent!r} {why}")
             break
         above = by_name[parent]
         one, following = _request(above, client, by_name, f"resources.{parent}.endpoint", notes)

@@ -36,7 +36,7 @@ class Notes:
 
     def add(self, place: str, why: str) -> None:
         """One thing, and what to do about it."""
-        text = f"{place}: {why}"
+        text = " ".join(f"{place}: {why}".split())
         if text not in self.found:
             self.found.append(text)
 
