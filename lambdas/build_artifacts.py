@@ -64,7 +64,6 @@ FILE_DEPENDENCIES = (
     "python-calamine",
     "pyzipper",
     "texttable",
-    "tnefparse",
 )
 """What reads files and mails, beside what every function has."""
 

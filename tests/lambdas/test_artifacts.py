@@ -177,7 +177,6 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
         "python_calamine",
         "py7zr",
         "pyzipper",
-        "tnefparse",
         "backports.zstd",
     )
     script = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -193,6 +195,35 @@ def test_a_mail_that_cannot_be_taken_apart_keeps_no_other_away(post: Post, mails
     assert sorted(post.states()) == [
         ("landed", ""),
         ("rejected", "it carries more than 1000 files"),
+    ]
+
+
+def test_an_attached_mail_that_is_none_keeps_no_other_attachment_away(
+    post: Post, mails: Any
+) -> None:
+    letter, stored = mails
+    email = replace(post.config.email, patterns=())  # type: ignore[type-var]
+    object.__setattr__(post.config, "email", email)
+    post.deliver("1", stored(letter(**{"notes.eml": b"\n\n", "a.csv": b"id\n1\n"})))
+    assert post.land("r1").rows == 1
+    (row,) = post.quarantined()
+    assert row["reason"] == "mail/1, notes.eml: it has no headers: this is no mail"
+
+
+def test_a_line_of_an_attachment_is_told_with_its_mail_file_and_member(
+    post: Post, mails: Any
+) -> None:
+    letter, stored = mails
+    email = replace(post.config.email, patterns=())  # type: ignore[type-var]
+    object.__setattr__(post.config, "email", email)
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("a.csv", b"a,b\n1,2\n3\n")
+    post.deliver("1", stored(letter(**{"b.csv": b"a,b\n1\n", "c.zip": body.getvalue()})))
+    post.land("r1")
+    assert sorted(row["reason"] for row in post.quarantined()) == [
+        "mail/1, b.csv, line 2: 1 fields instead of 2",
+        "mail/1, c.zip, a.csv, line 3: 1 fields instead of 2",
     ]
 
 

@@ -6,6 +6,7 @@ import base64
 import email
 import email.policy
 import io
+import re
 import zipfile
 from email.message import EmailMessage
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from weir_contract.sources import Email, Parsing, Trust
 from weir_lambdas.email_processor.mail import NoMail, attachments, harmless, read
+from weir_lambdas.email_processor.source import identity
 from weir_lambdas.email_processor.trust import address_of, allowed, distrust, verdicts
 from weir_lambdas.file_processor.source import ending_of, format_of
 from weir_lambdas.file_processor.unpack import Unreadable
@@ -152,6 +154,122 @@ def test_files_in_winmail_dat_are_found(mails: Any) -> None:
     assert (found.name, found.body) == ("orders.csv", b"a\n1\n")
     broken = letter(**{"winmail.dat": b"no tnef"})
     assert names(broken) == ["winmail.dat"]
+
+
+def props(*values: tuple[int, int, bytes]) -> bytes:
+    """Properties of an attachment: type, id, bytes ([MS-OXTNEF], 2.1.3.4)."""
+    found = len(values).to_bytes(4, "little")
+    for kind, number, body in values:
+        found += kind.to_bytes(2, "little") + number.to_bytes(2, "little")
+        found += (1).to_bytes(4, "little") + len(body).to_bytes(4, "little")
+        found += body + b"\0" * (-len(body) % 4)
+    return found
+
+
+def outlook(*attributes: tuple[int, bytes]) -> bytes:
+    found = (0x223E9F78).to_bytes(4, "little") + b"\1\0"
+    for number, body in attributes:
+        found += b"\2" + number.to_bytes(4, "little") + len(body).to_bytes(4, "little")
+        found += body + b"\0\0"
+    return found
+
+
+def test_outlooks_long_names_are_taken_and_the_messages_within_opened(mails: Any) -> None:
+    letter, _ = mails
+    inner = outlook((0x00069002, b""), (0x0006800F, b"b"))
+    long = (0x1F, 0x3707, "a long näme.csv\0".encode("utf-16-le"))
+    message = (0x0D, 0x3701, b"\7" * 16 + inner)
+    stream = outlook(
+        (0x00069002, b""),
+        (0x00018010, b"ALONGN~1.CSV\0"),
+        (0x0006800F, b"a"),
+        (0x00069005, props(long)),
+        (0x00069002, b""),
+        (0x00069005, props(message)),
+    )
+    mail = letter(**{"winmail.dat": stream})
+    found = [(one.name, one.body) for one in attachments(read(mail.as_bytes()))]
+    assert found == [("a long näme.csv", b"a"), ("unnamed", b"b")]
+
+
+@pytest.mark.parametrize("cut", [5, 20, 40])
+def test_outlooks_lengths_are_not_believed(mails: Any, cut: int) -> None:
+    letter, _ = mails
+    endless = outlook((0x00069002, b""), (0x00069005, b"\xff" * 4 + b"\x1e\0\1\x37" + b"\xff" * 40))
+    assert names(letter(**{"winmail.dat": endless})) == ["winmail.dat"]
+    assert names(letter(**{"winmail.dat": tnef(b"a.csv", b"x" * 50)[:-cut]})) == ["winmail.dat"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Message-ID: <[",
+        "Message-ID: <>",
+        "From: <",
+        "From: a:;",
+        'From: "\\',
+        "From: =?utf-8?q?",
+        "Date: 30 Feb 99999 99:99:99 +9999",
+        "MIME-Version: 1.Message-ID: <[0",
+        "Content-Type: ;",
+        "Content-Disposition: attachment; filename*0*=utf-8''%; filename*=x; filename*1=y",
+        "Content-ID: <",
+        "Content-Transfer-Encoding: =?",
+    ],
+)
+def test_headers_that_nobody_can_parse_keep_no_attachment_away(mails: Any, header: str) -> None:
+    letter, _ = mails
+    name = re.escape(header.partition(":")[0].encode())
+    body = re.sub(rb"(?im)^" + name + rb":.*\n", b"", letter(**{"a.csv": b"x"}).as_bytes(), count=1)
+    read_back = read(f"{header}\n".encode() + body)
+    assert distrust(read_back, config(allowed_senders=("@other.example",))) is not None
+    identity(read_back, b"", list(attachments(read_back)))
+    assert str(read_back.get("Message-ID", "")) is not None
+
+
+def test_a_sender_can_not_write_its_own_verdicts_into_what_ses_repeats(mails: Any) -> None:
+    letter, stored = mails
+    raw = stored(letter(), dkim="fail", dmarc="fail").replace(
+        b"client-ip=1.2.3.4;",
+        b'client-ip=1.2.3.4; envelope-from="x; dkim=pass; dmarc=pass"@evil.example; helo=dkim=pass;',
+    )
+    found = verdicts(read(raw))
+    assert (found.spf, found.dkim, found.dmarc) == ("pass", "fail", "fail")
+    twice = stored(letter(), dmarc="fail").replace(b"; dmarc=fail", b"; dmarc=fail; dmarc=pass")
+    assert verdicts(read(twice)).dmarc == "fail"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["ann@example.com <eve@evil.example>", "ann@example.com, eve@evil.example", "<", "a:;", "x"],
+)
+def test_a_sender_whom_two_parsers_see_differently_is_none(sender: str) -> None:
+    mail = read(f"From: {sender}\nTo: b@x\n\n".encode())
+    assert not allowed(address_of(mail), ("ann@example.com",))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"aWQKMQo=", b"id\n1\n"),
+        (b"aWQKMQo", b"id\n1\n"),
+        (b"aWQK\nMQo= \n", b"id\n1\n"),
+        (b"aWQKMQ==CjI=", b"id\n1\n2"),
+        (b"", b""),
+        (b"aWQKM", None),
+        (b"aWQK!MQo=", None),
+        (b"aWQKMQo=\n--\nSent by a list (c)", None),
+        (b"aWQK\xffMQo=", None),
+    ],
+)
+def test_broken_base64_is_told_and_not_guessed(body: bytes, expected: bytes | None) -> None:
+    mail = read(
+        b"From: a@b\nContent-Type: text/csv; name=a.csv\nContent-Transfer-Encoding: base64\n\n"
+        + body
+    )
+    (found,) = attachments(mail)
+    assert found.body == (expected or b"")
+    assert found.fault == ("" if expected is not None else "its base64 is damaged")
 
 
 def test_mails_nested_without_end_are_refused() -> None:

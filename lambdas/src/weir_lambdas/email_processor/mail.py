@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import email.errors
 import email.policy
 import re
@@ -13,6 +14,10 @@ from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
 from functools import lru_cache
+from typing import cast
+
+from weir_lambdas.email_processor.tnef import NoTnef, files
+from weir_lambdas.file_processor.unpack import Unreadable
 
 MAX_DEPTH = 20
 """Mails within mails; real ones have two or three."""
@@ -37,6 +42,30 @@ class _Headers(HeaderRegistry):
             self._classes[lower] = super().__getitem__(name)
         return self._classes[lower]
 
+    def __call__(self, name: str, value: str) -> BaseHeader:
+        try:
+            return super().__call__(name, value)
+        except Exception:  # noqa: BLE001 - the library's parsers trip over what senders write
+            return cast("BaseHeader", _AsWritten(name, value))
+
+
+class _AsWritten(str):
+    """A header that can't be parsed, as its text."""
+
+    max_count = None
+
+    def __new__(cls, name: str, value: str) -> _AsWritten:
+        found = super().__new__(cls, " ".join(value.split()))
+        found.name = name
+        return found
+
+    name: str
+    defects: tuple[Exception, ...] = ()
+
+    def fold(self, **_: object) -> str:
+        """As one line."""
+        return f"{self.name}: {self}\n"
+
 
 KEPT_HEADERS = 256
 """The library parses a header whenever it is asked for; so many are kept, which makes a mail's own
@@ -45,7 +74,7 @@ be parsed once."""
 POLICY = email.policy.default.clone(header_factory=lru_cache(KEPT_HEADERS)(_Headers()))
 
 
-class NoMail(Exception):
+class NoMail(Unreadable):
     """What was stored is no mail that can be taken apart. The text is for people."""
 
 
@@ -59,11 +88,14 @@ class Attachment:
         Without any folder, made harmless; never empty.
     inline
         Whether it is shown within the mail and was not attached to it.
+    fault
+        Why its bytes are not those that were sent; empty: they are.
     """
 
     name: str
     body: bytes
     inline: bool
+    fault: str = ""
 
 
 def read(raw: bytes) -> EmailMessage:
@@ -72,12 +104,15 @@ def read(raw: bytes) -> EmailMessage:
     Raises
     ------
     NoMail
-        It has no headers at all.
+        It has no headers at all, or the parser trips over it.
     """
     shrunk, cut = _without_runs(raw)
     parser = BytesFeedParser(EmailMessage, policy=POLICY)
-    parser.feed(shrunk)
-    mail = parser.close()
+    try:
+        parser.feed(shrunk)
+        mail = parser.close()
+    except Exception as error:
+        raise NoMail(f"it can't be taken apart ({type(error).__name__})") from error
     if cut:
         _put_back(mail, cut)
     if not mail.keys():
@@ -153,18 +188,28 @@ def _of_part(part: Message, depth: int) -> Iterator[Attachment]:
     if not name and disposition != "attachment" and (kind in TEXT_TYPES or not _bytes(part)):
         return
     body = _bytes(part)
-    if kind in TNEF_TYPES or name.lower() == "winmail.dat":
+    inline = disposition == "inline" or (not disposition and bool(part.get("Content-ID")))
+    if body is None:
+        yield Attachment(name or "unnamed", b"", inline, "its base64 is damaged")
+    elif kind in TNEF_TYPES or name.lower() == "winmail.dat":
         yield from _outlook(body, name)
     elif kind == "message/rfc822" or (name.lower().endswith(".eml") and body):
         # A mail that was attached as a file, with a transfer encoding that keeps it from being
         # taken apart with the rest (RFC 2046, 5.2.1 forbids it, senders do it all the same).
-        yield from attachments(read(body), depth + 1)
+        try:
+            forwarded = read(body)
+        except NoMail as error:
+            yield Attachment(name or "unnamed", body, inline, str(error))
+        else:
+            yield from attachments(forwarded, depth + 1)
     else:
-        inline = disposition == "inline" or (not disposition and bool(part.get("Content-ID")))
         yield Attachment(name or "unnamed", body, inline)
 
 
-def _bytes(part: Message) -> bytes:
+def _bytes(part: Message) -> bytes | None:
+    """A part's bytes; None where they were damaged on their way."""
+    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
+        return _unbase64(part.get_payload())
     try:
         body = part.get_payload(decode=True)
     except (ValueError, LookupError, email.errors.MessageError):
@@ -172,23 +217,38 @@ def _bytes(part: Message) -> bytes:
     return body if isinstance(body, bytes) else b""
 
 
-def _outlook(body: bytes, name: str) -> Iterator[Attachment]:
-    """The files in a TNEF stream ([MS-OXTNEF]); one that can't be read comes as it is."""
-    from tnefparse import TNEF
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]+=*)*+")
 
+
+def _unbase64(payload: object) -> bytes | None:
+    """The standard library drops what is no base64, and goes on with what comes out of it. Some
+    mailers put several pieces one after another, each with its padding, or leave out the last one's."""
+    if not isinstance(payload, str):
+        return b""
     try:
-        stream = TNEF(body, do_checksum=False)
-        found = [(_text(one.long_filename() or one.name), one.data) for one in stream.attachments]
-    except Exception as error:  # noqa: BLE001 - the parser raises what its bytes make it trip over
-        del error
+        text = b"".join(payload.encode("ascii").split())
+        if not _BASE64.fullmatch(text):
+            return None
+        if b"=" not in text.rstrip(b"="):
+            return _piece(text.rstrip(b"="))
+        return b"".join(map(_piece, re.findall(rb"[^=]+", text)))
+    except ValueError:
+        return None
+
+
+def _piece(text: bytes) -> bytes:
+    return binascii.a2b_base64(text + b"=" * (-len(text) % 4))
+
+
+def _outlook(body: bytes, name: str) -> Iterator[Attachment]:
+    """The files in a TNEF stream; one that can't be read comes as it is."""
+    try:
+        found = list(files(body))
+    except NoTnef:
         yield Attachment(name or "winmail.dat", body, False)
         return
-    for title, data in found:
-        yield Attachment(harmless(title) or "unnamed", bytes(data), False)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    for one in found:
+        yield Attachment(harmless(one.name) or "unnamed", one.body, False)
 
 
 def file_name(part: Message) -> str:
@@ -196,7 +256,7 @@ def file_name(part: Message) -> str:
     harmless; empty where it has none."""
     try:
         found = part.get_filename()
-    except (ValueError, LookupError, IndexError, email.errors.MessageError):
+    except Exception:  # noqa: BLE001 - the library trips over pieces of RFC 2231 in disorder
         found = None
     return harmless(_decoded(str(found))) if found else ""
 

@@ -15,7 +15,7 @@ from weir_contract.sources import SourceConfig
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.email_processor.mail import Attachment, NoMail, attachments, read
+from weir_lambdas.email_processor.mail import Attachment, attachments, read
 from weir_lambdas.email_processor.trust import address_of, distrust
 from weir_lambdas.file_processor.arrived import (
     ArrivedSource,
@@ -26,6 +26,7 @@ from weir_lambdas.file_processor.arrived import (
     rejected,
     superseded,
 )
+from weir_lambdas.file_processor.faults import judged
 from weir_lambdas.file_processor.globs import matches
 from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.file_processor.output import Reject, TooManyRejects
@@ -86,19 +87,18 @@ class MailSource(ArrivedSource):
             return rejected(file, f"it is larger than {MAX_MAIL_BYTES} bytes")
         try:
             raw = b"".join(source.chunks())
-            mail = read(raw)
         except Superseded:
             return superseded(file)
-        except NoMail as error:
-            return rejected(file, str(error))
-        reason = distrust(mail, self._email)
-        if reason is not None:
-            return rejected(file, reason)
         try:
-            carried = list(attachments(mail))
-        except NoMail as error:
+            with judged(source):
+                mail = read(raw)
+                reason = distrust(mail, self._email)
+                if reason is not None:
+                    return rejected(file, reason)
+                carried = list(attachments(mail))
+                content = sha256(identity(mail, raw, carried)).hexdigest()
+        except Unreadable as error:
             return rejected(file, str(error))
-        content = sha256(identity(mail, raw, carried)).hexdigest()
         file = replace(file, sha256=content)
         twin = self.twin(content, located, taking)
         if twin is not None and self._email.duplicates == "skip":
@@ -130,6 +130,8 @@ class MailSource(ArrivedSource):
         parsing, name = self._email.parsing, attachment.name
         with self.output(taking) as output:
             try:
+                if attachment.fault:
+                    raise Unreadable(attachment.fault)
                 if len(attachment.body) > self._email.max_bytes:
                     raise Unreadable(f"it is larger than {self._email.max_bytes} bytes (maxBytes)")
                 if parsing.format == "stored":

@@ -11,9 +11,11 @@ first header may be the writer's. So of a mail whose sender may be such a user n
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import parseaddr
+from typing import Any
 
 from weir_contract.sources import Email, Trust
 from weir_lambdas.email_processor.envelope import Envelope, of_mail
@@ -22,7 +24,8 @@ AUTHORITY = "amazonses.com"
 """The authserv-id of SES (RFC 8601, section 2.5)."""
 
 RECEIVER = re.compile(r"\bby\s+inbound-smtp\.[a-z0-9-]+\.amazonaws\.com\b")
-_METHOD = re.compile(r"\b(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
+_METHOD = re.compile(r"\s*(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _COMMENT = re.compile(r"\([^()]*\)")
 
 
@@ -43,14 +46,17 @@ def verdicts(mail: EmailMessage) -> Verdicts:
     first = str(mail.get("Received", ""))
     if not RECEIVER.search(_flat(first)):
         return Verdicts()
-    results = _flat(str(mail.get("Authentication-Results", "")))
+    results = _COMMENT.sub("", _QUOTED.sub("", _flat(str(mail.get("Authentication-Results", "")))))
     authority, _, rest = results.partition(";")
     methods: dict[str, str] = {}
     if authority.strip().lower() == AUTHORITY:
-        for name, result in _METHOD.findall(_COMMENT.sub("", rest)):
-            # A mail may carry several signatures: one that passes is enough (RFC 6376, 6.1).
-            known = methods.get(name.lower())
-            methods[name.lower()] = "pass" if known == "pass" else result.lower()
+        # What a sender chooses stands in there too (envelope-from, helo): never at a result's place.
+        for name, result in filter(None, map(_result, rest.split(";"))):
+            known = methods.get(name, result)
+            # A mail may carry several signatures: one that passes is enough (RFC 6376, 6.1). Of the
+            # others there is one verdict, and of two the worse one counts.
+            better = "pass" in (known, result) if name == "dkim" else known == result == "pass"
+            methods[name] = "pass" if better else (known if known != "pass" else result)
     return Verdicts(
         methods.get("spf", ""),
         methods.get("dkim", ""),
@@ -85,6 +91,12 @@ def distrust(mail: EmailMessage, config: Email) -> str | None:
     return None
 
 
+def _result(text: str) -> tuple[str, str] | None:
+    """Method and result at the beginning of one of the header's parts (RFC 8601, 2.2)."""
+    found = _METHOD.match(text)
+    return (found.group(1).lower(), found.group(2).lower()) if found else None
+
+
 _FOR = re.compile(r"\bfor\s+<?([^\s<>;]+@[^\s<>;]+)>?", re.IGNORECASE)
 
 
@@ -109,10 +121,17 @@ def address_of(mail: EmailMessage) -> str:
     found = mail.get_all("From", [])
     if len(found) != 1:
         return ""
-    addresses = getattr(found[0], "addresses", ())
-    if len(addresses) > 1:
+    addresses: Sequence[Any] = getattr(found[0], "addresses", ())
+    if len(addresses) != 1:
         return ""
-    return parseaddr(_flat(str(found[0])))[1].lower()
+    written = next(str(value) for name, value in mail.raw_items() if name.lower() == "from")
+    # Two parsers that see two addresses are being led astray.
+    text, address = _flat(str(found[0])), str(addresses[0].addr_spec).lower()
+    seen = [parseaddr(text)[1], *_ANGLED.findall(_QUOTED.sub("", _flat(written)))]
+    return address if all(one.strip().lower() == address for one in seen) else ""
+
+
+_ANGLED = re.compile(r"<([^<>]*)>")
 
 
 def allowed(sender: str, senders: tuple[str, ...]) -> bool:
