@@ -9,14 +9,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from weir.cli.effects import cost, disturbance
 from weir.cli.plan import Planned
 from weir.cli.plan_json import as_json
 from weir.cli.plan_markdown import LIMIT, markdown
-from weir.cli.plan_report import exit_code, report, summary
+from weir.cli.plan_report import differences, exit_code, report, summary
 from weir.cli.plan_text import text
 from weir.kube.keys import Key
 from weir.reconcile.plan import Action, Plan, Verb
@@ -167,6 +167,43 @@ def test_text_says_what_is_lost_disturbed_gained_and_billed() -> None:
     assert "\x1b" not in printed
     coloured = text(report(found), colour=True)
     assert "\x1b[1;31m" in coloured and re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed
+
+
+def widget(title: str, *sources: str) -> dict[str, Any]:
+    metrics = [["Weir", "Rows", "Source", one] for one in sources]
+    return {"x": 0, "y": 2, "type": "metric", "properties": {"title": title, "metrics": metrics}}
+
+
+def test_of_lists_of_alike_items_only_what_differs_is_shown_with_its_place() -> None:
+    before = [widget("Rows", "a"), widget("Failures", "a")]
+    after = [widget("Rows", "a", "b"), widget("Failures", "a")]
+    change = Change("DashboardBody.widgets", before, after)
+    told = text(report([planned(action(Verb.UPDATE, changes=(change,)))]))
+    assert "DashboardBody.widgets[0].properties.metrics:" in told
+    assert '+ ["Weir", "Rows", "Source", "b"]' in told
+    assert "Failures" not in told and "title" not in told
+
+
+def test_items_that_are_others_are_shown_whole() -> None:
+    before, after = [{"Sid": "A", "Action": "x"}], [{"Sid": "B", "Action": "y"}]
+    change = Change("Policies.weir.Statement", before, after)
+    told = text(report([planned(action(Verb.UPDATE, changes=(change,)))]))
+    assert "Statement:" in told and "Statement[0]" not in told
+
+
+documents = st.recursive(
+    st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=12,
+)
+"""Without null: for a diff it is what is absent."""
+
+
+@given(documents, documents)
+def test_what_differs_is_always_shown(before: Any, after: Any) -> None:
+    assume(before != after)
+    found = differences(action(Verb.UPDATE, changes=(Change("Body", before, after),)))
+    assert found and all(one.before != one.after for one in found)
 
 
 def test_nobody_is_warned_of_runs_where_none_is_under_way() -> None:

@@ -10,7 +10,7 @@ from weir.cli.plan_report import (
     WORDS,
     Reported,
     Told,
-    changes,
+    differences,
     parts,
     summary,
 )
@@ -165,7 +165,7 @@ def _action(line: Told) -> str:
 
 
 def _diff(line: Told) -> Iterator[str]:
-    found = changes(line.action)
+    found = differences(line.action)
     if found:
         yield f"  {titled(line.action.kind, line.action.name)}"
     for change in found:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from weir.cli.effects import Disturbance, cost, disturbance, stands
 from weir.cli.permissions import Growth, grown
@@ -165,6 +166,41 @@ def exit_code(results: Iterable[Planned]) -> int:
 def changes(action: Action) -> tuple[Change, ...]:
     """Every property and tag that differs."""
     return (*action.changes, *action.tag_changes)
+
+
+def differences(action: Action) -> list[Change]:
+    """The same for people: of lists of alike items (a dashboard's widgets), and of what is in them, only
+    what differs, with its place."""
+    return [one for change in changes(action) for one in _narrowed(change)]
+
+
+def _narrowed(change: Change) -> Iterator[Change]:
+    before, after = change.before, change.after
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in sorted({*before, *after}):
+            if before.get(name) != after.get(name):
+                yield from _narrowed(
+                    Change(f"{change.path}.{name}", before.get(name), after.get(name))
+                )
+    elif isinstance(before, list) and isinstance(after, list) and _alike(before, after):
+        for place, (old, new) in enumerate(zip(before, after, strict=True)):
+            if old != new:
+                yield from _narrowed(Change(f"{change.path}[{place}]", old, new))
+    else:
+        yield change
+
+
+def _alike(before: Sequence[Any], after: Sequence[Any]) -> bool:
+    """Whether items at the same place are the same thing, somewhat changed."""
+    return len(before) == len(after) and all(
+        old == new
+        or (
+            isinstance(old, Mapping)
+            and isinstance(new, Mapping)
+            and 2 * sum(name in new and old[name] == new[name] for name in old) >= len({*old, *new})
+        )
+        for old, new in zip(before, after, strict=True)
+    )
 
 
 def parts(change: Change) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from weir.cli.plan_report import SIGNS, WORDS, Reported, Told, changes, parts, summary
+from weir.cli.plan_report import SIGNS, WORDS, Reported, Told, differences, parts, summary
 from weir.resource import titled
 
 COLOURS = {
@@ -54,7 +54,7 @@ def _action(line: Told) -> Iterator[str]:
     reason = f"  ({action.reason})" if action.reason else ""
     loss = "  DATA IS LOST" if action.loses_data else ""
     yield f"  {SIGNS[action.verb]} {titled(action.kind, action.name)}: {WORDS[action.verb]}{reason}{loss}"
-    for change in changes(action):
+    for change in differences(action):
         gone, new = parts(change)
         if isinstance(change.before, list) and isinstance(change.after, list):
             yield f"      {change.path}:"
