@@ -171,6 +171,7 @@ def test_the_archive_that_reads_files_reads_each_format_from_itself_alone(
         "weir_lambdas.metadata_extractor.handler",
         "weir_lambdas.metadata_extractor.parquet",
         "weir_lambdas.file_processor.formats.table",
+        "weir_lambdas.file_processor.formats.workbook",
         "pyarrow.parquet",
         "pyarrow.orc",
         "fastavro",

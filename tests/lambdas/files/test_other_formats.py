@@ -88,7 +88,7 @@ def test_fixed_width_columns_are_cut_and_short_lines_rejected(reading: Any) -> N
 
 def test_a_sheet_is_read_by_its_row_of_names(reading: Any, workbook: bytes) -> None:
     seen = reading(workbook, Parsing("xlsx", sheet="Data", header_row=2))
-    assert seen.rows == [
+    assert seen.records == [
         {"id": 1, "name": "Ann", "since": "2026-01-02", "share": 0.5},
         {"id": 2, "name": None, "since": "2026-01-02T03:04:00", "share": None},
     ]
@@ -102,9 +102,46 @@ def test_a_sheet_is_read_by_its_row_of_names(reading: Any, workbook: bytes) -> N
 def test_a_workbook_from_before_2007_is_read_too(reading: Any, format_: Any, name: str) -> None:
     body = workbook_of("Data", [["id", "name"], [1.0, "J\xfcrgen"], [2.5, "Bo"]])
     seen = reading(body, Parsing(format_), name=name)
-    assert seen.rows == [{"id": 1, "name": "J\xfcrgen"}, {"id": 2.5, "name": "Bo"}]
+    assert seen.records == [{"id": 1, "name": "J\xfcrgen"}, {"id": 2.5, "name": "Bo"}]
     with pytest.raises(Unreadable, match="no workbook"):
         reading(body[:700], Parsing(format_), name=name)
+
+
+def saved(book: Any) -> bytes:
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def test_the_first_sheet_that_is_shown_and_holds_cells_is_read(reading: Any) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Lists"
+    book.active.append(["x"])
+    book.active.sheet_state = "hidden"
+    sheet = book.create_sheet("Data")
+    for row in (["id", "sum"], [1, 2], [3, None]):
+        sheet.append(row)
+    book.create_chartsheet("Chart", 0)
+    assert reading(saved(book), Parsing("xlsx")).records == [
+        {"id": 1, "sum": 2},
+        {"id": 3, "sum": None},
+    ]
+    assert reading(saved(book), Parsing("xlsx", sheet="Lists")).records == []
+
+
+def test_a_workbook_that_ends_its_reader_ends_nothing_else(reading: Any) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["id"])
+    book.active["XFD1048576"] = "far away"
+    with pytest.raises(Unreadable, match="takes more than 1228 MB of memory"):
+        reading(saved(book), Parsing("xlsx"))
+    old = bytearray(workbook_of("Data", [["id"], [1.0]]))
+    for place in range(512, len(old), 61):
+        old[place : place + 2] = b"\xff\xff"
+        try:
+            reading(bytes(old), Parsing("xlsx"))
+        except Unreadable as error:
+            assert "tripped" not in str(error)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +154,7 @@ def workbook() -> bytes:
     sheet.append([1, "Ann", datetime(2026, 1, 2), 0.5])
     sheet.append([2, None, datetime(2026, 1, 2, 3, 4), None])
     sheet.append([None, None, None, None])
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
+    return saved(book)
 
 
 TYPED = pa.table(

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import Sink
-from weir_lambdas.file_processor.formats.delimited import distinct
 from weir_lambdas.file_processor.formats.moments import check_moments
+from weir_lambdas.file_processor.formats.names import distinct
 from weir_lambdas.file_processor.memory import share_arrow_pool
 from weir_lambdas.file_processor.unpack import Unpacked, Unreadable, as_file
 from weir_lambdas.landing.values import json_value

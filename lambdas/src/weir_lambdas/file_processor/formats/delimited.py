@@ -25,6 +25,7 @@ from weir_lambdas.file_processor.formats.cuts import (
     record_pattern,
     witness,
 )
+from weir_lambdas.file_processor.formats.names import column_names
 from weir_lambdas.file_processor.formats.text import Utf8, lines
 from weir_lambdas.file_processor.memory import share_arrow_pool
 from weir_lambdas.file_processor.unpack import Unreadable
@@ -70,24 +71,6 @@ def read_tsv(
 ) -> None:
     """As :func:`read_csv`, between tabs."""
     _Reader(replace(parsing.csv, delimiter="\t"), sink).read(chunks, place, jump)
-
-
-def column_names(found: Iterable[str]) -> list[str]:
-    """Names as a header has them, trimmed; an empty one becomes ``column3``, and each is another
-    one (:func:`distinct`)."""
-    return distinct(text.strip() or f"column{place}" for place, text in enumerate(found, 1))
-
-
-def distinct(found: Iterable[str]) -> list[str]:
-    """Names of which no two are the same: a second ``id`` becomes ``id_2``, and so does ``ID``, since
-    neither Spark nor Redshift tells them apart."""
-    names: dict[str, str] = {}
-    for name in found:
-        candidate, number = name, 2
-        while candidate.lower() in names:
-            candidate, number = f"{name}_{number}", number + 1
-        names[candidate.lower()] = candidate
-    return list(names.values())
 
 
 @dataclass(frozen=True)

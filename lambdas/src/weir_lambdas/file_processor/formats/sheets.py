@@ -2,73 +2,103 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
-from typing import Any
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import IO
 
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import Sink
-from weir_lambdas.file_processor.formats.delimited import column_names
-from weir_lambdas.file_processor.unpack import Unreadable, as_file
+from weir_lambdas.file_processor.unpack import Unreadable
 
 MAX_WORKBOOK_BYTES = 256 * 1024 * 1024
 """A workbook is a zip that has to be jumped about in: it is held in memory."""
 
+READER = "weir_lambdas.file_processor.formats.workbook"
+MEMORY_MB, SHARE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0.6
+"""Where Lambda tells the function's memory, and how much of it a workbook may take."""
+
+KEPT = ("LD_LIBRARY_PATH", "LANG", "PATH")
+"""Of the environment: the reader gets no credentials."""
+
+LINES = 1_000
+_one_at_a_time = Lock()
+
 
 def read_sheet(chunks: Iterable[bytes], parsing: Parsing, sink: Sink) -> None:
-    """One sheet, with the columns' names in ``headerRow``. Empty rows are no records.
+    """One sheet (default: the first that is shown), with the columns' names in ``headerRow``. Empty
+    rows are no records.
 
-    Dates come as ISO 8601, whole numbers without a fraction (a sheet knows doubles only).
+    Dates come as ISO 8601, whole numbers without a fraction (a sheet knows doubles only), of formulas
+    the value that was last computed.
 
     Raises
     ------
     Unreadable
-        It is no workbook, is encrypted, or lacks the sheet or the row of names.
+        It is no workbook, is encrypted, lacks the sheet or the row of names, or takes more memory
+        than the function may give it.
     """
-    import python_calamine as calamine
+    megabytes = int(int(os.environ.get(MEMORY_MB, "2048")) * SHARE)
+    asked = {"sheet": parsing.sheet, "headerRow": parsing.header_row, "bytes": megabytes << 20}
+    with _one_at_a_time, _reader(json.dumps(asked)) as reader:
+        assert reader.stdin is not None and reader.stdout is not None
+        _hand_over(chunks, reader.stdin)
+        for lines in _batches(reader.stdout):
+            if lines[-1].startswith(b"!"):
+                raise Unreadable(lines[-1][1:].decode())
+            sink.lines(lines)
+        if reader.wait():
+            raise Unreadable(
+                f"the workbook is damaged, or takes more than {megabytes} MB of memory: a cell far "
+                "away from the others makes a sheet as large as all that lies in between"
+            )
 
-    body = as_file(chunks).read(MAX_WORKBOOK_BYTES + 1)
-    if len(body) > MAX_WORKBOOK_BYTES:
-        raise Unreadable(f"a workbook of more than {MAX_WORKBOOK_BYTES} bytes")
+
+@contextmanager
+def _reader(asked: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    reader = subprocess.Popen(
+        [sys.executable, "-m", READER, asked],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # A panic's text quotes what it has read.
+        env=environment,
+    )
     try:
-        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(body))
-    except calamine.PasswordError as error:
-        raise Unreadable("the workbook is encrypted") from error
-    except (calamine.CalamineError, OSError, ValueError) as error:
-        raise Unreadable("it is no workbook (xlsx, xls, ods), or it is damaged") from error
-    names = book.sheet_names
-    if parsing.sheet is not None and parsing.sheet not in names:
-        raise Unreadable(f"there is no sheet {parsing.sheet!r}; there are {', '.join(names)}")
-    if not names:
-        raise Unreadable("the workbook has no sheet")
-    sheet = book.get_sheet_by_name(parsing.sheet or names[0])
-    rows = sheet.to_python(skip_empty_area=False)
-    if len(rows) < parsing.header_row:
-        raise Unreadable(
-            f"the sheet has {len(rows)} rows; the names are said to be in row "
-            f"{parsing.header_row} (headerRow)"
-        )
-    header = column_names(str(cell_value(cell) or "") for cell in rows[parsing.header_row - 1])
-    for row in rows[parsing.header_row :]:
-        values = [cell_value(cell) for cell in row]
-        if any(value is not None for value in values):
-            sink.record(dict(zip(header, values, strict=False)))
+        yield reader
+    finally:
+        reader.kill()
+        reader.wait()
+        for pipe in (reader.stdin, reader.stdout):
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
 
 
-def cell_value(cell: Any) -> Any:
-    """A cell as a JSON value."""
-    if cell == "" or cell is None:
-        return None
-    if isinstance(cell, bool):
-        return cell
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
-        return int(cell)
-    if isinstance(cell, datetime):
-        midnight = cell.time() == time(0)
-        return cell.date().isoformat() if midnight else cell.isoformat()
-    if isinstance(cell, (date, time)):
-        return cell.isoformat()
-    if isinstance(cell, timedelta):
-        return cell.total_seconds()
-    return cell
+def _hand_over(chunks: Iterable[bytes], stdin: IO[bytes]) -> None:
+    size = 0
+    try:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_WORKBOOK_BYTES:
+                raise Unreadable(f"a workbook of more than {MAX_WORKBOOK_BYTES} bytes")
+            stdin.write(chunk)
+        stdin.close()
+    except BrokenPipeError:
+        return  # It has ended, and says how by its status.
+
+
+def _batches(stdout: IO[bytes]) -> Iterator[list[bytes]]:
+    lines: list[bytes] = []
+    for line in stdout:
+        lines.append(line.rstrip(b"\n"))
+        if len(lines) == LINES:
+            yield lines
+            lines = []
+    if lines:
+        yield lines
