@@ -135,6 +135,29 @@ def test_files_are_landed_in_the_order_in_which_they_came(rig: Rig) -> None:
     assert list(rig.ledger.waiting()) == []
 
 
+def test_what_was_written_within_one_second_is_landed_in_its_order(rig: Rig) -> None:
+    """Of a bucket that keeps versions every state of an object is landed."""
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    rig.s3.put_bucket_versioning(
+        Bucket=rig.files.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    wanted = list(range(12))
+    for number in wanted:
+        answer = rig.s3.put_object(
+            Bucket=rig.files.bucket, Key="in/a.csv", Body=f"id\n{number}\n".encode()
+        )
+        located = Located(
+            rig.files.bucket,
+            "in/a.csv",
+            answer["ETag"].strip('"'),
+            len(f"id\n{number}\n"),
+            answer["VersionId"],
+        )
+        rig.ledger.arrive(located, at, f"0055AED6DCD902{number:02X}")
+    rig.land("r1")
+    assert [int(row["id"]) for row in rig.records()] == wanted
+
+
 def test_nothing_to_land_writes_no_manifest(rig: Rig) -> None:
     landing = rig.land("r1")
     assert (landing.sequence, landing.rows, landing.complete) == (0, 0, True)

@@ -111,3 +111,36 @@ def test_what_is_packed_is_unpacked_whatever_the_pieces(body: bytes, kind: str, 
 )
 def test_globs_stay_within_a_folder_unless_doubled(key: str, pattern: str, expected: bool) -> None:
     assert matches(key, pattern) is expected
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_zstd_frames_that_are_skipped_stand_anywhere(reading: Any, place: int) -> None:
+    frames = [zstd.compress(b"id\n1"), zstd.compress(b"\n2\n")]
+    frames.insert(place, SKIPPED)
+    assert reading(b"".join(frames), Parsing("csv"), 5).rows == [{"id": "1"}, {"id": "2"}]
+
+
+def test_a_text_may_begin_as_bzip2_does(reading: Any) -> None:
+    assert reading(b"BZhour\n1\n", Parsing("csv")).rows == [{"BZhour": "1"}]
+
+
+def test_members_that_are_packed_themselves_are_read_and_archives_told(reading: Any) -> None:
+    csv = b"id\n1\n"
+
+    def archive(**members: bytes) -> bytes:
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as found:
+            for name, content in members.items():
+                found.writestr(name, content)
+        return body.getvalue()
+
+    packed = archive(**{"a.csv.gz": gzip.compress(csv), "/../b.csv.zst": zstd.compress(csv)})
+    assert reading(packed, Parsing("auto"), name="x.zip").rows == [{"id": "1"}, {"id": "1"}]
+    with pytest.raises(Unreadable, match=r"'b\.zip' in the archive: an archive within an archive"):
+        reading(archive(**{"b.zip": archive(**{"a.csv": csv})}), Parsing("csv"))
+    bomb = archive(**{"a.csv.gz": gzip.compress(bytes(40_000_000))})
+    with pytest.raises(Unreadable, match="unfolds to more than"):
+        reading(bomb, Parsing("csv", max_bytes=1_000_000))

@@ -83,6 +83,7 @@ def arrive(
     at: datetime,
     clock: Clock,
     start: Callable[[str], None],
+    sequencer: str = "",
 ) -> list[str]:
     """Enter an object at every source that means it, and see to it that each is landed.
 
@@ -93,6 +94,8 @@ def arrive(
     ----------
     start
         Starts an execution of a state machine, by its ARN.
+    sequencer
+        The event's: tells the order of what was written to a key within one second.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def arrive(
         if not watch.means(located.key):
             continue
         sources.append(watch.source)
-        new = Ledger(table, watch.source).arrive(located, at)
+        new = Ledger(table, watch.source).arrive(located, at, sequencer)
         if new and not lands(table, watch.source, clock):
             start(watch.machine)
     return sources

@@ -52,17 +52,20 @@ class Ledger:
         self._table, self._source = table, source
         self._pk, self._files = source_pk(source), files_pk(source)
 
-    def arrive(self, located: Located, at: datetime) -> bool:
+    def arrive(self, located: Located, at: datetime, sequencer: str = "") -> bool:
         """A file is there. Returns False where it was known already.
 
         Parameters
         ----------
         at
             When it was written to S3: files are landed in this order.
+        sequencer
+            Of S3's event, in hex: of two states of one object the later has the greater one (S3 User
+            Guide, *Event message structure*), where their seconds are the same.
         """
         number = file_id(located)
         body = dumps(located)
-        waiting = f"{WAITING}{iso(at)}#{number}"
+        waiting = f"{WAITING}{iso(at)}#{sequencer}#{number}"
         return self._table.transact(
             [
                 putting(self._files, f"{FILE}{number}", {BODY: body, "state": "waiting"}, new=True),

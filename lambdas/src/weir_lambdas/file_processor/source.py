@@ -25,7 +25,7 @@ from weir_lambdas.file_processor.ledger import Ledger
 from weir_lambdas.file_processor.output import NOTHING, FileOutput, Paused, Progress, TooManyRejects
 from weir_lambdas.file_processor.reading import S3File, Superseded
 from weir_lambdas.file_processor.takeover import take_over
-from weir_lambdas.file_processor.unpack import Bytes, Unreadable, unpack
+from weir_lambdas.file_processor.unpack import Bytes, Unreadable, unpack, unpack_member
 
 HASH_FIRST_BYTES = 1024**3
 """A file of this size is read once for its content's hash, before it is parsed: it may take more
@@ -177,10 +177,13 @@ def _read_members(
         place = progress.place if number == progress.member else BEGINNING
         try:
             kind = format_of(parsing.format, plain.member or name)
+            chunks = plain.chunks
+            if plain.member and kind != "xlsx" and parsing.compression == "auto":
+                chunks = unpack_member(chunks, parsing.max_bytes)
             if (read_on := reader_on(kind)) is not None:
-                read_on(plain.chunks, parsing, sink, place, plain.jump)
+                read_on(chunks, parsing, sink, place, plain.jump)
             else:
-                reader(kind)(plain.chunks, parsing, sink)
+                reader(kind)(chunks, parsing, sink)
         except Unreadable as error:
             where = f"{plain.member!r} in the archive: " if plain.member else ""
             raise Unreadable(f"{where}{error}") from error

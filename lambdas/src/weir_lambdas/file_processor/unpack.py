@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -69,19 +70,19 @@ class Plain:
 
 
 MAGIC: tuple[tuple[bytes, Compression], ...] = (
-    (b"\x1f\x8b", "gzip"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"BZh", "bz2"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (rb"\x1f\x8b", "gzip"),
+    (rb"PK(?:\x03\x04|\x05\x06)", "zip"),
+    (rb"7z\xbc\xaf\x27\x1c", "7z"),
+    (rb"BZh[1-9]", "bz2"),
+    (rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", "zstd"),
 )
-"""First bytes -> compression (RFC 1952, APPNOTE.TXT 4.3.7 and 4.3.16, bzip2, RFC 8878)."""
+"""First bytes -> compression (RFC 1952, APPNOTE.TXT 4.3.7 and 4.3.16, bzip2, RFC 8878: a stream may
+begin with a frame that is skipped)."""
 
 
 def sniff(head: bytes) -> Compression:
     """The compression that the first bytes show; ``none`` where they show none."""
-    return next((kind for magic, kind in MAGIC if head.startswith(magic)), "none")
+    return next((kind for magic, kind in MAGIC if re.match(magic, head)), "none")
 
 
 def unpack(
@@ -122,6 +123,25 @@ def unpack(
         yield Plain("", Unpacked(plain, source.seekable), source.chunks)
     else:
         yield Plain("", plain)
+
+
+def unpack_member(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """The plain stream of an archive's member that may be packed itself, by its first bytes.
+
+    Raises
+    ------
+    Unreadable
+        It is an archive, is damaged, or unfolds to too much.
+    """
+    rest = iter(chunks)
+    first = next(rest, b"")
+    while len(first) < 8 and (following := next(rest, b"")):
+        first += following
+    kind = sniff(first)
+    if kind not in STREAMS:
+        raise Unreadable("an archive within an archive is not opened: send what is in it")
+    guard = Guard(max_bytes)
+    return guard.bounded(STREAMS[kind](guard.counting(_prepend(first, rest))))
 
 
 @dataclass
@@ -351,8 +371,9 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, guard: Guard) -> 
             while chunk := stream.read(CHUNK * 8):
                 yield chunk
     except NotImplementedError as error:
-        raise Unreadable(f"{member.filename!r} is packed in a way that nobody reads") from error
+        raise Unreadable("it is packed in a way that nobody reads") from error
     except RuntimeError as error:  # what both zip libraries raise for a wrong password
-        raise Unreadable(f"the stated password does not open {member.filename!r}") from error
+        raise Unreadable("the stated password does not open it") from error
     except Exception as error:
-        raise Unreadable(f"{member.filename!r} in the archive is damaged") from error
+        other = ", or its password is another" if member.flag_bits & ENCRYPTED else ""
+        raise Unreadable(f"it is damaged{other}") from error

@@ -92,7 +92,10 @@ class Trigger:
         parsed = parse_manifest_key(key) or parse_manifest_key(unquote_plus(key))
         if parsed is None or bucket != self.raw_bucket:
             at = parse_iso(str(body["time"])) if body.get("time") else self.clock.now()
-            sources = arrive(self.table, located_in(detail), at, self.clock, self.start_landing)
+            order = str(detail["object"].get("sequencer", ""))
+            sources = arrive(
+                self.table, located_in(detail), at, self.clock, self.start_landing, order
+            )
             log("INFO", "file arrived", bucket=bucket, object=key, sources=sources)
             return
         counted = lane_source(parsed.source, parsed.lane)
