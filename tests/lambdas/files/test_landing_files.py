@@ -309,6 +309,7 @@ def test_what_is_too_large_for_one_copy_is_copied_in_pieces_and_only_as_it_was_m
         (gzip.compress(b'{"id": 1}\n{"id": 2}'), ".copy.jsonl.gz"),
         (b'{"id": 1}\n\n{"id": 2}\n', ".file.jsonl.gz"),
         (b'\xef\xbb\xbf{"id": 1}\n{"id": 2}\n', ".file.jsonl.gz"),
+        (b'{"id": 1}\nbad\n{"id": 2}\n', ".file.jsonl.gz"),
     ],
 )
 def test_json_lines_are_copied_where_spark_counts_as_we_do(
@@ -320,6 +321,8 @@ def test_json_lines_are_copied_where_spark_counts_as_we_do(
     (part,) = rig.manifests()[0].parts
     assert part.key.endswith(suffix) and part.rows == 2
     assert rig.manifests()[0].inferred == {"id": "integer"}
+    told = ["x, line 2: it is no JSON object"] if b"bad" in body else []
+    assert [row["reason"] for row in rig.quarantined()] == told
 
 
 def test_stated_columns_are_typed_from_what_they_hold(rig: Rig) -> None:

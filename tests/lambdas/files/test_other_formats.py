@@ -51,7 +51,25 @@ def test_broken_json_is_unreadable(reading: Any, body: bytes) -> None:
 def test_json_lines_pass_through_as_they_are(reading: Any) -> None:
     body = b'{"a": 1.10}\r\n\n{"b": 2}\nno json\n{"c": 3}'
     seen = reading(body, Parsing("jsonLines"), 3)
-    assert seen.rows == [b'{"a": 1.10}', b'{"b": 2}', b"no json", b'{"c": 3}']
+    assert seen.rows == [b'{"a": 1.10}', b'{"b": 2}', b'{"c": 3}']
+    assert [(one.line, one.reason) for one in seen.rejects] == [(4, "it is no JSON object")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"a": 1',
+        b'{"a": NaN}',
+        b"[1]",
+        b'{"a": "\xff"}',
+        b'{"a": 1} {"a": 2}',
+        b'{"a":' + b"[" * 9_999,
+    ],
+)
+def test_a_line_that_is_no_record_is_rejected_alone(reading: Any, line: bytes) -> None:
+    seen = reading(b'{"a": 1}\n\n' + line + b'\r\n{"a": 2}', Parsing("jsonLines"), 7)
+    assert seen.records == [{"a": 1}, {"a": 2}]
+    assert [(one.line, one.reason) for one in seen.rejects] == [(3, "it is no JSON object")]
 
 
 def test_xml_children_become_records_with_attributes_lists_and_text(reading: Any) -> None:

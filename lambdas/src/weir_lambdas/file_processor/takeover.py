@@ -14,6 +14,7 @@ from weir_contract.manifest import Part
 from weir_contract.sources import Parsing
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.file_processor.faults import judged
+from weir_lambdas.file_processor.formats.base import MAX_RECORD_BYTES
 from weir_lambdas.file_processor.output import FileOutput, Numbers, shape_of
 from weir_lambdas.file_processor.reading import S3File, Superseded
 from weir_lambdas.file_processor.unpack import STREAMS, Guard, Unreadable, sniff
@@ -104,7 +105,7 @@ def _parquet(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | Non
 
 def _json_lines(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | None:
     """JSON lines by counting them: what has an empty line, a byte order mark or another encoding is
-    written anew, since Spark would count otherwise."""
+    written anew, since Spark would count otherwise; what has a line that is no record, without it."""
     head = source.read(0, min(4, source.located.size))
     kind = sniff(head) if parsing.compression == "auto" else parsing.compression
     suffix = {"none": "copy.jsonl", "gzip": "copy.jsonl.gz"}.get(kind)
@@ -122,28 +123,26 @@ def _json_lines(source: S3File, parsing: Parsing, output: FileOutput) -> Seen | 
 
 
 def _count(chunks: Iterator[bytes], output: FileOutput) -> int | None:
-    """Lines of a text, or None where one is empty or the text does not begin with a record."""
-    rows, tail, first = 0, b"", True
+    """Lines of a text, or None where one is no JSON object, or too long to be one."""
+    from weir_lambdas.file_processor.formats.lines import are_objects
+
+    rows, tail = 0, b""
     for chunk in chunks:
-        if not chunk:
-            continue
-        if first and chunk[:1] not in b"{ \t":
+        whole, end, tail = (tail + chunk).rpartition(b"\n")
+        if len(tail) > MAX_RECORD_BYTES:
             return None
-        first = False
-        text = tail + chunk
-        if b"\n\n" in text or b"\n\r\n" in text or text.startswith((b"\n", b"\r\n")):
-            return None
-        whole, _, tail = text.rpartition(b"\n")
-        if whole:
+        if end:
             lines = whole.split(b"\n")
-            if any(not line.strip() for line in lines):
+            if not are_objects(lines):
                 return None
             output.look(lines)
             rows += len(lines)
-    if tail.strip():
-        output.look([tail])
-        return rows + 1
-    return None if tail else rows
+    if not tail:
+        return rows
+    if not are_objects([tail]):
+        return None
+    output.look([tail])
+    return rows + 1
 
 
 LOOKS: dict[str, Callable[[S3File, Parsing, FileOutput], Seen | None]] = {

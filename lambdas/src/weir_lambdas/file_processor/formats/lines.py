@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from weir_contract.sources import Parsing
 from weir_lambdas.file_processor.formats.base import BEGINNING, Jump, Place, Sink
-from weir_lambdas.file_processor.formats.text import Utf8, blocks_of_lines
+from weir_lambdas.file_processor.formats.text import Lines, Utf8, blocks_of_lines
+from weir_lambdas.landing.pieces import REFUSALS
 
 
 def read_json_lines(
@@ -16,11 +19,37 @@ def read_json_lines(
     place: Place = BEGINNING,
     jump: Jump | None = None,
 ) -> None:
-    """JSON lines (also called NDJSON). Empty lines are no records."""
+    """JSON lines (also called NDJSON). Empty lines are no records; a line that is no JSON object is
+    rejected alone."""
     text = Utf8(chunks, parsing.csv.encoding).after(place.offset, jump)
     for block in blocks_of_lines(text, place.offset, place.lines):
         sink.mark(Place(block.offset, block.first - 1))
-        sink.lines([line for line in block.lines if line.strip()])
+        found = [line for line in block.lines if line.strip()]
+        if not are_objects(found):
+            found = [line for line in found if are_objects([line])]
+            _reject_others(block, sink)
+        sink.lines(found)
+
+
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+
+
+def are_objects(lines: Sequence[bytes]) -> bool:
+    """Whether each of some lines is a JSON object (RFC 8259), in UTF-8."""
+    try:
+        for line in lines:
+            _RAW.decode(line)
+            if not line.isascii():  # The decoder does not look into texts.
+                line.decode()
+    except REFUSALS:
+        return False
+    return all(line.lstrip()[:1] == b"{" for line in lines)
+
+
+def _reject_others(block: Lines, sink: Sink) -> None:
+    for number, line in enumerate(block.lines, block.first):
+        if line.strip() and not are_objects([line]):
+            sink.reject(number, "it is no JSON object", line.decode(errors="backslashreplace"))
 
 
 def read_fixed_width(
