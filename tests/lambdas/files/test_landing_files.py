@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_prefix
@@ -238,6 +239,32 @@ def test_an_unreadable_file_is_rejected_whole_and_does_not_hold_up_the_others(ri
     assert [row["a"] for row in rig.records()] == ["3"]
     assert [file.state for file in rig.manifests()[0].files] == ["rejected", "landed"]
     assert "quote not closed" in rig.quarantined()[0]["reason"]
+
+
+class Archiving:
+    """A client that finds one object in an archive."""
+
+    def __init__(self, s3: Any, key: str) -> None:
+        self._s3, self._key = s3, key
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def get_object(self, **asked: Any) -> Any:
+        if asked["Key"] == self._key:
+            raise ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+        return self._s3.get_object(**asked)
+
+
+def test_an_archived_file_is_told_and_does_not_hold_up_the_others(rig: Rig) -> None:
+    rig.arrive(rig.upload("in/a.csv", b"id\n1\n"))
+    rig.arrive(rig.upload("in/b.csv", b"id\n2\n"))
+    assert rig.land("r1", Archiving(rig.s3, "in/a.csv")).rows == 1
+    told = {file.key: file.reason for file in rig.manifests()[0].files}
+    assert told["in/a.csv"].startswith("it is archived (S3 Glacier): restore it")
+    window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    assert enter_again(rig.s3, rig.ledger, rig.files, window, "restored", force=False) == 1
+    assert rig.land("r2").rows == 1
 
 
 def test_the_sweep_finds_what_no_event_told(rig: Rig) -> None:

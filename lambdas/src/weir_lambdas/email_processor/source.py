@@ -89,6 +89,8 @@ class MailSource(ArrivedSource):
             raw = b"".join(source.chunks())
         except Superseded:
             return superseded(file)
+        except Unreadable as error:
+            return rejected(file, str(error))
         try:
             with judged(source):
                 mail = read(raw)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from weir_contract.sources import Files
@@ -119,6 +121,10 @@ def lands(table: Table, source: str, clock: Clock) -> bool:
     return int(item.get("lease_until", 0)) > clock.now().timestamp()
 
 
+SWEEPERS, LISTED = 8, 1_000
+"""Files that are looked up at once, and of how many the places are held."""
+
+
 def sweep(s3: Any, ledger: Ledger, files: Files) -> int:
     """Enter every file below the prefix that the ledger does not know: those that were there before
     the source was, and those whose event was lost.
@@ -128,10 +134,16 @@ def sweep(s3: Any, ledger: Ledger, files: Files) -> int:
     int
         Files that were new.
     """
-    return sum(
-        not ledger.known(located) and ledger.arrive(located, at)
-        for located, at in listed(s3, files)
-    )
+
+    def enter(found: tuple[Located, datetime]) -> bool:
+        return not ledger.known(found[0]) and ledger.arrive(*found)
+
+    count, files_there = 0, listed(s3, files)
+    # A million files one by one take longer than a function may.
+    with ThreadPoolExecutor(SWEEPERS, thread_name_prefix="sweep") as pool:
+        while some := list(islice(files_there, LISTED)):
+            count += sum(pool.map(enter, some))
+    return count
 
 
 def enter_again(

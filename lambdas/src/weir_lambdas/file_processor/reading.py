@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from weir_contract.heap import share_heap
 from weir_lambdas.common.aws import error_code
+from weir_lambdas.file_processor.unpack import Unreadable
 
 share_heap()  # Before the first thread: blocks that they read are dropped by others.
 
@@ -26,6 +27,10 @@ AHEAD = 3
 
 GONE_CODES = {"NoSuchKey", "NoSuchVersion", "404", "NotFound", "PreconditionFailed", "412"}
 """The object was deleted, or overwritten since it was announced."""
+
+ARCHIVED = "InvalidObjectState"
+"""The object is in a storage class from which it has to be restored first (S3 API Reference,
+*GetObject*)."""
 
 
 class Superseded(Exception):
@@ -96,6 +101,8 @@ class S3File:
         ------
         Superseded
             The object is another one now.
+        Unreadable
+            It is archived.
         """
         if start >= end:
             return b""
@@ -111,8 +118,13 @@ class S3File:
             )
             return bytes(answer["Body"].read())
         except ClientError as error:
-            gone = error_code(error) in GONE_CODES
-            self.failed = Superseded(located.uri) if gone else error
+            self.failed = error
+            if error_code(error) in GONE_CODES:
+                self.failed = Superseded(located.uri)
+            elif error_code(error) == ARCHIVED:
+                self.failed = Unreadable(
+                    "it is archived (S3 Glacier): restore it, then ask for its window by a PipelineRun"
+                )
             raise self.failed from error
         except BaseException as error:
             self.failed = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import os
 import re
 import zipfile
 import zlib
@@ -349,13 +350,14 @@ def _seven(source: Bytes, max_bytes: int, password: str | None) -> Iterator[Plai
         raise Unreadable("the 7z archive is damaged, or its password is another") from error
     members: dict[str, Any] = factory.products
     for name in names:
-        body = members[name]
+        body = members.pop(name)
         body.seek(0)
         yield Plain(name, [body.read()])
 
 
-SEVEN_BYTES = 512 * 1024 * 1024
-"""The most that a 7z archive may unfold to: it is held in memory."""
+SEVEN_BYTES = (int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048")) << 20) // 4
+"""The most that a 7z archive may unfold to: it is held in memory, each member twice for a while. A
+function has its memory's size in MB in that variable (Lambda Developer Guide)."""
 
 
 def _litter(member: zipfile.ZipInfo) -> bool:
