@@ -143,6 +143,19 @@ def test_a_backfill_reads_the_topic_again_and_moves_nothing_of_the_sources_own(
     assert running.keys("raw", f"default/{NAME}/_manifests/") == live
 
 
+def test_a_topic_that_is_deleted_and_made_anew_is_read_on(
+    running: Running, kafka: Broker, reading: Object
+) -> None:
+    before = orders(running)
+    kafka.delete_topic(TOPIC)
+    kafka.create_topic(TOPIC, 2)
+    for number in (901, 902):
+        # Their offsets are those of orders that were committed long ago.
+        kafka.produce(TOPIC, [(key(number), avro(number, "Eve", 100), [])], partition=number % 2)
+    loaded(running, [*before, (901, "Eve", "1.00"), (902, "Eve", "1.00")])
+    assert len(running.landed(NAME)) == 8 + len(MORE)
+
+
 def test_brokers_that_are_not_granted_are_refused_with_the_reason(
     running: Running, reading: Object
 ) -> None:

@@ -413,6 +413,45 @@ def test_protobuf_messages_become_json_values() -> None:
     assert only(protobuf()(b""))["at"] is None
 
 
+def test_fields_that_the_descriptors_lack_are_kept_by_their_numbers() -> None:
+    newer = sized(6, sized(1, b"Ulm") + sized(2, b"89073")) + varint(20 << 3) + varint(5)
+    newer += sized(21, b"a") + sized(21, b"b") + varint(22 << 3 | 5) + bytes([1, 0, 0, 0])
+    newer += varint(23 << 3 | 3) + varint(1 << 3) + varint(9) + varint(23 << 3 | 4)
+    found = only(protobuf()(order(order_id=1) + newer))
+    assert found["to"] == {"city": "Ulm", "_unknown": {"2": "ODkwNzM="}}
+    assert found["order_id"] == 1
+    assert found["_unknown"] == {"20": 5, "21": ["YQ==", "Yg=="], "22": 1, "23": {"1": 9}}
+
+
+def test_proto2_has_its_defaults_groups_and_extensions() -> None:
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="old.proto", package="old", syntax="proto2")
+    kind = file.message_type.add(name="Old")
+    kind.extension_range.add(start=100, end=200)
+    more = kind.nested_type.add(name="More")
+    more.field.add(name="a", number=1, type=kinds.TYPE_INT32, label=1)
+    kind.field.add(name="id", number=1, type=kinds.TYPE_INT32, label=2)
+    kind.field.add(name="tone", number=2, type=kinds.TYPE_STRING, label=1, default_value="mild")
+    kind.field.add(name="more", number=3, type=kinds.TYPE_GROUP, label=1, type_name=".old.Old.More")
+    file.extension.add(
+        name="added", number=100, type=kinds.TYPE_SINT32, label=1, extendee=".old.Old"
+    )
+    file.extension.add(name="all", number=101, type=kinds.TYPE_STRING, label=3, extendee=".old.Old")
+    described = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    messages = Protobuf(described, "old.Old", None)
+    group = varint(3 << 3 | 3) + varint(1 << 3) + varint(7) + varint(3 << 3 | 4)
+    added = varint(100 << 3) + varint(3) + sized(101, b"x") + sized(101, b"y")
+    assert messages.read(varint(1 << 3) + varint(5) + group + added) == {
+        "id": 5,
+        "tone": None,
+        "more": {"a": 7},
+        "[old.added]": -2,
+        "[old.all]": ["x", "y"],
+    }
+    # What a record must have is the contract's to say.
+    assert messages.read(group) == {"id": None, "tone": None, "more": {"a": 7}}
+
+
 def test_registries_headers_name_the_message() -> None:
     data = order(order_id=5)
     glue, confluent = protobuf(GLUE), protobuf(CONFLUENT)

@@ -2,7 +2,8 @@
 
 Fields keep the names of the ``.proto`` file. What differs from ProtoJSON: 64-bit integers are
 numbers, moments are ISO 8601 with an offset and stretches of time are seconds, as the readers of
-other formats have them. A field without presence has its default; one that is not set is null.
+other formats have them. A field without presence has its default; one that is not set is null. What a
+newer producer writes and the descriptors lack is kept under ``_unknown``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from weir_lambdas.common.errors import ConfigInvalid
 from weir_lambdas.landing.values import json_value
@@ -21,6 +23,12 @@ from weir_lambdas.stream_processor.rejected import Rejected
 
 MAX_INDEXES = 100
 """Levels of nested message types that a Confluent header may name."""
+
+UNKNOWN = "_unknown"
+"""Where fields stand that the descriptors lack."""
+
+GROUP = 3
+"""Wire type of what begins a group (Protocol Buffers, *Encoding*)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -151,7 +159,32 @@ def values(found: Any) -> Any:
     known = WELL_KNOWN.get(found.DESCRIPTOR.full_name)
     if known is not None:
         return known(found)
-    return {field.name: _field(found, field) for field in found.DESCRIPTOR.fields}
+    row = {field.name: _field(found, field) for field in found.DESCRIPTOR.fields}
+    if found.DESCRIPTOR.is_extendable:
+        set_fields = [field for field, _ in found.ListFields()]
+        row |= {
+            f"[{field.full_name}]": _extension(found, field)
+            for field in set_fields
+            if field.is_extension
+        }
+    unknown = UnknownFieldSet(found)
+    return row | {UNKNOWN: _unknown(unknown)} if len(unknown) else row
+
+
+def _extension(found: Any, field: FieldDescriptor) -> Any:
+    value = found.Extensions[field]
+    return [_value(one, field) for one in value] if field.is_repeated else _value(value, field)
+
+
+def _unknown(fields: Any) -> dict[str, Any]:
+    """Number -> what stands there: a number, or bytes (base64); several are a list."""
+    several: dict[str, list[Any]] = {}
+    for field in fields:
+        data = field.data
+        if field.wire_type == GROUP:
+            data = _unknown(data)
+        several.setdefault(str(field.field_number), []).append(json_value(data))
+    return {number: found[0] if len(found) == 1 else found for number, found in several.items()}
 
 
 def _field(found: Any, field: FieldDescriptor) -> Any:

@@ -266,6 +266,17 @@ class Broker:
         admin.create_topics([kafka_admin.NewTopic(name, partitions, 1)])[name].result(10)
         return name
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, and wait until its name is free."""
+        admin = self.admin()  # its answers end with it
+        admin.delete_topics([name])[name].result(10)
+        deadline = time.monotonic() + 10
+        while name in admin.list_topics(timeout=10).topics:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{name} is still there; see {self.directory}")
+            time.sleep(0.1)
+        self._producer = None
+
     def grow_topic(self, name: str, partitions: int) -> None:
         """Give a topic more partitions, and wait until clients are told of them."""
         admin = self.admin()  # its answers end with it
