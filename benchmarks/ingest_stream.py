@@ -47,6 +47,7 @@ from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
 from weir_lambdas.stream_processor.sealing import SealSource
+from weir_lambdas.stream_processor.waits import Waits
 
 RECORDS = int(os.environ.get("RECORDS", "200000"))
 BATCH = 10_000
@@ -181,11 +182,14 @@ def run(texts: list[str]) -> tuple[float, float, float]:
     clock, s3 = SystemClock(), Objects()
     table, storage = Table(Items(), "state"), Storage(s3)
     positions, backlog = Positions(table, config.id), Backlog(table, config.id, clock)
+    waits = Waits(table, config.id, clock)
     loads = Loads(json_objects, metadata=False, remaining=lambda: 900.0)
     intake = Intake(config, positions, storage, clock, loads)
     before, worked = time.perf_counter(), time.process_time()
     for text in texts:
-        answer = receive(config, json.loads(text), intake, backlog, clock, lambda _machine: None)
+        answer = receive(
+            config, json.loads(text), intake, backlog, waits, clock, lambda _machine: None
+        )
         if answer["batchItemFailures"]:
             raise SystemExit(f"records failed: {answer}")
     received, worked = time.perf_counter() - before, time.process_time() - worked

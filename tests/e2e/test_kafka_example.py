@@ -152,6 +152,13 @@ def test_a_topic_that_is_deleted_and_made_anew_is_read_on(
     for number in (901, 902):
         # Their offsets are those of orders that were committed long ago.
         kafka.produce(TOPIC, [(key(number), avro(number, "Eve", 100), [])], partition=number % 2)
+    function = running.resource("dsrc", NAME, "receive")["name"]
+
+    def found() -> bool:
+        listed = running.aws("lambda").list_event_source_mappings(FunctionName=function)
+        return "not found" not in listed["EventSourceMappings"][0]["LastProcessingResult"]
+
+    until(found, "the pollers miss the topic still", WAIT_SECONDS)
     loaded(running, [*before, (901, "Eve", "1.00"), (902, "Eve", "1.00")])
     assert len(running.landed(NAME)) == 8 + len(MORE)
 

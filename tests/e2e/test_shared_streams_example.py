@@ -261,9 +261,16 @@ def test_what_lambda_gave_up_on_while_the_registry_was_away_is_loaded_once_it_is
     late = [(n, f"level {n}") for n in range(6, 9)]
     bodies = [schemas.framed(number, avro(n, level)) for n, level in late]
     records = [{"Data": body, "PartitionKey": "late"} for body in bodies]
-    schemas.failures += [503] * 10_000
+    schemas.failures += [401] * 10_000
     running.aws("kinesis").put_records(StreamName="telemetry", Records=records)
     given_up = f"aws/lambda/{mapping['UUID']}/"
+    until(
+        lambda: (
+            condition(running.get("dsrc", "telemetry"), "Flowing")["reason"] == "SourceUnauthorized"
+        ),
+        "the registry's answer does not stand on the source",
+        60.0,
+    )
     until(lambda: bool(running.keys("quarantine", given_up)), "Lambda gave up on nothing")
     schemas.failures.clear()
 

@@ -17,6 +17,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``POSITION#lane`` | ``place``: up to it a shard's or topic partition's records are committed or given up; ``queued``: time of its last object in the queue; ``made``, ``began``: how often the topic was made anew, and since when | receive, ingestion |
 | ``SOURCE#ns/name`` | ``RECEIVED#time#lane#place`` | an object of received records that is not sealed; removed with its landing | receive, ingestion |
 | ``SOURCE#ns/name`` | ``BACKLOG`` | bytes received since the last sealing began, when that was, and when one was last asked for | receive, ingestion |
+| ``SOURCE#ns/name`` | ``WAITS#lane`` | what keeps records of a lane from being received, from which place on, and when that was last so; expires | receive, ingestion |
 | ``SOURCE#ns/name`` | ``PACE`` | of a REST source: ``shares``: how many requests each of its runs may have under way, with ``revision``; in milliseconds since 1970 ``shut``: until when nobody asks it, and ``next``: from when on nobody has taken its time, where its requests have a rate | ingestion |
 | ``SOURCE#ns/name`` | ``MAPPINGS`` | ids of the event source mappings that a stream ever had | ingestion |
 | ``SOURCE#ns/name`` | ``WORKMAIL#organization`` | ``firstAt``, ``lastAt``: when WorkMail has passed on its first mail, and its last | WorkMail's receiver |
@@ -53,6 +54,7 @@ WAITING = "WAITING#"
 POSITION = "POSITION#"
 RECEIVED = "RECEIVED#"
 BACKLOG = "BACKLOG"
+WAITS = "WAITS#"
 PACE = "PACE"
 MAPPINGS = "MAPPINGS"
 WORKMAIL = "WORKMAIL#"
@@ -133,6 +135,11 @@ def received_sk(time: str, lane: str, place: int) -> str:
 def range_sk(lane: str, place: int) -> str:
     """Sort key of the records of a lane that were committed together, by the last one's place."""
     return f"{RANGE}{lane}#{place_text(place)}"
+
+
+def waits_sk(lane: str) -> str:
+    """Sort key of what keeps a lane's records from being received."""
+    return f"{WAITS}{lane}"
 
 
 def given_up_sk(mapping: str, key: str) -> str:

@@ -26,6 +26,7 @@ from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.receive import receive
 from weir_lambdas.stream_processor.registry import Schemas
 from weir_lambdas.stream_processor.sealing import SealSource
+from weir_lambdas.stream_processor.waits import Waits
 
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"
 MAPPING = "11111111-2222-3333-4444-555555555555"
@@ -131,7 +132,12 @@ class Rig:
     def receive(self, event: Mapping[str, Any], s3: Any = None, table: Table | None = None) -> Any:
         backlog = Backlog(table or self.table, self.config.id, self.clock)
         intake = self.intake(s3, table)
-        return receive(self.config, event, intake, backlog, self.clock, self.started.append)
+        waits = Waits(table or self.table, self.config.id, self.clock)
+        return receive(self.config, event, intake, backlog, waits, self.clock, self.started.append)
+
+    @property
+    def waits(self) -> Waits:
+        return Waits(self.table, self.config.id, self.clock)
 
     def seal(self, run: str, s3: Any = None, table: Table | None = None, **more: Any) -> Landing:
         storage, table = Storage(s3 or self.s3), table or self.table

@@ -16,7 +16,7 @@ from told_metrics import sums
 from weir_contract.rows import DeletionMark, Field, RowContract
 from weir_contract.sources import Registry
 from weir_contract.state import SETTLED, source_pk
-from weir_lambdas.common.errors import SourceUnavailable
+from weir_lambdas.common.errors import SourceUnauthorized, SourceUnavailable
 from weir_lambdas.stream_processor import sealing
 from weir_lambdas.stream_processor.registry import Definition, UnknownSchema
 from weir_lambdas.stream_processor.sweeping import sweep
@@ -226,6 +226,47 @@ def test_without_metadata_a_tombstone_is_counted_and_passed(
     assert (told["Tombstones"], told["RecordsRepeated"], told["RowsReceived"]) == (1, 1, 1)
     seal(rig, "r1")
     assert ids(rig) == [1]
+
+
+def test_what_keeps_records_waiting_is_told_by_its_kind_until_it_is_past(
+    stream_rig: Callable[..., Rig],
+) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            self.is_open = False
+
+        def find(self, schema: str) -> Definition:
+            if not self.is_open:
+                raise SourceUnauthorized(
+                    "the schema registry answered 401", "https://r.example.com"
+                )
+            return Definition(SCHEMA.decode())
+
+    rig = stream_rig(
+        "kafka", registry=Registry("confluent", "https://r"), format="avro", partial=True
+    )
+    rig.restate(machine="arn:seal")
+    rig.schemas = locked = Locked()
+    record = bytes([0, 0, 0, 0, 7]) + b"\x02"
+    for _ in range(3):
+        rig.receive(kafka([(5, record)]))
+        rig.receive(kafka([(0, b"broken")], partition=1))
+        rig.clock.sleep(61)
+    assert rig.started == ["arn:seal"]
+    standing = rig.waits.standing(rig.positions)
+    assert isinstance(standing, SourceUnauthorized)
+    assert str(standing).startswith(
+        "https://r.example.com: the schema registry answered 401: records of partition 0 of the topic "
+        "clicks wait from 5 on. "
+    )
+    locked.is_open = True
+    rig.receive(kafka([(5, record)]))
+    assert rig.waits.standing(rig.positions) is None
+    locked.is_open, rig.schemas = False, Locked()
+    rig.receive(kafka([(6, record)]))
+    assert rig.started == ["arn:seal"] * 2 and rig.waits.standing(rig.positions) is not None
+    rig.clock.sleep(901)
+    assert rig.waits.standing(rig.positions) is None
 
 
 class Flaky:

@@ -95,6 +95,25 @@ def test_records_go_from_lambdas_events_to_a_manifest(
     assert record is not None and '"Failed"' in record["body"]
 
 
+def test_what_keeps_records_from_being_received_fails_the_run_until_they_are(
+    deployed: Callable[..., Rig], aws: Any
+) -> None:
+    nowhere = Registry("confluent", "http://registry.invalid")
+    rig = deployed(registry=nowhere, format="avro")
+    assert rig.config.stream is not None
+    for _ in range(2):
+        receive(kinesis([(0, b"no header"), (1, b"\x00\x00\x00\x00\x07\x02")]), Context())
+    listed = aws("stepfunctions").list_executions(stateMachineArn=rig.config.stream.machine)
+    assert len(listed["executions"]) == 1
+    told = "reached: records of shard shardId-000000000000 of the stream clicks wait from"
+    for number in range(2):
+        with pytest.raises(SourceUnavailable, match=told):
+            ingest({"run": f"r{number}", "input": {"arrival": True}}, Context())
+    assert [one.quarantined for one in rig.manifests()] == [1]
+    receive(kinesis([(1, b"no header")]), Context())
+    assert ingest({"run": "r3", "input": {"arrival": True}}, Context())["complete"]
+
+
 def test_what_keeps_a_given_up_batch_from_being_taken_fails_the_run_after_the_landing(
     deployed: Callable[..., Rig],
 ) -> None:

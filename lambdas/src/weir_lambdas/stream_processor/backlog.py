@@ -53,13 +53,22 @@ class Backlog:
             return False
         if lands(self._table, self._source, self._clock):
             return False
+        return self._ask(stream, start, "waiting_bytes >= :enough AND", enough=stream.seal_bytes)
+
+    def look(self, stream: Stream, start: Callable[[str], None]) -> bool:
+        """Have the sealer look, whatever waits; returns whether that has started it."""
+        return bool(stream.machine) and self._ask(stream, start)
+
+    def _ask(
+        self, stream: Stream, start: Callable[[str], None], if_also: str = "", **values: int
+    ) -> bool:
         now = int(self._clock.now().timestamp())
         claimed = self._table.update(
             *self._key,
             Update(
                 "SET asked = :now",
-                {"now": now, "long_ago": now - START_EVERY_SECONDS, "enough": stream.seal_bytes},
-                "waiting_bytes >= :enough AND (attribute_not_exists(asked) OR asked <= :long_ago)",
+                {"now": now, "long_ago": now - START_EVERY_SECONDS, **values},
+                f"{if_also} (attribute_not_exists(asked) OR asked <= :long_ago)",
             ),
         )
         if claimed is None:

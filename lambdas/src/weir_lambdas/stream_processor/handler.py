@@ -31,6 +31,7 @@ from weir_lambdas.stream_processor.receive import loads_of
 from weir_lambdas.stream_processor.sealing import SealSource
 from weir_lambdas.stream_processor.sweeping import sweep
 from weir_lambdas.stream_processor.topics import PastTopics
+from weir_lambdas.stream_processor.waits import Waits
 
 if TYPE_CHECKING:
     from weir_lambdas.stream_processor.brokers import Brokers
@@ -60,8 +61,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     ------
     Exception
         The class name is what the state machine retries and catches by. What kept a batch that Lambda
-        gave up on from being taken, or Lambda's pollers from reading, is raised last: what was
-        received is landed by then.
+        gave up on from being taken, Lambda's pollers from reading, or records from being received, is
+        raised last: what was received is landed by then.
     """
     config = load_config(SourceConfig)
     if config.stream is None:
@@ -93,6 +94,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     lander = Lander(config, source, table, storage, clock, remaining, lane=lane, window=call.window)
     landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
     failed = taken.error or (unread(client("lambda", BRIEF), mappings) if mappings else None)
+    if failed is None and aside is None:
+        failed = Waits(table, config.id, clock).standing(positions)
     if failed is not None and landing.complete:
         raise failed
     return landing.as_output()

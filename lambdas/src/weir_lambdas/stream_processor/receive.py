@@ -18,12 +18,13 @@ from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.stream_processor.backlog import Backlog
 from weir_lambdas.stream_processor.decode import Decode, decoder
-from weir_lambdas.stream_processor.events import ReadKey, lanes
+from weir_lambdas.stream_processor.events import Lane, ReadKey, lanes
 from weir_lambdas.stream_processor.intake import RETRIED, Counts, Intake
 from weir_lambdas.stream_processor.keys import key_reader
 from weir_lambdas.stream_processor.loads import Loads
 from weir_lambdas.stream_processor.positions import Positions
 from weir_lambdas.stream_processor.registry import schemas_of
+from weir_lambdas.stream_processor.waits import Waits
 from weir_lambdas.trigger.executions import StepFunctions, new_name
 
 
@@ -65,7 +66,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         clock,
         loads_of(config, storage, clock, lambda: context.get_remaining_time_in_millis() / 1000),
     )
-    return receive(config, event, intake, Backlog(table, config.id, clock), clock, start)
+    backlog, waits = Backlog(table, config.id, clock), Waits(table, config.id, clock)
+    return receive(config, event, intake, backlog, waits, clock, start)
 
 
 _decoders: list[tuple[SourceConfig, Decode, ReadKey | None]] = []
@@ -110,6 +112,7 @@ def receive(
     event: Mapping[str, Any],
     intake: Intake,
     backlog: Backlog,
+    waits: Waits,
     clock: Clock,
     start: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def receive(
     if stream is None:
         raise ConfigInvalid("the source is no stream", config.id)
     counts, failures, first = Counts(since=backlog.sealed()), [], None
+    news = False
     for lane in lanes(event):
         failed = intake.receive(lane, counts)
         if failed is not None:
@@ -144,6 +148,7 @@ def receive(
                 error=type(error).__name__,
                 reason=str(error),
             )
+            news = _note(waits, lane, place, error) or news
     _tell(config, counts, len(failures), clock)
     if counts.records:
         try:
@@ -152,9 +157,22 @@ def receive(
         except RETRIED as error:
             # The records are committed: they must not come again for this. The schedule seals.
             log("WARNING", "sealing not started", source=config.id, error=repr(error))
+    if news:
+        try:
+            backlog.look(stream, start)
+        except RETRIED as error:
+            log("WARNING", "sealing not started", source=config.id, error=repr(error))
     if first is not None and not stream.partial:
         raise first
     return {"batchItemFailures": failures}
+
+
+def _note(waits: Waits, lane: Lane, place: int, error: Exception) -> bool:
+    try:
+        return waits.note(lane, place, error)
+    except RETRIED as failed:
+        log("WARNING", "what failed is in this log alone", lane=lane.title, error=repr(failed))
+        return False
 
 
 def _tell(config: SourceConfig, counts: Counts, failures: int, clock: Clock) -> None:
