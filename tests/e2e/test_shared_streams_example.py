@@ -264,13 +264,13 @@ def test_what_lambda_gave_up_on_while_the_registry_was_away_is_loaded_once_it_is
     schemas.failures += [401] * 10_000
     running.aws("kinesis").put_records(StreamName="telemetry", Records=records)
     given_up = f"aws/lambda/{mapping['UUID']}/"
-    until(
-        lambda: (
-            condition(running.get("dsrc", "telemetry"), "Flowing")["reason"] == "SourceUnauthorized"
-        ),
-        "the registry's answer does not stand on the source",
-        60.0,
-    )
+
+    def told() -> bool:
+        flowing = condition(running.get("dsrc", "telemetry"), "Flowing")
+        words = "SourceUnauthorized", "the schema registry answered 401: records of shard"
+        return flowing["status"] == "False" and all(one in flowing["message"] for one in words)
+
+    until(told, "the registry's answer does not stand on the source", 60.0)
     until(lambda: bool(running.keys("quarantine", given_up)), "Lambda gave up on nothing")
     schemas.failures.clear()
 

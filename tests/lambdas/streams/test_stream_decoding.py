@@ -301,6 +301,14 @@ def test_records_that_no_schema_fits_are_rejected(
         reading(known, format="avro", registry=registry)(data)
 
 
+@pytest.mark.parametrize("text", [b"{}", b"0"])
+def test_a_record_of_more_values_than_memory_takes_is_rejected(text: bytes) -> None:
+    many = b"[" + b",".join([text] * 500_001) + b"]"
+    for written in (many, gzip.compress(many)):
+        with pytest.raises(Rejected, match="more than 500000 values"):
+            json_objects(written)
+
+
 def test_json_may_be_packed_with_gzip() -> None:
     text = b'{"owner":"123","logEvents":[{"id":"1"}]}'
     members = gzip.compress(text) + gzip.compress(b' {"a":1}')

@@ -30,6 +30,9 @@ MAX_DEPTH = 400
 """Levels of a record: whoever reads it later takes as many, however deep in calls it is itself. Python
 ends at 1,000."""
 
+MAX_ITEMS = 500_000
+"""Values of one record: with _stream each takes more room than the two bytes that it may have had."""
+
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACES = bytes.maketrans(b"[]", b"{}")
 _NO_BRACES = bytes(set(range(256)) - set(b"{}[]"))
@@ -75,6 +78,8 @@ def _items(items: Iterable[bytes]) -> list[Object]:
     others: list[bytes] = []
     number = 0
     for number, one in enumerate(items, 1):
+        if number > MAX_ITEMS:
+            raise Rejected(f"it has more than {MAX_ITEMS} values")
         if one[:1] != b"{":
             others.append(one)
             continue
