@@ -267,7 +267,7 @@ def test_what_lambda_gave_up_on_while_the_registry_was_away_is_loaded_once_it_is
 
     def told() -> bool:
         flowing = condition(running.get("dsrc", "telemetry"), "Flowing")
-        words = "SourceUnauthorized", "the schema registry answered 401: records of shard"
+        words = "SourceUnauthorized", "answered 401: records of shard"
         return flowing["status"] == "False" and all(one in flowing["message"] for one in words)
 
     until(told, "the registry's answer does not stand on the source", 60.0)

@@ -138,6 +138,21 @@ def test_a_given_up_batch_of_the_old_topic_is_left_and_moves_nothing(rig: Rig) -
     assert landed(rig) == names("old", 0, 9) + names("old", 15, 19) + names("new", 0, 30)
 
 
+def test_a_given_up_batch_whose_records_tell_no_time_is_left_once_there_are_two_topics(
+    rig: Rig,
+) -> None:
+    timeless = old(10, 14)
+    for record in timeless["records"]["clicks-0"]:
+        record["timestamp"] = -1
+    take(rig, old(0, 9))
+    rig.give_up(timeless, "a", timestamp="2026-03-01T09:00:00.000Z")
+    later(rig)
+    take(rig, new(0, 4))
+    assert rig.look().left == 1
+    take(rig, new(5, 12))
+    assert landed(rig) == names("old", 0, 9) + names("new", 0, 12)
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("calls", range(1, 10))
 def test_a_death_at_any_call_doubles_and_loses_nothing(calls: int, after: bool, rig: Rig) -> None:

@@ -139,8 +139,9 @@ class Intake:
         places = [one.place for one in lane.entries]
 
         def given_up(position: Position) -> Sequence[Sequence[Entry]]:
-            newest = lane.entries[-1].at
-            if newest is not None and round(newest * 1000) < position.began:
+            newest = max((one.at for one in lane.entries if one.at is not None), default=0.0)
+            # Where no record tells its time they are left too: it would be the wrong position that moves.
+            if round(newest * 1000) < position.began:
                 raise OtherTopic(f"{lane.title} was made anew since: its offsets are others now")
             self._look_for_another(lane, position)
             ranges = self._positions.ranges(position.lane(lane.id), places[0], places[-1])
