@@ -41,19 +41,37 @@ EVERYTHING = Egress(allow_loopback=True, allow_private=True)
         "2002:a00:1::",
         "255.255.255.255",
         "192.0.2.1",
+        "::127.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b:1::a00:1",
+        "64:ff9b:1:2::1",
+        "2001:0:a9fe:a9fe::1",
+        "fec0::1",
+        "192.0.0.192",
     ],
 )
 def test_only_public_addresses_are_allowed_by_default(address: str) -> None:
     assert refusal(address, Egress()) is not None
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_public_addresses_are_allowed(address: str) -> None:
     assert refusal(address, Egress()) is None
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "169.254.170.2"]
+    "address",
+    [
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "169.254.170.2",
+        "::169.254.169.254",
+        "::ffff:0:a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+    ],
 )
 def test_metadata_services_are_refused_whatever_is_allowed(address: str) -> None:
     assert refusal(address, EVERYTHING) is not None

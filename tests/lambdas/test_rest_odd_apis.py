@@ -225,6 +225,15 @@ def test_the_cursor_is_the_latest_however_moments_are_written(
     assert read(source, clock, after=first).rows == []
 
 
+def test_a_word_among_moments_is_no_cursor(api: Any, clock: Any) -> None:
+    rows = [{"at": "pending"}, {"at": "2026-02-01"}, {"at": ""}, {"at": True}, {"at": 7}]
+    api.answer = lambda call, http: as_json(rows)
+    source = RestApi(api.url, incremental=Incremental("at", "since"))
+    first = read(source, clock)
+    assert (len(first.rows), first.cursor) == (5, "2026-02-01")
+    assert read(source, clock, after=first).rows == []
+
+
 def test_records_below_the_start_of_a_source_that_does_not_heed_it_come_once(
     api: Any, clock: Any
 ) -> None:
@@ -413,6 +422,17 @@ def test_a_secret_that_no_header_can_carry_is_told_without_it(
         read(source, clock, SecretStore({"key": secret}))
     assert "abcdef" not in str(told.value)
     assert api.calls == []
+
+
+@pytest.mark.parametrize("next_page", [False, True])
+def test_an_address_that_is_none_is_told(api: Any, clock: Any, next_page: bool) -> None:
+    bad = "http://[::1"
+    api.answer = lambda call, http: (
+        as_json({"items": ROWS, "next": bad}) if next_page else (302, {"Location": bad}, b"")
+    )
+    source = RestApi(api.url, paginator=Paginator("link", next_path="next"))
+    with pytest.raises(SourceBadAnswer, match="leads on to what is no URL"):
+        read(source, clock)
 
 
 def dripping(head: bytes) -> Any:

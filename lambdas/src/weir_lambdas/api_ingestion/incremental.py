@@ -54,9 +54,9 @@ def _rank(text: str, written: str, timezone: str) -> tuple[str, Any]:
     day, time, fraction, offset = found.groups()
     try:
         whole = datetime.fromisoformat(f"{day}T{time or '00:00'}{(offset or '').upper()}")
-    except ValueError:
+        whole = _aware(whole, timezone).astimezone(UTC)
+    except (ValueError, OverflowError):  # at either end of the calendar
         return "text", text
-    whole = _aware(whole, timezone)
     if written in EPOCHS:
         seconds = Decimal(int(whole.timestamp())) + Decimal(f"0.{fraction or 0}")
         return "number", seconds * EPOCHS[written]
@@ -67,11 +67,24 @@ def _aware(moment: datetime, timezone: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone(timezone))
 
 
+KINDS = ("text", "number", "moment")
+"""From the lowest: a word such as "pending" among moments must not become the cursor, as no source
+knows what is new since then."""
+
+
 def at_least(text: str, floor: str, spec: Incremental) -> bool:
-    """Whether a cursor value is not below another: as numbers or moments where both are, else as
-    texts."""
+    """Whether a cursor value is not below another; values of two kinds go by :data:`KINDS`."""
     one, other = (_rank(value, spec.format, spec.timezone) for value in (text, floor))
-    return bool(one[1] >= other[1]) if one[0] == other[0] else text >= floor
+    if one[0] != other[0]:
+        return KINDS.index(one[0]) > KINDS.index(other[0])
+    return bool(one[1] >= other[1])
+
+
+def may_come_again(text: str, floor: str, spec: Incremental) -> bool:
+    """Whether a source that is asked from a value on may give a record with this one: all that is
+    not surely below."""
+    one, other = (_rank(value, spec.format, spec.timezone)[0] for value in (text, floor))
+    return one != other or at_least(text, floor, spec)
 
 
 def higher(current: str | None, value: Any, spec: Incremental) -> str | None:
@@ -115,7 +128,8 @@ def _from(floor: str, values: Sequence[Any], spec: Incremental) -> list[int]:
     if _sorts_as_text([floor, *values], set(map(type, values)) - {type(None)}, spec):
         return [n for n, value in enumerate(values) if value is not None and value >= floor]
     texts = map(as_text, values)
-    return [n for n, text in enumerate(texts) if text is not None and at_least(text, floor, spec)]
+    found = enumerate(texts)
+    return [n for n, text in found if text is not None and may_come_again(text, floor, spec)]
 
 
 def zone(name: str) -> ZoneInfo:
@@ -162,7 +176,10 @@ def read_moment(text: str, spec: Incremental) -> datetime:
 
 def write_moment(moment: datetime, spec: Incremental) -> str:
     """A moment as the source wants it: ``iso`` with the zone's offset (Z for UTC)."""
-    local = moment.astimezone(zone(spec.timezone))
+    try:
+        local = moment.astimezone(zone(spec.timezone))
+    except OverflowError as error:
+        raise ConfigInvalid("a cursor value is at the calendar's end", "incremental") from error
     if spec.format == "epochSeconds":
         return str(int(moment.timestamp()))
     if spec.format == "epochMillis":
@@ -186,8 +203,14 @@ def lagged(value: str, spec: Incremental) -> str:
                 "a cursor value is no number; use lag for moments", "incremental.lagNumber"
             ) from error
     if spec.lag_seconds:
-        return write_moment(read_moment(value, spec) - timedelta(seconds=spec.lag_seconds), spec)
+        moment = read_moment(value, spec)
+        back = timedelta(seconds=spec.lag_seconds)
+        return write_moment(max(moment, FIRST + back) - back, spec)
     return as_asked(value, spec)
+
+
+FIRST = datetime(1, 1, 2, tzinfo=UTC)
+"""No lag leads behind the calendar's beginning."""
 
 
 def as_asked(value: str, spec: Incremental) -> str:
@@ -392,16 +415,10 @@ class Boundary:
         """Which records are older than what is asked for: not every source heeds the start."""
         if self._start is None:
             return set()
-        kind = _rank(self._start, spec.format, spec.timezone)[0]
-        if kind == "text":
+        if _rank(self._start, spec.format, spec.timezone)[0] == "text":
             return set()
         asked = set(_from(self._start, values, spec))
-        texts = ((n, as_text(values[n])) for n in range(len(values)) if n not in asked)
-        return {
-            n
-            for n, text in texts
-            if text is not None and _rank(text, spec.format, spec.timezone)[0] == kind
-        }
+        return {n for n in range(len(values)) if n not in asked and as_text(values[n]) is not None}
 
     def _floor(self, high: str, spec: Incremental) -> str:
         """The lowest value that the source may give once more: of the next window, or the next run."""
@@ -419,7 +436,9 @@ class Boundary:
         spec, floor = self._spec, self._floor(self.high, self._spec)
         if floor != self._pruned:
             found = self._seen.items()
-            self._seen = {digest: text for digest, text in found if at_least(text, floor, spec)}
+            self._seen = {
+                digest: text for digest, text in found if may_come_again(text, floor, spec)
+            }
             self._pruned = floor
         if len(self._seen) > MAX_SEEN:
             if not self._told:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urljoin
 
 from weir_contract.rest import AsyncJob, RestApi
 from weir_lambdas.api_ingestion.client import Answer
 from weir_lambdas.api_ingestion.requests import Resource
 from weir_lambdas.api_ingestion.spool import Spooled
 from weir_lambdas.common.clock import Clock
-from weir_lambdas.common.egress import without_query
+from weir_lambdas.common.egress import joined, without_query
 from weir_lambdas.common.errors import SourceBadAnswer
 from weir_lambdas.landing.batch import PlaceForgotten
 from weir_lambdas.landing.paths import lookup
@@ -55,7 +54,7 @@ def described(answer: Answer) -> dict[str, Any]:
     headers = {name.lower(): text for name, text in answer.headers.items()}
     # Many APIs answer 202 with nothing but the place to look at.
     # It may be relative (RFC 9110, 10.2.2).
-    place = urljoin(answer.url, headers.get("location", ""))
+    place = joined(answer.url, headers.get("location", ""))
     return {"location": place, **value} if "location" in headers else value
 
 

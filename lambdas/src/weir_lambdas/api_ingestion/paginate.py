@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urljoin
 
 from weir_contract.rest import Paginator
 from weir_lambdas.api_ingestion.select import kind_of
-from weir_lambdas.common.egress import without_query
+from weir_lambdas.common.egress import joined, without_query
 from weir_lambdas.common.errors import SourceBadAnswer
 from weir_lambdas.landing.batch import Position
 from weir_lambdas.landing.records import as_text, dump_line
@@ -178,7 +177,7 @@ def _next_link(paginator: Paginator, _at: Position, page: Page) -> Position | No
         target = found or None
     else:
         target = next_link(_header(page.headers, "Link") or "")
-    return {"url": urljoin(page.url, target)} if target else None
+    return {"url": joined(page.url, target)} if target else None
 
 
 LINK_PATHS = (

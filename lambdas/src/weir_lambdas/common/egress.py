@@ -49,7 +49,17 @@ METADATA = {
 }
 """Never allowed, whatever is switched on: these hand out credentials."""
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+EMBEDDED = [
+    ipaddress.IPv6Network(text)
+    for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/96")
+]
+"""Networks whose addresses end in an IPv4 address: NAT64 (RFC 6052, 8215), compatible, translated."""
+
+NOT_PUBLIC = [
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10", "::/8")
+]
+"""Addresses that the standard library, or one version of it, calls global, and that are nobody's."""
 
 
 def system_resolver(host: str, port: int) -> Sequence[str]:
@@ -65,7 +75,7 @@ def unwrapped(address: Address) -> Address:
             return address.ipv4_mapped
         if address.sixtofour:
             return address.sixtofour
-        if address in NAT64:
+        if any(address in network for network in EMBEDDED) and int(address) > 1:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
@@ -89,7 +99,7 @@ def refusal(text: str, egress: Egress) -> str | None:
         return "a link-local address"
     if address.is_unspecified or address.is_multicast:
         return "no host's address"
-    if not address.is_global:
+    if not address.is_global or any(address in network for network in NOT_PUBLIC):
         return None if egress.allow_private else "a private address"
     return None
 
@@ -124,6 +134,20 @@ def origin(url: str) -> tuple[str, str, int]:
             parts.hostname,
         )
     return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)
+
+
+def joined(base: str, target: str) -> str:
+    """A URL that a source gave, which may be relative to where it was given.
+
+    Raises
+    ------
+    SourceBadAnswer
+        It is no URL.
+    """
+    try:
+        return urljoin(base, target)
+    except ValueError as error:
+        raise SourceBadAnswer("leads on to what is no URL", without_query(base)) from error
 
 
 def without_query(url: str) -> str:
@@ -299,7 +323,7 @@ class EgressClient:
 
     def absolute(self, url: str) -> str:
         """A URL that a source gave, which may be relative to the endpoint."""
-        return urljoin(self._base, url)
+        return joined(self._base, url)
 
     def trusted(self, url: str) -> bool:
         """Whether a URL's origin may see the source's credentials."""
@@ -365,7 +389,7 @@ class EgressClient:
                 raise SourceBadAnswer(
                     f"{status.value} {status.phrase} without a Location", without_query(url)
                 )
-            url = urljoin(url, target)
+            url = joined(url, target)
             if answer.status not in KEEPS_METHOD and method != "HEAD":
                 method, body = "GET", None
         raise SourceBadAnswer(
