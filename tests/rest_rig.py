@@ -15,6 +15,7 @@ from weir_contract.rows import RowContract
 from weir_contract.sources import Egress, SourceConfig
 from weir_lambdas.api_ingestion.source import RestSource
 from weir_lambdas.common.clock import Clock
+from weir_lambdas.common.errors import WeirError
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.landing.batch import Start
 
@@ -60,7 +61,11 @@ class Read:
 
 
 def source_of(
-    api: RestApi, clock: Clock, secrets: SecretStore | None = None, egress: Egress | None = None
+    api: RestApi,
+    clock: Clock,
+    secrets: SecretStore | None = None,
+    egress: Egress | None = None,
+    troubled: Callable[[WeirError], None] = lambda _error: None,
 ) -> RestSource:
     """A REST source whose secrets ``${SECRET:name}`` are in the store under that name."""
     store = secrets or SecretStore()
@@ -75,7 +80,8 @@ def source_of(
         secrets={name: name for name in store.values},
         rest_api=api,
     )
-    return RestSource(config, Secrets(store, config.secrets, clock), clock)
+    secrets_of = Secrets(store, config.secrets, clock)
+    return RestSource(config, secrets_of, clock, troubled=troubled)
 
 
 def read(
@@ -89,6 +95,7 @@ def read(
     into: list[dict[str, Any]] | None = None,
     egress: Egress | None = None,
     run: str = "run-1",
+    source: RestSource | None = None,
     left: list[Read] | None = None,
 ) -> Read:
     """Read a source as a landing does.
@@ -101,6 +108,8 @@ def read(
         Takes the records as they come, for a source that fails on the way.
     run
         Who reads.
+    source
+        Read it; else one of ``api``.
     left
         Takes what the landing would keep, likewise.
     """
@@ -116,7 +125,8 @@ def read(
         enough=enough,
         part_key=lambda number, suffix: f"{number}.{suffix}",
     )
-    for batch in source_of(api, clock, secrets, egress).batches(start):
+    reader = source or source_of(api, clock, secrets, egress)
+    for batch in reader.batches(start):
         lines = b"".join(batch.lines).splitlines()
         assert len(lines) == (len(batch.lines) if batch.count is None else batch.count)
         rows += [json.loads(line) for line in lines]

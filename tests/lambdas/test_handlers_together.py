@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -24,11 +25,17 @@ from weir_contract.pipelines import (
 from weir_contract.rest import Paginator
 from weir_contract.rows import RowContract
 from weir_contract.runs import OutputFile, RunPlan, RunRecord, RunResult, StageAccount
-from weir_contract.sources import RestApi
+from weir_contract.sources import RequestLimits, RestApi
 from weir_contract.state import BODY, pipeline_pk, run_sk, source_pk, subscriber_sk
 from weir_lambdas.api_ingestion.handler import handler as ingest
 from weir_lambdas.common import aws as clients
-from weir_lambdas.common.errors import ConfigInvalid, SourceForbidden, SourceUnauthorized
+from weir_lambdas.common.errors import (
+    ConfigInvalid,
+    SourceForbidden,
+    SourceRateLimited,
+    SourceUnauthorized,
+    SourceUnavailable,
+)
 from weir_lambdas.redshift_loader.handler import handler as loader
 from weir_lambdas.run_control.handler import handler as control
 from weir_lambdas.trigger.handler import handler as trigger
@@ -88,6 +95,29 @@ def pipeline(bucket: str, table: str) -> PipelineConfig:
         region="us-east-1",
         warehouse=Warehouse("dev", workgroup="warehouse", copy_role_arn="arn:aws:iam::0:role/copy"),
     )
+
+
+def test_an_error_that_is_tried_again_stands_in_the_ledger_until_the_source_answers(
+    environment: Any, api: Any, source: Any, table: Any, storage: Any, bucket: str
+) -> None:
+    answers = [(500, {}, b""), (429, {}, b""), (200, {}, b'[{"id":1}]')]
+    api.answer = lambda call, http: answers[len(api.calls) - 1]
+    config = source(RestApi(api.url, limits=RequestLimits(max_attempts=1)))
+    storage.put(bucket, "config/source.json", dumps(config).encode(), "application/json")
+    environment.setenv("WEIR_CONFIG", f"s3://{bucket}/config/source.json")
+    seen = []
+    for error in (SourceUnavailable, SourceRateLimited, None):
+        with pytest.raises(error) if error else nullcontext():
+            ingest({"run": "run-1", "execution": "arn:x:run-1"}, Context())
+        seen.append(loads(RunRecord, table.get(source_pk(ID), run_sk("run-1"))[BODY]))
+    assert [one.state for one in seen] == ["Running", "Running", "Succeeded"]
+    assert [one.failure and one.failure.error for one in seen] == [
+        "SourceUnavailable",
+        "SourceRateLimited",
+        None,
+    ]
+    assert seen[0].failure is not None and "500: the source failed" in seen[0].failure.message
+    assert {one.started for one in seen} == {seen[0].started}
 
 
 def test_rows_go_from_the_source_to_an_account(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rest_rig import read, source_of
 from weir_contract.sources import Paginator, RequestLimits, RestApi
 from weir_lambdas.api_ingestion.budget import retry_after
 from weir_lambdas.api_ingestion.client import backoff
@@ -106,6 +107,23 @@ def test_who_has_no_calls_left_waits_until_he_has_some_again(
     )
     assert lander(source(RestApi(api.url))).land("run-1", None, None).rows == 1
     assert clock.slept == [9.0]
+
+
+def test_an_error_that_lasts_is_told_once_while_it_is_tried_again(api: Any, clock: Any) -> None:
+    told: list[WeirError] = []
+
+    def asked(*answers: tuple[int, dict[str, str], bytes]) -> int:
+        told.clear()
+        left = list(answers)
+        api.answer = lambda call, http: left.pop(0)
+        config = source_of(RestApi(api.url), clock, troubled=told.append)
+        assert read(RestApi(api.url), clock, source=config).rows == []
+        return len(told)
+
+    fine, later = (200, {}, b"[]"), {"Retry-After": "9"}
+    assert asked((500, {}, b""), (429, {"Retry-After": "2"}, b""), fine) == 0
+    assert asked((503, later, b""), (503, later, b""), (503, later, b""), fine) == 1
+    assert isinstance(told[0], SourceUnavailable)
 
 
 def test_a_wait_longer_than_the_function_may_run_is_an_error_at_once(

@@ -25,3 +25,12 @@ def test_it_says_what_came_and_what_did_not(rows: int, quarantined: int, parts: 
     found = flowing(last, "2026-03-01T11:59:00Z", NOW, "rate(1 hour)", False, NOW)
     assert found.status == "True"
     assert all(part in found.message for part in parts)
+
+
+def test_an_error_that_is_tried_again_is_told_at_once() -> None:
+    last = {"run": "r", "state": "Running", "message": "run r, land: SourceUnavailable: 500."}
+    found = flowing(last, "2026-03-01T11:59:00Z", NOW, "rate(1 hour)", False, NOW)
+    assert (found.status, found.reason) == ("False", "Retrying")
+    assert found.message == "run r, land: SourceUnavailable: 500. It is being tried again."
+    begun = {"run": "r", "state": "Running"}
+    assert flowing(begun, None, NOW, "rate(1 hour)", False, NOW).reason == "NotDue"

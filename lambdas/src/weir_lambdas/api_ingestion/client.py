@@ -42,6 +42,9 @@ FINAL: Mapping[int, tuple[type[WeirError], str]] = {
 AGAIN = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses that may be better at the next try."""
 
+TROUBLE_SECONDS = 15.0
+"""An error that lasts as long is told, though it is tried again."""
+
 ENDED = "the extraction has ended"
 OVERLOADED = {429, 503}
 GOOD = {200, 201, 202, 203, 206}
@@ -116,6 +119,8 @@ class SourceClient:
         A random number in [0, 1).
     spool
         Where large answers are kept.
+    troubled
+        Told once of an error that has lasted for :data:`TROUBLE_SECONDS`, or will, and is tried again.
     """
 
     def __init__(
@@ -129,11 +134,13 @@ class SourceClient:
         actions: Sequence[ResponseAction] = (),
         jitter: Callable[[], float] = random.random,
         spool: Spool | None = None,
+        troubled: Callable[[WeirError], None] = lambda _error: None,
     ) -> None:
         self._egress, self._limits, self._budget = egress, limits, budget
         self._clock, self._remaining, self._auth = clock, remaining, auth
         self._actions, self._jitter = tuple(actions), jitter
         self._reads_errors = any(action.content is not None for action in self._actions)
+        self._troubled, self._told = troubled, threading.Lock()
         self._closed, self._spool = threading.Event(), spool or Spool()
 
     def close(self) -> None:
@@ -158,7 +165,7 @@ class SourceClient:
         """
         where = without_query(request.url)
         attempts, renewed = self._limits.max_attempts, False
-        attempt = 1
+        attempt, first = 1, self._clock.monotonic()
         while attempt <= attempts:
             asked: float | None = None
             with self._turn(where):
@@ -188,6 +195,9 @@ class SourceClient:
                 raise failure
             if attempt == attempts or self._closed.is_set():
                 raise failure
+            lasts = self._clock.monotonic() - first + (asked or 0.0)
+            if lasts >= TROUBLE_SECONDS and self._told.acquire(blocking=False):
+                self._troubled(failure)
             self._wait(asked, attempt, failure, where)
             attempt += 1
         raise OutOfTime("limits.maxAttempts is 0, so nothing was asked", where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,13 @@ from weir_lambdas.common.aws import client
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.config import load_config
 from weir_lambdas.common.entry import entry
+from weir_lambdas.common.errors import SourceRateLimited, SourceUnavailable, WeirError
+from weir_lambdas.common.failures import failure_of
 from weir_lambdas.common.secrets import Secrets
 from weir_lambdas.common.state import Table
 from weir_lambdas.common.storage import Storage
 from weir_lambdas.landing.calls import asked, fail
-from weir_lambdas.landing.land import Lander
+from weir_lambdas.landing.land import Lander, record_trouble
 from weir_lambdas.landing.replay import quarantined
 
 
@@ -49,11 +52,17 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         return fail(config, table, call, clock)
     s3 = client("s3")
     storage = Storage(s3, config.kms_key_arn)
+
+    def troubled(error: WeirError) -> None:
+        told = {"Error": type(error).__name__, "Cause": json.dumps({"errorMessage": str(error)})}
+        record_trouble(table, config, call, failure_of("land", told), clock.now())
+
     source = quarantined(config, call, s3, storage) or RestSource(
         config,
         Secrets(client("secretsmanager"), config.secrets, clock),
         clock,
         pace=Pace(table, config.id, call.lane),
+        troubled=troubled,
     )
     lander = Lander(
         config,
@@ -65,5 +74,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         lane=call.lane,
         window=call.window,
     )
-    landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
+    try:
+        landing = lander.land(call.run, call.scheduled_time, call.execution, call.requested_by)
+    except (SourceUnavailable, SourceRateLimited) as error:
+        troubled(error)  # The state machine tries again, for some minutes.
+        raise
     return landing.as_output()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -41,6 +41,8 @@ class RestSource(Source):
         Host and port -> addresses.
     pace
         What all runs of the source share; None: it has one run.
+    troubled
+        As of :class:`SourceClient`.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class RestSource(Source):
         clock: Clock,
         resolver: Resolver = system_resolver,
         pace: Pace | None = None,
+        troubled: Callable[[WeirError], None] = lambda _error: None,
     ) -> None:
         if config.rest_api is None:
             raise ConfigInvalid("the source is no REST API", config.id)
         self._config, self._api = config, config.rest_api
         self._secrets, self._clock, self._resolver = secrets, clock, resolver
-        self._pace = pace
+        self._pace, self._troubled = pace, troubled
 
     @property
     def fingerprint(self) -> str:
@@ -84,7 +87,14 @@ class RestSource(Source):
         )
         auth = authenticator(api.auth, around)
         client = SourceClient(
-            egress, api.limits, budget, clock, start.remaining, auth, api.response_actions
+            egress,
+            api.limits,
+            budget,
+            clock,
+            start.remaining,
+            auth,
+            api.response_actions,
+            troubled=self._troubled,
         )
         look = Inference(self._config.contract).look
         with ExitStack() as stack:

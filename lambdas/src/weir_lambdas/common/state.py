@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from weir_contract.codec import dumps, loads
+from weir_contract.moments import iso
 from weir_contract.rows import RowContract
 from weir_contract.runs import RunRecord
 from weir_contract.state import (
@@ -232,7 +234,7 @@ def record_actions(record: RunRecord, now: float) -> Iterable[dict[str, Any]]:
     Parameters
     ----------
     record
-        The run. Its last moment (``finished``, else ``started``) is its place in the feed.
+        The run. Its place in the feed is the moment at which it finished, or of this news of it.
     now
         Epoch seconds, for the items' expiry.
     """
@@ -246,7 +248,8 @@ def record_actions(record: RunRecord, now: float) -> Iterable[dict[str, Any]]:
         BODY: body,
         EXPIRES: int(now) + FEED_RETENTION_SECONDS,
     }
-    at = feed_sk(record.finished or record.started, record.object, record.run)
+    news = iso(datetime.fromtimestamp(now, UTC)) if record.state == "Running" else record.started
+    at = feed_sk(record.finished or news, record.object, record.run)
     yield putting(FEED, at, pointer)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from weir_contract.codec import ContractError, dumps, loads
 from weir_contract.manifest import LandedFile, Manifest, Part, part_key
@@ -52,6 +52,19 @@ class Landing:
             "bytes": self.bytes,
             "complete": self.complete,
         }
+
+
+class Called(Protocol):
+    """Which run is meant: what a call of the function says of itself."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def execution(self) -> str | None: ...
+    @property
+    def requested_by(self) -> tuple[str, ...]: ...
+    @property
+    def lane(self) -> str | None: ...
 
 
 class Lander:
@@ -405,6 +418,27 @@ def parse_time(text: str, name: str) -> datetime:
         return parse_iso(text)
     except ValueError as error:
         raise ConfigInvalid("is no ISO 8601 date and time", f"{name} {text!r}") from error
+
+
+def record_trouble(
+    table: Table, config: SourceConfig, call: Called, failure: Failure, now: datetime
+) -> None:
+    """Write into the ledger what keeps a run from landing while it is tried again, so that its
+    object says it long before the last attempt."""
+    known = read_record(table, source_pk(config.id), call.run)
+    if known is not None and known.state != "Running":
+        return
+    before = known or RunRecord(
+        call.run,
+        "source",
+        config.id,
+        "Running",
+        iso(now),
+        execution=call.execution,
+        requested_by=call.requested_by,
+        lane=call.lane,
+    )
+    write_record(table, replace(before, failure=failure), now.timestamp())
 
 
 def record_failure(

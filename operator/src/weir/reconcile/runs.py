@@ -249,6 +249,8 @@ def flowing(
         return unknown(FLOWING, "Suspended", "suspend is set: nothing is asked for")
     if last is not None and last.get("state") == "Failed":
         return false(FLOWING, "RunFailed", str(last.get("message") or f"run {last['run']} failed"))
+    if last is not None and last.get("state") == "Running" and last.get("message"):
+        return false(FLOWING, "Retrying", f"{last['message']} It is being tried again.")
     success = instant(last_success)
     late = deadline(schedule, timezone, success or created)
     if late is not None and now > late:
