@@ -188,7 +188,7 @@ def test_a_source_is_asked_as_it_wants_moments_however_its_records_write_them(
 
     def answer(call: Any, http: Any) -> Any:
         asked.append(call.query["since"])
-        return as_json(moments(7))
+        return as_json(moments(7) if len(asked) == 1 else moments(7)[-1:])
 
     api.answer = answer
     source = RestApi(
@@ -219,7 +219,7 @@ def test_the_cursor_is_the_latest_however_moments_are_written(
     rows = [{"id": number, "at": value} for number, value in enumerate(values)][::turned]
     api.answer = lambda call, http: as_json(rows)
     written = "%d.%m.%Y" if str(values[0]).startswith("31.") else "iso"
-    source = RestApi(api.url, incremental=Incremental("at", "since", format=written))
+    source = RestApi(api.url, incremental=Incremental("at", format=written))
     first = read(source, clock)
     assert (len(first.rows), first.cursor) == (len(rows), str(values[-1]))
     assert read(source, clock, after=first).rows == []
@@ -234,7 +234,7 @@ def test_a_word_among_moments_is_no_cursor(api: Any, clock: Any) -> None:
     assert read(source, clock, after=first).rows == []
 
 
-def test_records_below_the_start_of_a_source_that_does_not_heed_it_come_once(
+def test_records_below_the_start_of_a_source_that_is_not_told_of_it_come_once(
     api: Any, clock: Any
 ) -> None:
     rows = moments(3)
@@ -246,6 +246,17 @@ def test_records_below_the_start_of_a_source_that_does_not_heed_it_come_once(
     second = read(source, clock, after=first)
     assert (len(first.rows), second.rows) == (12, [late])
     assert read(source, clock, after=second).rows == []
+
+
+def test_what_a_source_gives_that_is_told_where_to_begin_lands_whatever_its_cursor_says(
+    api: Any, clock: Any
+) -> None:
+    rows = [{"id": 1, "at": "2026-02-01"}, {"id": 2, "at": "2026-02-05"}]
+    api.answer = lambda call, http: as_json(rows)
+    source = RestApi(api.url, incremental=Incremental("at", "changed_since"))
+    first = read(source, clock)
+    rows[0] = {"id": 1, "at": "2026-02-01", "state": "changed"}
+    assert read(source, clock, after=first).rows == rows[:1]
 
 
 def test_thousands_of_records_at_one_moment_land_once(api: Any, clock: Any) -> None:

@@ -111,7 +111,10 @@ class Extraction:
         self._saved = json.loads(self._revealed(json.dumps(saved)))
         cursor = start.cursor if api.incremental else None
         self._cursor = cursor
-        self._boundary = Boundary(api.incremental, cursor, start.state, saved.get("boundary"))
+        spec = api.incremental
+        asked = spec is not None and (spec.start_param or "{incremental.startValue}" in repr(api))
+        before = saved.get("boundary")
+        self._boundary = Boundary(spec, cursor, start.state, before, bool(asked))
         self._done = int(saved.get("done", 0))
         self._resource = resource_of(api)
 

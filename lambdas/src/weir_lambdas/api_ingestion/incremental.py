@@ -338,6 +338,9 @@ class Boundary:
         What the last extraction left.
     saved
         What :meth:`save` gave before this extraction was cut.
+    asked
+        Whether the source is told where to begin. What it gives then counts: it may know of a change
+        that the cursor does not show. Else what is below the start is left out here.
     """
 
     def __init__(
@@ -346,6 +349,7 @@ class Boundary:
         cursor: str | None,
         state: Mapping[str, Any],
         saved: Mapping[str, Any] | None = None,
+        asked: bool = True,
     ) -> None:
         self._spec = spec
         before = saved or {"high": cursor, "seen": state.get("seen", [])}
@@ -358,7 +362,7 @@ class Boundary:
         self._known_values = set(self._known.values())
         self._seen: dict[str, str] = {digest: value for value, digest in before["seen"]}
         start = None
-        if spec is not None and spec.deduplicate:
+        if spec is not None and spec.deduplicate and not asked:
             start = lagged(cursor, spec) if cursor is not None else spec.initial_value
         self._start, self._end = start, cast("str | None", None)
         self._pruned: str | None = None
@@ -412,7 +416,7 @@ class Boundary:
         return dropped
 
     def _below(self, values: Sequence[Any], spec: Incremental) -> set[int]:
-        """Which records are older than what is asked for: not every source heeds the start."""
+        """Which records are older than the start, of a source that is not told of it."""
         if self._start is None:
             return set()
         if _rank(self._start, spec.format, spec.timezone)[0] == "text":

@@ -171,7 +171,8 @@ class Incremental(Model):
     )
     deduplicate: bool = Field(
         True,
-        description="Drop records at the start that came before and have not changed, and those before it.",
+        description="Drop records at the start that came before and have not changed; without "
+        "startParam, also those before it.",
     )
 
 
