@@ -111,10 +111,9 @@ class Extraction:
         self._saved = json.loads(self._revealed(json.dumps(saved)))
         cursor = start.cursor if api.incremental else None
         self._cursor = cursor
-        spec = api.incremental
-        asked = spec is not None and (spec.start_param or "{incremental.startValue}" in repr(api))
-        before = saved.get("boundary")
-        self._boundary = Boundary(spec, cursor, start.state, before, bool(asked))
+        new, before = api.incremental, saved.get("boundary")
+        asked = new is not None and (new.start_param or "{incremental.startValue}" in repr(api))
+        self._boundary = Boundary(new, cursor, start.state, before, bool(asked))
         self._done = int(saved.get("done", 0))
         self._resource = resource_of(api)
 
