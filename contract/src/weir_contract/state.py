@@ -13,6 +13,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``SUBSCRIBER#ns/pipeline`` | ``execution target``: who is told of a manifest | operator |
 | ``SOURCE#ns/name`` | ``RUN#run`` | a landing's :class:`~weir_contract.runs.RunRecord` (JSON in ``body``) | ingestion |
 | ``SOURCE#ns/name`` | ``WAITING#time#id`` | a file that has arrived and is not landed; removed with its landing | trigger, ingestion |
+| ``SOURCE#ns/name`` | ``TAKING`` | a call is reading files: ``file``, the one that it reads alone, and ``deaths``, how many calls have not come back from it; removed by the call itself, so that one that finds it knows that the one before it died | ingestion |
 | ``SOURCE#ns/name`` | ``SETTLED`` | ``sequence``: up to it the queue and the ledger of files agree with the manifests | ingestion |
 | ``SOURCE#ns/name`` | ``POSITION#lane`` | ``place``: up to it a shard's or topic partition's records are committed or given up; ``queued``: time of its last object in the queue; ``made``, ``began``: how often the topic was made anew, and since when | receive, ingestion |
 | ``SOURCE#ns/name`` | ``RECEIVED#time#lane#place`` | an object of received records that is not sealed; removed with its landing | receive, ingestion |
@@ -50,6 +51,7 @@ PROFILE = "PROFILE"
 DISCOVERED = "DISCOVERED"
 CRAWL = "CRAWL"
 SETTLED = "SETTLED"
+TAKING = "TAKING"
 WAITING = "WAITING#"
 POSITION = "POSITION#"
 RECEIVED = "RECEIVED#"

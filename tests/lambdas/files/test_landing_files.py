@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import zipfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from weir_contract.codec import loads
 from weir_contract.manifest import Manifest, manifest_prefix
 from weir_contract.rows import Field, RowContract
 from weir_contract.sources import CsvDialect, Files, Parsing, SourceConfig
+from weir_contract.state import CHECKPOINT, source_pk
 from weir_lambdas.common import storage as storage_module
 from weir_lambdas.common.clock import SystemClock
 from weir_lambdas.common.state import Table, Update, putting
@@ -265,6 +267,42 @@ def test_an_archived_file_is_told_and_does_not_hold_up_the_others(rig: Rig) -> N
     window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
     assert enter_again(rig.s3, rig.ledger, rig.files, window, "restored", force=False) == 1
     assert rig.land("r2").rows == 1
+
+
+class Deadly:
+    """A client that ends the process where it is asked for one object."""
+
+    def __init__(self, s3: Any, key: str) -> None:
+        self._s3, self._key = s3, key
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def get_object(self, **asked: Any) -> Any:
+        if asked["Key"] == self._key:
+            os._exit(9)
+        return self._s3.get_object(**asked)
+
+
+def test_a_file_that_ends_the_process_is_told_after_three_deaths_and_the_others_land(
+    rig: Rig,
+) -> None:
+    for name in ("a", "bad", "c"):
+        rig.arrive(rig.upload(f"in/{name}.csv", f"id\n{name}\n".encode()))
+    for number in range(3):
+        child = os.fork()
+        if not child:
+            rig.land(f"r{number}", Deadly(rig.s3, "in/bad.csv"))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        rig.table.update(
+            source_pk(SOURCE), CHECKPOINT, Update("SET lease_until = :zero", {"zero": 0})
+        )
+    assert rig.land("r3", Deadly(rig.s3, "in/bad.csv")).rows == 2
+    (told,) = [file for file in rig.manifests()[0].files if file.state == "rejected"]
+    assert told.key == "in/bad.csv" and "died each time it read this file" in told.reason
+    assert rig.ledger.begin() is None
+    rig.ledger.end()
 
 
 def test_the_sweep_finds_what_no_event_told(rig: Rig) -> None:

@@ -16,7 +16,7 @@ from weir_contract.manifest import LandedFile, Manifest, Part
 from weir_contract.sources import Parsing, SourceConfig
 from weir_lambdas.common.log import log
 from weir_lambdas.common.storage import Storage
-from weir_lambdas.file_processor.ledger import Arrived, Ledger, unsettled
+from weir_lambdas.file_processor.ledger import Arrived, Fallen, Ledger, unsettled
 from weir_lambdas.file_processor.output import (
     NOTHING,
     FileOutput,
@@ -41,6 +41,12 @@ TAKERS = 16
 
 SMALL_BYTES = 8 * 1024 * 1024
 """Bytes that files taken at once have together; a larger one is taken alone."""
+
+
+KILLED = (
+    "the function has died each time it read this file: it takes more memory or time than there is, "
+    "or ends the process that reads it"
+)
 
 
 @dataclass(frozen=True)
@@ -196,9 +202,20 @@ class ArrivedSource(Source):
         """What waits."""
         begun = loads(Begun, json.dumps(start.position)) if start.position else None
         waiting = self._waiting(begun)
+        if not waiting:
+            return
+        fallen = self.ledger.begin()
+        try:
+            yield from self._batches(start, waiting, begun, fallen)
+        finally:
+            self.ledger.end()
+
+    def _batches(
+        self, start: Start, waiting: Sequence[Arrived], begun: Begun | None, fallen: Fallen | None
+    ) -> Generator[Batch]:
         with ThreadPoolExecutor(READERS, thread_name_prefix="ranges") as pool:
             taking = Taking(start, pool, not self._typed())
-            found = self._taken(waiting[:FILES_AT_ONCE], begun, taking, pool)
+            found = self._taken(waiting[:FILES_AT_ONCE], begun, taking, pool, fallen)
             for place, (arrived, before, taken) in enumerate(found, 1):
                 located = arrived.located
                 self._quarantine(taken, start, before)
@@ -222,8 +239,10 @@ class ArrivedSource(Source):
         begun: Begun | None,
         taking: Taking,
         pool: ThreadPoolExecutor,
+        fallen: Fallen | None,
     ) -> Iterator[tuple[Arrived, Begun | None, Taken]]:
-        """What came of each, in their order; small ones are taken side by side."""
+        """What came of each, in their order; small ones are taken side by side, but after a call
+        that died one by one, so that the file of which it died can be told."""
         flying: deque[tuple[Arrived, Begun | None, Future[Taken]]] = deque()
         takers = ThreadPoolExecutor(TAKERS, thread_name_prefix="files")
         held = 0
@@ -236,11 +255,18 @@ class ArrivedSource(Source):
         try:
             for arrived in waiting:
                 located = arrived.located
-                while flying and (len(flying) >= TAKERS or held + located.size > SMALL_BYTES):
+                while flying and (
+                    fallen or len(flying) >= TAKERS or held + located.size > SMALL_BYTES
+                ):
                     held -= flying[0][0].located.size
                     yield landed()
                 before = begun if begun is not None and begun.waiting == arrived.sk else None
                 source, file = S3File(self._s3, located, pool), _file(located, arrived.sk)
+                if fallen is not None:
+                    if fallen.killed_by(arrived.sk):
+                        yield arrived, before, rejected(file, KILLED)
+                        continue
+                    self.ledger.alone(arrived.sk, fallen)
                 turn = Turn(turn)
                 mine = replace(taking, turn=turn)
                 future = takers.submit(self._in_turn, file, source, mine, before)

@@ -17,7 +17,7 @@ from weir_contract.codec import dumps, loads
 from weir_contract.manifest import LandedFile, Manifest
 from weir_contract.moments import iso
 from weir_contract.rows import RowContract
-from weir_contract.state import BODY, CONTENT, FILE, SETTLED, WAITING, files_pk, source_pk
+from weir_contract.state import BODY, CONTENT, FILE, SETTLED, TAKING, WAITING, files_pk, source_pk
 from weir_lambdas.common.state import Table, Update, putting, read_contract, updating
 from weir_lambdas.file_processor.reading import Located
 
@@ -37,6 +37,30 @@ class Arrived:
 
     sk: str
     located: Located
+
+
+MAX_DEATHS = 2
+"""Calls that may die while they read one file alone."""
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """What is known of a call that died while it read files.
+
+    Parameters
+    ----------
+    sk
+        The file that it read alone; empty where it read many at once.
+    deaths
+        How many calls have died of that file.
+    """
+
+    sk: str
+    deaths: int
+
+    def killed_by(self, sk: str) -> bool:
+        """Whether a file is not to be tried again."""
+        return sk == self.sk and self.deaths >= MAX_DEATHS
 
 
 class Ledger:
@@ -128,6 +152,25 @@ class Ledger:
         if item is None or item.get("file") == file_id(file):
             return None
         return str(item["uri"])
+
+    def begin(self) -> Fallen | None:
+        """A call begins to read. Returns what the one before it died of, if it did."""
+        item = self._table.get(self._pk, TAKING)
+        fallen = Fallen(str(item["file"]), int(item["deaths"])) if item else None
+        self._taking(fallen or Fallen("", 0))
+        return fallen
+
+    def alone(self, sk: str, fallen: Fallen) -> None:
+        """A call that is careful begins to read one file."""
+        self._taking(Fallen(sk, fallen.deaths + 1 if sk == fallen.sk else 1))
+
+    def end(self) -> None:
+        """A call has come to its end, whichever."""
+        self._table.delete(self._pk, TAKING)
+
+    def _taking(self, now: Fallen) -> None:
+        values = {"file": now.sk, "deaths": now.deaths}
+        self._table.update(self._pk, TAKING, Update("SET #file = :file, #deaths = :deaths", values))
 
     def contract(self) -> RowContract | None:
         """The source's frozen contract, or None before its first rows."""
