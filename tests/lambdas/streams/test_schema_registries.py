@@ -93,10 +93,28 @@ def test_a_schema_is_asked_for_once_and_an_unknown_one_again_after_a_while(
         assert kept.find("1") == Definition('"int"')
         with pytest.raises(UnknownSchema, match="has no schema 2"):
             kept.find("2")
-    assert len(api.calls) == 2
+    # The unknown one three times: a replica may not know it yet.
+    assert len(api.calls) == 4
     found["/schemas/ids/2"] = {"schema": '"long"'}
     clock.pass_time(61)
     assert kept.find("2").text == '"long"'
+
+
+def test_a_schema_that_was_registered_a_moment_ago_is_waited_for(
+    api: Any, registry: Confluent, clock: Any
+) -> None:
+    known = answers({"/schemas/ids/3": {"schema": '"int"'}})
+    api.answer = lambda call, http: (
+        known(call, http) if len(api.calls) > 2 else (404, {}, b'{"error_code": 40403}')
+    )
+    kept = Kept(registry.find, clock)
+    assert kept.find("3").text == '"int"'
+    api.calls.clear()
+    for number in range(10, 20):
+        with pytest.raises(UnknownSchema):
+            kept.find(str(number))
+    # Where nothing is known, what stands in front of the records is no id.
+    assert len(api.calls) == 4 * 3 + 6
 
 
 def test_credentials_do_not_follow_a_redirect_elsewhere(

@@ -1,7 +1,7 @@
 """Schemas by their ids, from AWS Glue or a registry with Confluent's HTTP API; each asked for once.
 
 A schema never changes under its id, so what was found is kept for the process's life. An id that is
-not known is asked for again after a while: the schema may have been registered late.
+not known is asked for again, soon and after a while: the schema may have been registered late.
 
 Sources: AWS Glue API Reference, *GetSchemaVersion*; Confluent Schema Registry API Reference,
 *GET /schemas/ids/{id}* and *GET /subjects/{subject}/versions/{version}*.
@@ -36,6 +36,13 @@ from weir_lambdas.common.secrets import Secrets
 
 UNKNOWN_SECONDS = 60.0
 """How long an id counts as unknown before it is asked for again."""
+
+PAUSES = (0.5, 1.5)
+"""Seconds before an id that is not known is asked for again: a producer that has just registered its
+schema writes before all replicas of the registry have it."""
+
+DOUBTED = 4
+"""Unknown ids from which on each is believed at once: what stands there are no ids."""
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_REFERENCES = 200
@@ -114,11 +121,20 @@ class Kept:
             if len(table) >= MAX_KEPT:
                 table.clear()
         try:
-            self._known[schema] = found = self._find(schema)
+            self._known[schema] = found = self._ask(schema)
         except UnknownSchema as error:
-            self._unknown[schema] = now + UNKNOWN_SECONDS, str(error)
+            self._unknown[schema] = self._clock.monotonic() + UNKNOWN_SECONDS, str(error)
             raise
         return found
+
+    def _ask(self, schema: str) -> Definition:
+        """Ask, and again where the answer may be a replica's that does not know it yet."""
+        for pause in PAUSES if len(self._unknown) < DOUBTED else ():
+            try:
+                return self._find(schema)
+            except UnknownSchema:
+                self._clock.sleep(pause)
+        return self._find(schema)
 
 
 def glue_schema(glue: Any, registry: str, schema: str) -> Definition:
