@@ -309,6 +309,17 @@ def test_a_record_of_more_values_than_memory_takes_is_rejected(text: bytes) -> N
             json_objects(written)
 
 
+@pytest.mark.parametrize("kind", [{"type": "bytes"}, {"type": "fixed", "size": 9, "name": "D"}])
+def test_decimals_keep_digits_beyond_their_schemas_precision(kind: dict[str, Any]) -> None:
+    money = kind | {"logicalType": "decimal", "precision": 4, "scale": 2}
+    schema = {"type": "record", "name": "R", "fields": [{"name": "a", "type": money}]}
+    unscaled = (-123_456_789_012_345_678_901).to_bytes(9, "big", signed=True)
+    data = unscaled if kind["type"] == "fixed" else bytes([18]) + unscaled
+    decode = reading(Known(_7=schema), format="avro", registry=CONFLUENT)
+    line = only_line(decode(bytes([0, 0, 0, 0, 7]) + data))
+    assert line == b'{"a":-1234567890123456789.01}'
+
+
 def test_json_may_be_packed_with_gzip() -> None:
     text = b'{"owner":"123","logEvents":[{"id":"1"}]}'
     members = gzip.compress(text) + gzip.compress(b' {"a":1}')

@@ -11,6 +11,7 @@ import fastavro
 from fastavro._read_py import schemaless_reader as bounded_reader
 
 from weir_lambdas.common.errors import ConfigInvalid
+from weir_lambdas.landing.avrodecimals import read_exactly
 from weir_lambdas.landing.values import json_value
 from weir_lambdas.stream_processor.registry import Definition, Schemas, UnknownSchema
 from weir_lambdas.stream_processor.rejected import Rejected
@@ -42,6 +43,7 @@ class Avro:
     def __init__(
         self, given: bytes | None, schemas: Schemas | None, field: str = "avroSchema"
     ) -> None:
+        read_exactly()
         self._schemas, self._parsed = schemas, dict[str, Parsed]()
         if given is not None:
             try:

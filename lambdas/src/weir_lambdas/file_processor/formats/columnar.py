@@ -271,6 +271,9 @@ def read_avro(chunks: Iterable[bytes], _parsing: Parsing, sink: Sink) -> None:
     """
     import fastavro
 
+    from weir_lambdas.landing.avrodecimals import read_exactly
+
+    read_exactly()
     try:
         for item in fastavro.reader(as_file(chunks)):
             if isinstance(item, dict):
