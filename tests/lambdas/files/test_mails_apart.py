@@ -272,6 +272,14 @@ def test_broken_base64_is_told_and_not_guessed(body: bytes, expected: bytes | No
     assert found.fault == ("" if expected is not None else "its base64 is damaged")
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("text/csv", "unnamed.csv"), ("application/json", "unnamed.json"), ("image/png", "unnamed")],
+)
+def test_a_file_without_a_name_ends_as_its_type_says(kind: str, expected: str) -> None:
+    assert names(f"From: a@b\nContent-Type: {kind}\n\nx\n".encode()) == [expected]
+
+
 def test_mails_nested_without_end_are_refused() -> None:
     mail = EmailMessage()
     mail["From"] = "a@b.c"

@@ -25,6 +25,19 @@ MAX_DEPTH = 20
 MAX_ATTACHMENTS = 1_000
 TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
 TEXT_TYPES = ("text/plain", "text/html")
+ENDINGS = {
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "text/xml": ".xml",
+    "application/xml": ".xml",
+    "application/json": ".json",
+    "application/x-ndjson": ".jsonl",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+}
+"""Type -> ending of a file to which its sender, a machine mostly, has given no name."""
 
 
 class _Headers(HeaderRegistry):
@@ -188,9 +201,10 @@ def _of_part(part: Message, depth: int) -> Iterator[Attachment]:
     if not name and disposition != "attachment" and (kind in TEXT_TYPES or not _bytes(part)):
         return
     body = _bytes(part)
+    shown = name or f"unnamed{ENDINGS.get(kind, '')}"
     inline = disposition == "inline" or (not disposition and bool(part.get("Content-ID")))
     if body is None:
-        yield Attachment(name or "unnamed", b"", inline, "its base64 is damaged")
+        yield Attachment(shown, b"", inline, "its base64 is damaged")
     elif kind in TNEF_TYPES or name.lower() == "winmail.dat":
         yield from _outlook(body, name)
     elif kind == "message/rfc822" or (name.lower().endswith(".eml") and body):
@@ -199,11 +213,11 @@ def _of_part(part: Message, depth: int) -> Iterator[Attachment]:
         try:
             forwarded = read(body)
         except NoMail as error:
-            yield Attachment(name or "unnamed", body, inline, str(error))
+            yield Attachment(shown, body, inline, str(error))
         else:
             yield from attachments(forwarded, depth + 1)
     else:
-        yield Attachment(name or "unnamed", body, inline)
+        yield Attachment(shown, body, inline)
 
 
 def _bytes(part: Message) -> bytes | None:
