@@ -24,7 +24,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``SOURCE#ns/name`` | ``WORKMAIL#organization`` | ``firstAt``, ``lastAt``: when WorkMail has passed on its first mail, and its last | WorkMail's receiver |
 | ``FILES#ns/name`` | ``RANGE#lane#place`` | records of a lane that were committed together, from ``first`` to its place; ``oldest``, ``newest``: their times; expires | receive, ingestion |
 | ``FILES#ns/name`` | ``GIVENUP#mapping#key`` | a batch that Lambda gave up on: what became of it | ingestion |
-| ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag: state and the sequence that took it | trigger, ingestion |
+| ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag, and by the event's sequencer where the etag comes back: state, the sequence that took it, and ``sequencer`` of the event that told of it | trigger, ingestion |
 | ``FILES#ns/name`` | ``CONTENT#sha256`` | the first file with that content | ingestion |
 | ``WATCH#bucket`` | ``ns/name`` | a source that watches a bucket: prefix, pattern, state machine | operator |
 | ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |

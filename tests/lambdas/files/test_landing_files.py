@@ -9,7 +9,7 @@ import os
 import random
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, repeat
@@ -62,10 +62,11 @@ class Rig:
     def upload(self, key: str, body: bytes) -> Located:
         self.s3.put_object(Bucket=self.files.bucket, Key=key, Body=body)
         head = self.s3.head_object(Bucket=self.files.bucket, Key=key)
-        return Located(self.files.bucket, key, head["ETag"].strip('"'), len(body))
+        etag, version = head["ETag"].strip('"'), head.get("VersionId")
+        return Located(self.files.bucket, key, etag, len(body), version)
 
-    def arrive(self, located: Located) -> None:
-        self.ledger.arrive(located, datetime.now(UTC))
+    def arrive(self, located: Located, sequencer: str = "") -> bool:
+        return self.ledger.arrive(located, datetime.now(UTC), sequencer)
 
     def land(self, run: str, s3: Any = None, looks: int = 1_000_000_000) -> Landing:
         """Land what waits; after so many looks at the clock the call's time is up."""
@@ -188,6 +189,59 @@ def test_an_overwritten_file_is_superseded_and_its_new_content_lands(rig: Rig) -
     rig.land("r1")
     assert [row["id"] for row in rig.records()] == ["2"]
     assert [file.state for file in rig.manifests()[0].files] == ["superseded", "landed"]
+
+
+def lands(rig: Rig, duplicates: str, *bodies: bytes, one_by_one: bool) -> list[str]:
+    """The ids that land of one object with these contents, each told twice by S3's event."""
+    object.__setattr__(rig.config, "files", replace(rig.files, duplicates=duplicates))
+    for number, body in enumerate(bodies):
+        located = rig.upload("in/a.csv", body)
+        for _ in range(2):
+            rig.arrive(located, f"{number:016X}")
+        if one_by_one or number == len(bodies) - 1:
+            rig.land(f"r{number}")
+            rig.arrive(located, f"{number:016X}")
+    return [row["id"] for row in rig.records()]
+
+
+OLD, NEW = b"id\n1\n", b"id\n2\n"
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize(("duplicates", "wanted"), [("skip", "12"), ("land", "121")])
+def test_a_state_that_comes_back_is_another_one(
+    rig: Rig, duplicates: str, wanted: str, one_by_one: bool
+) -> None:
+    versions = {"Status": "Enabled"}
+    rig.s3.put_bucket_versioning(Bucket=rig.files.bucket, VersioningConfiguration=versions)
+    assert lands(rig, duplicates, OLD, NEW, OLD, one_by_one=one_by_one) == list(wanted)
+
+
+def test_what_was_superseded_lands_when_it_comes_back(rig: Rig) -> None:
+    old = rig.upload("in/a.csv", OLD)
+    rig.arrive(old, "01")
+    rig.arrive(rig.upload("in/a.csv", NEW), "02")
+    rig.land("r1")
+    rig.arrive(rig.upload("in/a.csv", OLD), "03")
+    rig.land("r2")
+    assert [row["id"] for row in rig.records()] == ["2", "1"]
+
+
+def test_what_was_landed_is_not_read_again_to_know_that_it_was(rig: Rig) -> None:
+    rig.arrive(rig.upload("in/a.csv", OLD), "01")
+    rig.land("r1")
+    rig.arrive(rig.upload("in/a.csv", OLD), "02")
+    rig.s3.delete_object(Bucket=rig.files.bucket, Key="in/a.csv")
+    rig.land("r2")
+    assert rig.manifests()[1].files[0].state == "duplicate"
+
+
+def test_a_swept_file_and_its_late_event_are_one(rig: Rig) -> None:
+    located = rig.upload("in/a.csv", OLD)
+    assert rig.arrive(located)
+    assert not rig.arrive(located, "01")
+    assert rig.arrive(located, "03")
+    assert not rig.arrive(located, "03") and not rig.arrive(located)
 
 
 def test_a_file_that_is_overwritten_while_it_is_read_never_mixes(rig: Rig) -> None:

@@ -1,7 +1,8 @@
 """Which files have arrived, and what became of each: every one is landed once, whatever comes twice.
 
-A file is an object's bucket, key and etag. Its item is written once when it arrives, with a second
-one that waits to be landed. The manifest is the commit: whoever lands next settles the ledger by the
+A file is an object's bucket, key and etag; where that etag comes a second time (overwritten, and
+overwritten back; another version) also the sequencer of S3's event, which tells one state of an object from
+another. Its item is written once when it arrives, with a second one that waits to be landed. The manifest is the commit: whoever lands next settles the ledger by the
 manifests that it has not seen, so that a death between the two loses and doubles nothing.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
@@ -27,7 +28,8 @@ WRITERS = 8
 
 def file_id(located: Located) -> str:
     """Stands for one state of one object: 32 hexadecimal digits."""
-    text = "\0".join((located.bucket, located.key, located.etag))
+    again = (located.again,) if located.again else ()
+    text = "\0".join((located.bucket, located.key, located.etag, *again))
     return sha256(text.encode()).hexdigest()[:32]
 
 
@@ -79,23 +81,45 @@ class Ledger:
     def arrive(self, located: Located, at: datetime, sequencer: str = "") -> bool:
         """A file is there. Returns False where it was known already.
 
+        What a sweep has found has no sequencer: the first event with its etag is taken for the one
+        that told of it.
+
         Parameters
         ----------
         at
             When it was written to S3: files are landed in this order.
         sequencer
-            Of S3's event, in hex: of two states of one object the later has the greater one (S3 User
-            Guide, *Event message structure*), where their seconds are the same.
+            Of S3's event, in hex: the same where an event comes twice, and of two states of one object
+            the later has the greater one (S3 User Guide, *Event message structure*).
         """
-        number = file_id(located)
-        body = dumps(located)
-        waiting = f"{WAITING}{iso(at)}#{sequencer}#{number}"
+        if self._enter_new(located, at, sequencer):
+            return True
+        first = self._first(located, sequencer) if sequencer else sequencer
+        if first == sequencer:
+            return False
+        return self._enter_new(replace(located, again=sequencer), at, sequencer)
+
+    def _enter_new(self, located: Located, at: datetime, sequencer: str) -> bool:
+        number, body = file_id(located), dumps(located)
+        told = {"sequencer": sequencer} if sequencer else {}
+        item = {BODY: body, "state": "waiting", **told}
         return self._table.transact(
             [
-                putting(self._files, f"{FILE}{number}", {BODY: body, "state": "waiting"}, new=True),
-                putting(self._pk, waiting, {BODY: body}),
+                putting(self._files, f"{FILE}{number}", item, new=True),
+                putting(self._pk, f"{WAITING}{iso(at)}#{sequencer}#{number}", {BODY: body}),
             ]
         )
+
+    def _first(self, located: Located, sequencer: str) -> str:
+        """The sequencer of the first state of an object with that etag: this one, if none is known."""
+        item = self._table.update(
+            self._files,
+            f"{FILE}{file_id(located)}",
+            Update(
+                "SET sequencer = if_not_exists(sequencer, :sequencer)", {"sequencer": sequencer}
+            ),
+        )
+        return str((item or {}).get("sequencer", ""))
 
     def enter_again(self, located: Located, at: datetime, request: str, force: bool) -> bool:
         """Let a file wait that is not landed, or (``force``) that is. Returns whether it waits now
@@ -129,6 +153,13 @@ class Ledger:
     def known(self, located: Located) -> bool:
         """Whether a file has arrived before."""
         return self._table.get(self._files, f"{FILE}{file_id(located)}") is not None
+
+    def landed_before(self, located: Located) -> bool:
+        """Whether an earlier state of the object with the same etag was landed."""
+        if not located.again:
+            return False
+        item = self._table.get(self._files, f"{FILE}{file_id(replace(located, again=''))}")
+        return item is not None and item.get("state") == "landed"
 
     def waiting(self, limit: int | None = None) -> Iterator[Arrived]:
         """Files that are not landed, the oldest first."""
@@ -199,7 +230,8 @@ class Ledger:
 
     def _enter(self, file: LandedFile, sequence: int) -> None:
         located = Located(file.bucket, file.key, file.etag, file.bytes, file.version_id)
-        number = file_id(located)
+        # Which of several states with one etag it was, its place among those that wait tells.
+        number = file.waiting.rpartition("#")[2] or file_id(located)
         if file.sha256 and file.state == "landed":
             content = {"file": number, "uri": located.uri, "sequence": sequence}
             self._table.put_new(self._files, f"{CONTENT}{file.sha256}", content)

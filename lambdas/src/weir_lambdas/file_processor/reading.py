@@ -39,13 +39,15 @@ class Superseded(Exception):
 
 @dataclass(frozen=True)
 class Located:
-    """One state of one object. ``etag`` without quotes; ``size`` in bytes."""
+    """One state of one object. ``etag`` without quotes; ``size`` in bytes; ``again`` is the sequencer of
+    S3's event where an earlier state of the object had the same etag."""
 
     bucket: str
     key: str
     etag: str
     size: int
     version_id: str | None = None
+    again: str = ""
 
     @property
     def uri(self) -> str:
