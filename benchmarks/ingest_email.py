@@ -82,6 +82,14 @@ class MemoryLedger:
     def __init__(self, waiting: list[Arrived]) -> None:
         self._waiting = waiting
 
+    def begin(self) -> None:
+        """No call before this one died."""
+        time.sleep(2 * ITEM_SECONDS)
+
+    def end(self) -> None:
+        """The call is over."""
+        time.sleep(ITEM_SECONDS)
+
     def waiting(self, limit: int | None = None) -> Iterator[Arrived]:
         """All mails."""
         return iter(self._waiting[:limit])
