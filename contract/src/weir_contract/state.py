@@ -26,6 +26,7 @@ One table per Platform, string keys ``pk`` and ``sk``, TTL attribute ``expires``
 | ``FILES#ns/name`` | ``GIVENUP#mapping#key`` | a batch that Lambda gave up on: what became of it | ingestion |
 | ``FILES#ns/name`` | ``FILE#id`` | one file by bucket, key and etag, and by the event's sequencer where the etag comes back: state, the sequence that took it, and ``sequencer`` of the event that told of it | trigger, ingestion |
 | ``FILES#ns/name`` | ``CONTENT#sha256`` | the first file with that content | ingestion |
+| ``FILES#ns/name`` | ``LATEST#key`` | ``content``: the SHA-256 of what was landed of an object last, by the hash of its bucket and key; ``place``: by which landing | ingestion |
 | ``WATCH#bucket`` | ``ns/name`` | a source that watches a bucket: prefix, pattern, state machine | operator |
 | ``PIPELINE#ns/name`` | ``FLIGHT`` | execution ARN, pending count, pass count, last start | trigger, run control |
 | ``PIPELINE#ns/name`` | ``PENDING#source#sequence`` | a manifest that waits for a pass | trigger |
@@ -64,6 +65,7 @@ RANGE = "RANGE#"
 GIVEN_UP = "GIVENUP#"
 FILE = "FILE#"
 CONTENT = "CONTENT#"
+LATEST = "LATEST#"
 FLIGHT = "FLIGHT"
 FEED = "FEED#runs"
 """One partition of run records in order of time: readers ask for what is newer than they know."""

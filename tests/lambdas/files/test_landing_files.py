@@ -208,13 +208,22 @@ OLD, NEW = b"id\n1\n", b"id\n2\n"
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])
-@pytest.mark.parametrize(("duplicates", "wanted"), [("skip", "12"), ("land", "121")])
-def test_a_state_that_comes_back_is_another_one(
-    rig: Rig, duplicates: str, wanted: str, one_by_one: bool
+@pytest.mark.parametrize(
+    ("duplicates", "bodies", "wanted"),
+    [
+        ("skip", (OLD, NEW, OLD), "121"),
+        ("land", (OLD, NEW, OLD), "121"),
+        ("skip", (OLD, OLD), "1"),
+        ("land", (OLD, OLD), "11"),
+        ("skip", (OLD, NEW, OLD, OLD, NEW), "1212"),
+    ],
+)
+def test_a_state_that_comes_back_is_another_one_and_the_same_once_more_is_not(
+    rig: Rig, duplicates: str, bodies: tuple[bytes, ...], wanted: str, one_by_one: bool
 ) -> None:
     versions = {"Status": "Enabled"}
     rig.s3.put_bucket_versioning(Bucket=rig.files.bucket, VersioningConfiguration=versions)
-    assert lands(rig, duplicates, OLD, NEW, OLD, one_by_one=one_by_one) == list(wanted)
+    assert lands(rig, duplicates, *bodies, one_by_one=one_by_one) == list(wanted)
 
 
 def test_what_was_superseded_lands_when_it_comes_back(rig: Rig) -> None:
@@ -227,13 +236,15 @@ def test_what_was_superseded_lands_when_it_comes_back(rig: Rig) -> None:
     assert [row["id"] for row in rig.records()] == ["2", "1"]
 
 
-def test_what_was_landed_is_not_read_again_to_know_that_it_was(rig: Rig) -> None:
+def test_what_comes_back_within_one_landing_is_news_too(rig: Rig) -> None:
+    versions = {"Status": "Enabled"}
+    rig.s3.put_bucket_versioning(Bucket=rig.files.bucket, VersioningConfiguration=versions)
     rig.arrive(rig.upload("in/a.csv", OLD), "01")
     rig.land("r1")
-    rig.arrive(rig.upload("in/a.csv", OLD), "02")
-    rig.s3.delete_object(Bucket=rig.files.bucket, Key="in/a.csv")
+    rig.arrive(rig.upload("in/a.csv", NEW), "02")
+    rig.arrive(rig.upload("in/a.csv", OLD), "03")
     rig.land("r2")
-    assert rig.manifests()[1].files[0].state == "duplicate"
+    assert [row["id"] for row in rig.records()] == ["1", "2", "1"]
 
 
 def test_a_swept_file_and_its_late_event_are_one(rig: Rig) -> None:

@@ -129,6 +129,8 @@ class Taking:
         Whether types have to be told from what is read.
     contents
         SHA-256 of what this landing has taken -> where it was.
+    latest
+        The ``s3://`` URI of what this landing has taken -> the SHA-256 of its newest state.
     turn
         The one file's own.
     """
@@ -138,6 +140,7 @@ class Taking:
     look: bool
     numbers: Numbers = field(default_factory=Numbers)
     contents: dict[str, str] = field(default_factory=dict)
+    latest: dict[str, str] = field(default_factory=dict)
     turn: Turn = field(default_factory=Turn)
 
 
@@ -324,11 +327,16 @@ class ArrivedSource(Source):
             SHA-256 in hex.
         """
         landed = self.ledger.landed_as(content, located)
+        before = self.ledger.latest(located) if landed == located.uri else None
         # In the files' order: what is called a duplicate must not be the first to be committed.
         taking.turn.come()
         known = landed or taking.contents.get(content)
+        now = taking.latest.get(located.uri) or before or content
+        if known == located.uri and now != content:
+            known = None  # It was overwritten in between: what it was before is news again.
         if known is None:
             taking.contents[content] = located.uri
+        taking.latest[located.uri] = content
         taking.turn.over()
         return known
 

@@ -18,7 +18,17 @@ from weir_contract.codec import dumps, loads
 from weir_contract.manifest import LandedFile, Manifest
 from weir_contract.moments import iso
 from weir_contract.rows import RowContract
-from weir_contract.state import BODY, CONTENT, FILE, SETTLED, TAKING, WAITING, files_pk, source_pk
+from weir_contract.state import (
+    BODY,
+    CONTENT,
+    FILE,
+    LATEST,
+    SETTLED,
+    TAKING,
+    WAITING,
+    files_pk,
+    source_pk,
+)
 from weir_lambdas.common.state import Table, Update, putting, read_contract, updating
 from weir_lambdas.file_processor.reading import Located
 
@@ -39,6 +49,10 @@ class Arrived:
 
     sk: str
     located: Located
+
+
+def _latest_sk(bucket: str, key: str) -> str:
+    return f"{LATEST}{sha256(f'{bucket}/{key}'.encode()).hexdigest()[:32]}"
 
 
 MAX_DEATHS = 2
@@ -154,12 +168,10 @@ class Ledger:
         """Whether a file has arrived before."""
         return self._table.get(self._files, f"{FILE}{file_id(located)}") is not None
 
-    def landed_before(self, located: Located) -> bool:
-        """Whether an earlier state of the object with the same etag was landed."""
-        if not located.again:
-            return False
-        item = self._table.get(self._files, f"{FILE}{file_id(replace(located, again=''))}")
-        return item is not None and item.get("state") == "landed"
+    def latest(self, located: Located) -> str | None:
+        """The SHA-256, in hex, of what was landed of an object last; None where nothing was."""
+        item = self._table.get(self._files, _latest_sk(located.bucket, located.key))
+        return None if item is None else str(item["content"])
 
     def waiting(self, limit: int | None = None) -> Iterator[Arrived]:
         """Files that are not landed, the oldest first."""
@@ -235,6 +247,17 @@ class Ledger:
         if file.sha256 and file.state == "landed":
             content = {"file": number, "uri": located.uri, "sequence": sequence}
             self._table.put_new(self._files, f"{CONTENT}{file.sha256}", content)
+        if file.sha256 and file.state in ("landed", "duplicate"):
+            # Manifests are entered in their order, the files of one side by side.
+            self._table.update(
+                self._files,
+                _latest_sk(file.bucket, file.key),
+                Update(
+                    "SET #content = :content, #place = :place",
+                    {"content": file.sha256, "place": f"{sequence:020}{file.waiting}"},
+                    "attribute_not_exists(pk) OR #place < :place",
+                ),
+            )
         self._table.update(
             self._files,
             f"{FILE}{number}",

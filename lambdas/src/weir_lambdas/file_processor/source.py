@@ -48,9 +48,6 @@ class FileSource(ArrivedSource):
         hash has to be known before anything is landed: whether it was landed before can't be
         found out in its middle.
         """
-        skips = self._files.duplicates == "skip"
-        if begun is None and skips and self.ledger.landed_before(source.located):
-            return duplicate(file, source.located.uri)
         parsing = begun.parsing if begun and begun.parsing else self._files.parsing
         early = begun is not None or file.bytes >= HASH_FIRST_BYTES
         content, twin = begun.sha256 if begun else "", None
