@@ -14,6 +14,7 @@ import yaml
 from e2e import declared
 from e2e.running import Object, Running
 from e2e.source_server import Answer, Paged, SourceServer
+from private_vpc import private_vpc
 from weir_local.stack import ROOT
 
 CUSTOMERS: list[Object] = [
@@ -103,7 +104,9 @@ def _private(running: Running, server: SourceServer, started: Started) -> list[O
     assert default is not None
     for name in ("region", "accountId", "endpointUrl", "permissionsBoundaryArn", "driftInterval"):
         platform["spec"][name] = default["spec"][name]
-    platform["spec"]["network"] |= _vpc(running, str(default["spec"]["region"]))
+    platform["spec"]["network"] |= private_vpc(
+        running.aws("ec2"), str(default["spec"]["region"]), "10.9"
+    )
     platform["spec"]["deletionPolicy"] = "Delete"
     (grant,) = platform["spec"]["grants"]
     (namespace,) = grant["namespaces"]["names"]
@@ -123,21 +126,6 @@ def _private(running: Running, server: SourceServer, started: Started) -> list[O
     }
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     return [space, platform, source, pipeline]
-
-
-def _vpc(running: Running, region: str) -> Object:
-    """A VPC whose two subnets have no way out."""
-    ec2 = running.aws("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
-        ec2.modify_vpc_attribute(VpcId=vpc, **{attribute: {"Value": True}})
-    subnets = [
-        ec2.create_subnet(
-            VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=f"{region}{zone}"
-        )["Subnet"]["SubnetId"]
-        for number, zone in enumerate("ab")
-    ]
-    return {"vpcId": vpc, "subnetIds": subnets}
 
 
 FIRST: Mapping[str, Callable[[Running, SourceServer, Started], Sequence[Object]]] = {

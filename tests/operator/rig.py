@@ -203,6 +203,17 @@ def source(rig: Rig, name: str, **changes: Any) -> Key:
     return rig.apply("DataSource", name, source_spec(rig, **changes), **meta)
 
 
+def open_key_policy() -> str:
+    """A KMS key's policy that lets the account and the services in that use a Platform's key."""
+    services = [f"{one}.amazonaws.com" for one in (f"logs.{REGION}", "events", "cloudwatch")]
+    principals = [{"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, {"Service": services}]
+    statements = [
+        {"Effect": "Allow", "Principal": one, "Action": "kms:*", "Resource": "*"}
+        for one in principals
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
 def child_of(key: Key) -> Key:
     return Key("Pipeline", key.namespace, key.name)
 

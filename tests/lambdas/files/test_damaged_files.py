@@ -182,15 +182,20 @@ def test_what_keeps_bytes_from_being_read_is_not_the_files_fault(kind: str) -> N
         read_file(Failing(make()), parsing, "file", Collected(), "pw")
 
 
-def test_broken_records_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "MAX_REJECTED_CHARACTERS", 1_000)
-    sink = output_module.FileOutput(
+def thrown_away() -> output_module.FileOutput:
+    """A landing's output that stores nothing."""
+    return output_module.FileOutput(
         lambda number, suffix: f"{number}.{suffix}",
         lambda key, body, kind: None,
         Numbers(),
         Inference(RowContract()),
         False,
     )
+
+
+def test_broken_records_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "MAX_REJECTED_CHARACTERS", 1_000)
+    sink = thrown_away()
     body = b"a,b\n" + b"x" * 300 + b"\n"
     read_file(Memory(body), Parsing("csv"), "file", sink)
     with pytest.raises(TooManyRejects, match="or more than 1000 characters of them"):
@@ -202,13 +207,7 @@ def test_a_broken_record_in_an_archive_is_told_with_its_member() -> None:
     with zipfile.ZipFile(body, "w") as archive:
         archive.writestr("a.csv", b"a,b\n1,2\n")
         archive.writestr("d/b.csv", b"a,b\n1,2\n3\n")
-    sink = output_module.FileOutput(
-        lambda number, suffix: f"{number}.{suffix}",
-        lambda key, body, kind: None,
-        Numbers(),
-        Inference(RowContract()),
-        False,
-    )
+    sink = thrown_away()
     with sink:
         read_file(Memory(body.getvalue()), Parsing("csv"), "in/x.zip", sink)
         (row,) = output_module.rejected_rows(sink.rejects, "in/x.zip")

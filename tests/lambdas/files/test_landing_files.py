@@ -308,45 +308,38 @@ def test_an_unreadable_file_is_rejected_whole_and_does_not_hold_up_the_others(ri
     assert "quote not closed" in rig.quarantined()[0]["reason"]
 
 
-class Archiving:
-    """A client that finds one object in an archive."""
+class Interfering:
+    """A client that does something where it is asked for one object's bytes."""
 
-    def __init__(self, s3: Any, key: str) -> None:
-        self._s3, self._key = s3, key
+    def __init__(self, s3: Any, key: str, act: Callable[[], None]) -> None:
+        self._s3, self._key, self._act = s3, key, act
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._s3, name)
 
     def get_object(self, **asked: Any) -> Any:
         if asked["Key"] == self._key:
-            raise ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+            self._act()
         return self._s3.get_object(**asked)
+
+
+def archived() -> None:
+    raise ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+
+
+def deadly() -> None:
+    os._exit(9)
 
 
 def test_an_archived_file_is_told_and_does_not_hold_up_the_others(rig: Rig) -> None:
     rig.arrive(rig.upload("in/a.csv", b"id\n1\n"))
     rig.arrive(rig.upload("in/b.csv", b"id\n2\n"))
-    assert rig.land("r1", Archiving(rig.s3, "in/a.csv")).rows == 1
+    assert rig.land("r1", Interfering(rig.s3, "in/a.csv", archived)).rows == 1
     told = {file.key: file.reason for file in rig.manifests()[0].files}
     assert told["in/a.csv"].startswith("it is archived (S3 Glacier): restore it")
     window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
     assert enter_again(rig.s3, rig.ledger, rig.files, window, "restored", force=False) == 1
     assert rig.land("r2").rows == 1
-
-
-class Deadly:
-    """A client that ends the process where it is asked for one object."""
-
-    def __init__(self, s3: Any, key: str) -> None:
-        self._s3, self._key = s3, key
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._s3, name)
-
-    def get_object(self, **asked: Any) -> Any:
-        if asked["Key"] == self._key:
-            os._exit(9)
-        return self._s3.get_object(**asked)
 
 
 def test_a_file_that_ends_the_process_is_told_after_three_deaths_and_the_others_land(
@@ -357,13 +350,13 @@ def test_a_file_that_ends_the_process_is_told_after_three_deaths_and_the_others_
     for number in range(3):
         child = os.fork()
         if not child:
-            rig.land(f"r{number}", Deadly(rig.s3, "in/bad.csv"))
+            rig.land(f"r{number}", Interfering(rig.s3, "in/bad.csv", deadly))
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         rig.table.update(
             source_pk(SOURCE), CHECKPOINT, Update("SET lease_until = :zero", {"zero": 0})
         )
-    assert rig.land("r3", Deadly(rig.s3, "in/bad.csv")).rows == 2
+    assert rig.land("r3", Interfering(rig.s3, "in/bad.csv", deadly)).rows == 2
     (told,) = [file for file in rig.manifests()[0].files if file.state == "rejected"]
     assert told.key == "in/bad.csv" and "died each time it read this file" in told.reason
     assert rig.ledger.begin() is None

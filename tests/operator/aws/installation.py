@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from private_vpc import private_vpc
 from weir.api.v1alpha1 import DataSource, Pipeline, Platform
 from weir.aws.base import ServiceAdapter, blind
 from weir.aws.calls import wait_for
@@ -257,21 +258,8 @@ class Installation:
 
     def network(self) -> dict[str, Any]:
         """A VPC with two subnets that have no way out, and what the Platform wants there."""
-        ec2 = self.admin.client("ec2")
-        vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
-        for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
-            ec2.modify_vpc_attribute(VpcId=vpc, **{attribute: {"Value": True}})
-        subnets = [
-            ec2.create_subnet(
-                VpcId=vpc,
-                CidrBlock=f"10.7.{number}.0/24",
-                AvailabilityZone=f"{self._aws.region}{zone}",
-            )["Subnet"]["SubnetId"]
-            for number, zone in enumerate("ab")
-        ]
         return {
-            "vpcId": vpc,
-            "subnetIds": subnets,
+            **private_vpc(self.admin.client("ec2"), self._aws.region, "10.7"),
             "functions": "all",
             "jobs": True,
             "endpoints": ["s3", "secretsmanager"],

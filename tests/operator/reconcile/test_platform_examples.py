@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from rig import Rig
+from rig import Rig, open_key_policy
 
+from private_vpc import private_vpc
 from weir.kube.keys import Key
 from weir_local.aws.bootstrap import ADMIN_SECRET, OPERATOR
 from weir_local.aws.server import ACCOUNT
@@ -41,18 +42,9 @@ def trusting(client: Any, name: str, principal: dict[str, Any], **conditions: st
 
 def key_for_everybody(rig: Rig) -> str:
     """A key of the account's own, as docs/platform.md asks for one."""
-    services = [f"{one}.amazonaws.com" for one in (f"logs.{REGION}", "events", "cloudwatch")]
-    principals = [{"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, {"Service": services}]
-    statements = [
-        {"Effect": "Allow", "Principal": one, "Action": "kms:*", "Resource": "*"}
-        for one in principals
-    ]
     kms = rig.aws.admin_session().client("kms")
-    made = kms.create_key(
-        Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        Tags=[{"TagKey": "weir.dev/cluster", "TagValue": CLUSTER_ID}],
-    )
-    return str(made["KeyMetadata"]["Arn"])
+    tags = [{"TagKey": "weir.dev/cluster", "TagValue": CLUSTER_ID}]
+    return str(kms.create_key(Policy=open_key_policy(), Tags=tags)["KeyMetadata"]["Arn"])
 
 
 def admin_secret(rig: Rig, name: str) -> str:
@@ -117,17 +109,7 @@ def provisioned(rig: Rig) -> dict[str, Any]:
 
 
 def vpc(rig: Rig) -> dict[str, Any]:
-    ec2 = rig.aws.admin_session().client("ec2")
-    made = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
-        ec2.modify_vpc_attribute(VpcId=made, **{attribute: {"Value": True}})
-    subnets = [
-        ec2.create_subnet(
-            VpcId=made, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=f"{REGION}{zone}"
-        )["Subnet"]["SubnetId"]
-        for number, zone in enumerate("ab")
-    ]
-    return {"network": {"vpcId": made, "subnetIds": subnets}}
+    return {"network": private_vpc(rig.aws.admin_session().client("ec2"), REGION, "10.9")}
 
 
 GROUNDS = {"serverless": serverless, "provisioned": provisioned, "vpc": vpc}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from rig import Rig
+from rig import Rig, open_key_policy
 
 from weir.blueprint.facts import PlatformFacts
 from weir.kube.keys import SQL_DONE, Key
@@ -98,17 +97,7 @@ def test_a_key_of_ones_own_is_taken_once_its_policy_lets_everybody_in(rig: Rig) 
     rig.settle(key, until=lambda: rig.condition(key)["reason"] == "KeyPolicyIncomplete")
     for service in (f"logs.{REGION}", "events", "cloudwatch"):
         assert f"{service}.amazonaws.com" in rig.condition(key)["message"]
-    services = [f"{one}.amazonaws.com" for one in (f"logs.{REGION}", "events", "cloudwatch")]
-    account = rig.get(key)["spec"]["accountId"]
-    principals = [{"AWS": f"arn:aws:iam::{account}:root"}, {"Service": services}]
-    document = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": one, "Action": "kms:*", "Resource": "*"}
-            for one in principals
-        ],
-    }
-    kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(document))
+    kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=open_key_policy())
     rig.annotate(key, **{"weir.dev/reconcile-at": "now"})
     rig.settle(key)
     rig.delete(key)

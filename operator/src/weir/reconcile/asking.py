@@ -9,6 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from weir.reconcile.world import World, Worlds
 
+AT_A_TIME = 8
+"""Platforms that are asked side by side: one that does not answer holds no other up."""
+
 
 class PlatformAsker(ABC):
     """Asks each Platform that this process works for, never twice at a time.

@@ -28,7 +28,7 @@ log = structlog.get_logger("weir.changes")
 
 QUEUE = "changes"
 """Logical id of a Platform's queue of change events."""
-AT_A_TIME = 16
+LISTENED_TO = 16
 """Platforms that are listened to side by side."""
 WAIT_SECONDS = 20
 """How long one question waits for a message: the most that SQS allows (SQS API, ReceiveMessage)."""
@@ -144,7 +144,7 @@ class ChangeWatcher(PlatformAsker):
         wake: Callable[[Key, Lane], None],
         serves: Callable[[str], bool] = lambda _platform: True,
     ) -> None:
-        super().__init__("changes", worlds, TICK, AT_A_TIME, serves)
+        super().__init__("changes", worlds, TICK, LISTENED_TO, serves)
         self._store, self._wake = store, wake
 
     def ask(self, platform: str, world: World) -> None:

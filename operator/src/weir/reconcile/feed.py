@@ -9,7 +9,7 @@ import structlog
 
 from weir.aws.errors import AwsError
 from weir.kube.keys import Key
-from weir.reconcile.asking import PlatformAsker
+from weir.reconcile.asking import AT_A_TIME, PlatformAsker
 from weir.reconcile.queue import Lane
 from weir.reconcile.runs import HISTORY, OVERLAP, RunBooks, instant
 from weir.reconcile.services import Services
@@ -20,8 +20,6 @@ log = structlog.get_logger("weir.feed")
 
 TABLE_ID = "state"
 """Logical id of a Platform's state table."""
-AT_A_TIME = 8
-"""Platforms that are asked at a time: one that does not answer holds no other up."""
 
 
 class FeedWatcher(PlatformAsker):

@@ -14,7 +14,7 @@ from weir.aws.errors import AwsError
 from weir.aws.mappings import EventSourceMapping
 from weir.kube.conditions import FLOWING, false, find
 from weir.kube.keys import Key
-from weir.reconcile.asking import PlatformAsker
+from weir.reconcile.asking import AT_A_TIME, PlatformAsker
 from weir.reconcile.drift import wake_owners
 from weir.reconcile.inventory import Finding
 from weir.reconcile.look import Look
@@ -27,8 +27,6 @@ log = structlog.get_logger("weir.pollers")
 
 SECONDS = 30.0
 """Between two questions: what AWS says of a mapping is on the object within a minute."""
-AT_A_TIME = 8
-"""Platforms that are asked at a time: one that does not answer holds no other up."""
 
 
 class PollerWatcher(PlatformAsker):
